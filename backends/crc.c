@@ -1,0 +1,103 @@
+/* crc.c - see crc.h.  Slicing by 8: eight table look-ups a word of eight bytes.
+ *
+ * The tables are constants that are cheaper to compute than to write down:
+ * filled in before main, never written again.
+ */
+#include "backends/crc.h"
+#include <endian.h>
+#include <string.h>
+#ifdef __x86_64__
+#include <nmmintrin.h>
+#endif
+#include "backends/util/banned.h"
+
+/* Bit-reversed polynomials. */
+#define POLY32C UINT32_C(0x82f63b78)
+#define POLY64	UINT64_C(0x9a6c9329ac4bc9b5)
+
+static uint32_t table32[8][256];
+static uint64_t table64[8][256];
+
+__attribute__((constructor)) static void fill_tables(void)
+{
+	for (uint32_t i = 0; i < 256; i++) {
+		uint32_t c32 = i;
+		uint64_t c64 = i;
+		for (int bit = 0; bit < 8; bit++) {
+			c32 = c32 & 1 ? c32 >> 1 ^ POLY32C : c32 >> 1;
+			c64 = c64 & 1 ? c64 >> 1 ^ POLY64 : c64 >> 1;
+		}
+		table32[0][i] = c32;
+		table64[0][i] = c64;
+	}
+	for (int k = 1; k < 8; k++) {
+		for (int i = 0; i < 256; i++) {
+			uint32_t c32 = table32[k - 1][i];
+			uint64_t c64 = table64[k - 1][i];
+			table32[k][i] = c32 >> 8 ^ table32[0][c32 & 0xff];
+			table64[k][i] = c64 >> 8 ^ table64[0][c64 & 0xff];
+		}
+	}
+}
+
+static uint64_t load64(const unsigned char *p)
+{
+	uint64_t v;
+	memcpy(&v, p, sizeof v);
+	return le64toh(v);
+}
+
+uint32_t crc32c_by_table(uint32_t crc, const void *bytes, size_t n)
+{
+	const unsigned char *p = bytes;
+	uint32_t c = ~crc;
+	for (; n >= 8; n -= 8, p += 8) {
+		uint64_t v = load64(p) ^ c;
+		c = 0;
+		for (int k = 0; k < 8; k++)
+			c ^= table32[7 - k][v >> (8 * k) & 0xff];
+	}
+	for (; n; n--)
+		c = c >> 8 ^ table32[0][(c ^ *p++) & 0xff];
+	return ~c;
+}
+
+#ifdef __x86_64__
+__attribute__((target("sse4.2"))) static uint32_t crc32c_by_instruction(uint32_t crc,
+									const void *bytes,
+									size_t n)
+{
+	const unsigned char *p = bytes;
+	uint64_t c = (uint32_t)~crc;
+	for (; n >= 8; n -= 8, p += 8)
+		c = _mm_crc32_u64(c, load64(p));
+	uint32_t c32 = (uint32_t)c;
+	for (; n; n--)
+		c32 = _mm_crc32_u8(c32, *p++);
+	return ~c32;
+}
+#endif
+
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t n)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("sse4.2"))
+		return crc32c_by_instruction(crc, bytes, n);
+#endif
+	return crc32c_by_table(crc, bytes, n);
+}
+
+uint64_t crc64nvme(uint64_t crc, const void *bytes, size_t n)
+{
+	const unsigned char *p = bytes;
+	uint64_t c = ~crc;
+	for (; n >= 8; n -= 8, p += 8) {
+		uint64_t v = load64(p) ^ c;
+		c = 0;
+		for (int k = 0; k < 8; k++)
+			c ^= table64[7 - k][v >> (8 * k) & 0xff];
+	}
+	for (; n; n--)
+		c = c >> 8 ^ table64[0][(c ^ *p++) & 0xff];
+	return ~c;
+}

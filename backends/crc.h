@@ -1,0 +1,17 @@
+/* crc.h - the two checksums that stores and the cache use.  Pure.
+ *
+ * Both start at 0 and chain: crc(crc(0, a), b) is the checksum of a and b.
+ */
+#ifndef BACKENDS_CRC_H
+#define BACKENDS_CRC_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* Castagnoli; by the processor's instruction where it has one. */
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t n);
+/* What S3 calls CRC64NVME and Azure x-ms-content-crc64. */
+uint64_t crc64nvme(uint64_t crc, const void *bytes, size_t n);
+
+/* The table version of crc32c, so that a test can compare the two. */
+uint32_t crc32c_by_table(uint32_t crc, const void *bytes, size_t n);
+#endif

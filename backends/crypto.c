@@ -1,0 +1,152 @@
+/* crypto.c - see crypto.h. */
+#include "backends/crypto.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include "backends/util/banned.h"
+
+struct digest {
+	EVP_MD_CTX *ctx;
+};
+
+void digest_free(struct digest *d)
+{
+	if (!d)
+		return;
+	EVP_MD_CTX_free(d->ctx);
+	free(d);
+}
+
+int digest_new(enum digest_kind kind, struct digest **ret)
+{
+	struct digest *d = calloc(1, sizeof *d);
+	if (!d)
+		return -ENOMEM;
+	d->ctx = EVP_MD_CTX_new();
+	if (!d->ctx) {
+		digest_free(d);
+		return -ENOMEM;
+	}
+	const EVP_MD *md = kind == DIGEST_SHA256 ? EVP_sha256() : EVP_md5();
+	if (!EVP_DigestInit_ex(d->ctx, md, NULL)) {
+		digest_free(d);
+		return -ENOTSUP;
+	}
+	*ret = d;
+	return 0;
+}
+
+int digest_add(struct digest *d, const void *bytes, size_t n)
+{
+	return EVP_DigestUpdate(d->ctx, bytes, n) ? 0 : -ENOTSUP;
+}
+
+int digest_end(struct digest *d, uint8_t *ret)
+{
+	return EVP_DigestFinal_ex(d->ctx, ret, NULL) ? 0 : -ENOTSUP;
+}
+
+int crypto_sha256(const void *bytes, size_t n, uint8_t ret[static SHA256_BYTES])
+{
+	return EVP_Digest(bytes, n, ret, NULL, EVP_sha256(), NULL) ? 0 : -ENOTSUP;
+}
+
+int crypto_md5(const void *bytes, size_t n, uint8_t ret[static MD5_BYTES])
+{
+	return EVP_Digest(bytes, n, ret, NULL, EVP_md5(), NULL) ? 0 : -ENOTSUP;
+}
+
+int crypto_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t n,
+		       uint8_t ret[static SHA256_BYTES])
+{
+	if (key_len > INT_MAX)
+		return -EINVAL;
+	unsigned int len = SHA256_BYTES;
+	return HMAC(EVP_sha256(), key, (int)key_len, bytes, n, ret, &len) ? 0 : -ENOTSUP;
+}
+
+int crypto_random(void *ret, size_t n)
+{
+	if (n > INT_MAX)
+		return -EINVAL;
+	return RAND_bytes(ret, (int)n) == 1 ? 0 : -EIO;
+}
+
+void crypto_wipe(void *bytes, size_t n)
+{
+	OPENSSL_cleanse(bytes, n);
+}
+
+void hex_encode(const void *bytes, size_t n, char *ret)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *p = bytes;
+	for (size_t i = 0; i < n; i++) {
+		*ret++ = digits[p[i] >> 4];
+		*ret++ = digits[p[i] & 15];
+	}
+	*ret = '\0';
+}
+
+/* In whole groups of three bytes, so that only the last one is padded. */
+void base64_encode(struct buf *out, const void *bytes, size_t n)
+{
+	const unsigned char *p = bytes;
+	while (n) {
+		unsigned char block[65];
+		size_t step = n < 48 ? n : 48;
+		int len = EVP_EncodeBlock(block, p, (int)step);
+		buf_add(out, block, (size_t)len);
+		p += step;
+		n -= step;
+	}
+}
+
+static bool base64_digit(char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+	       (c >= '0' && c <= '9') || c == '+' || c == '/';
+}
+
+int base64_decode(struct buf *out, const char *s, size_t n)
+{
+	if (n % 4)
+		return -EBADMSG;
+	size_t pad = n && s[n - 1] == '=' ? 1 + (s[n - 2] == '=') : 0;
+	for (size_t i = 0; i < n - pad; i++)
+		if (!base64_digit(s[i]))
+			return -EBADMSG;
+	for (size_t i = 0; i < n; i += 4) {
+		unsigned char three[3];
+		if (EVP_DecodeBlock(three, (const unsigned char *)s + i, 4) != 3)
+			return -EBADMSG;
+		buf_add(out, three, i + 4 == n ? 3 - pad : 3);
+	}
+	return buf_error(out);
+}
+
+int secret_set(struct secret *s, const char *bytes, size_t n)
+{
+	char *copy = malloc(n + 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, bytes, n);
+	copy[n] = '\0';
+	secret_done(s);
+	*s = (struct secret){.bytes = copy, .len = n};
+	return 0;
+}
+
+void secret_done(struct secret *s)
+{
+	if (s->bytes)
+		crypto_wipe(s->bytes, s->len);
+	free(s->bytes);
+	*s = (struct secret){0};
+}
