@@ -6,7 +6,8 @@
  * start, so any call may be repeated whole: that is what lets retry.c and fault.c
  * be backends that wrap another backend.
  *
- * Call backend_*(), never ops directly: the wrappers check arguments and count.
+ * Call backend_*(), never ops directly: the wrappers check the arguments, the
+ * caps and the call's deadline first.
  *
  * Keys are bytes without NUL, relative to the prefix of the URL (the concrete
  * backend puts the prefix in front and takes it off again), at most
@@ -174,8 +175,9 @@ struct backend_ops {
 		   struct call *call);
 
 	/* One page of a listing, in byte order of the keys.  *token NULL starts;
-	 * on return it is the next page's (owned by the caller: free) or NULL at
-	 * the end.  An entry is delivered only once the whole page was received
+	 * on success the old one is freed and replaced by the next page's (owned
+	 * by the caller: free) or NULL at the end; on failure it is untouched, so
+	 * that the page can be asked for again.  An entry is delivered only once the whole page was received
 	 * and checked.  Empty pages that are not the last are legal.  A missing
 	 * prefix is an empty listing. */
 	int (*list)(struct backend *be, const struct list_query *q, char **token,
@@ -223,7 +225,8 @@ struct backend_ops {
 	/* Success if there is no such upload. */
 	int (*upload_abort)(struct backend *be, const char *key, const char *id,
 			    struct call *call);
-	/* Unfinished uploads under a prefix.  NULL where the store has no list. */
+	/* Unfinished uploads under a prefix.  NULL where the store has no list.
+	 * A call that was repeated may deliver an upload twice. */
 	int (*upload_list)(struct backend *be, const char *prefix, upload_list_fn *fn,
 			   void *arg, struct call *call);
 };

@@ -2,11 +2,11 @@
  * For tests only; nothing in the daemon makes one.
  *
  * Script: rules separated by ';', each "op:nth:action", the first match counts.
- *   op      head get list put del copy begin part finish abort any
+ *   op      head get list put del copy rename begin part finish abort any
  *   nth     3 the third such call · 3+ from the third on · * every one
  *   action  before=ERRNO  fails and the inner backend is not called
  *           after=ERRNO   the inner backend does it, then the answer is lost
- *           short=BYTES=ERRNO  a get delivers this many bytes, then fails
+ *           short=BYTES=ERRNO  a get delivers this many bytes, then fails; 0 too
  *           delay=MS      then goes on as usual
  * ERRNO by name: ECOMM ETIMEDOUT EREMOTEIO EBUSY EBADMSG EACCES ESTALE ENOENT ENOSPC
  */

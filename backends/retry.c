@@ -1,0 +1,532 @@
+/* retry.c - see retry.h.
+ *
+ * Each operation is a loop around the same operation of the inner backend:
+ *
+ *   try_start -> { try_again_? -> inner op -> (undo what a repeat breaks) } until
+ *   try_more() says no; it waits, or turns a transient error into the final one.
+ *
+ * A callback's own error (sink_fn, list_fn) is final whatever its number is: it is
+ * remembered where it happened, not guessed from the return value.
+ */
+#include "backends/retry.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "backends/util/banned.h"
+
+/* base: a round trip across the world.  cap: short enough that a bucket which is
+ * back is noticed while somebody still looks at the screen. */
+const struct retry_conf retry_defaults = {
+	.base_ms = 200,
+	.cap_ms = 20000,
+	.deadline_ms = 300000,
+	.bad_answers_max = 3,
+};
+
+enum { SLICE_MS = 100 }; /* a cancelled wait ends after this long at the latest */
+
+struct retry {
+	struct backend base;
+	/* set once */
+	struct backend_ops ops; /* only what the inner backend has */
+	struct backend *inner;	/* owned */
+	struct retry_conf conf;
+};
+
+/* One call of ours and its tries. */
+struct tries {
+	const struct retry *retry;
+	const char *op, *key;
+	struct call call; /* the caller's, with a deadline */
+	uint64_t start_ns;
+	uint32_t n, bad_answers;
+	bool answered; /* some try brought an answer */
+	bool told;     /* of a wait, in the log */
+};
+
+/* Of the calling thread's current try; 0 = none. */
+static _Thread_local uint64_t hint_ms;
+
+void retry_after_hint(uint64_t ms)
+{
+	hint_ms = ms;
+}
+
+static struct retry *retry_of(struct backend *be)
+{
+	return (struct retry *)be;
+}
+
+static struct tries try_start(const struct retry *retry, const char *op, const char *key,
+			      const struct call *call)
+{
+	uint64_t now = clock_now_ns();
+	struct tries t = {.retry = retry,
+			  .op = op,
+			  .key = key,
+			  .start_ns = now,
+			  .call = {.deadline_ns = CLOCK_NEVER}};
+	if (call)
+		t.call = *call;
+	if (t.call.deadline_ns == CLOCK_NEVER)
+		t.call.deadline_ns = clock_add(now, retry->conf.deadline_ms * NS_PER_MS);
+	hint_ms = 0;
+	return t;
+}
+
+static bool is_transient(int r)
+{
+	return r == -ECOMM || r == -ETIMEDOUT || r == -EREMOTEIO || r == -EBUSY ||
+	       r == -EBADMSG;
+}
+
+static const char *reason(int r)
+{
+	switch (r) {
+	case -ECOMM:
+		return "no whole answer";
+	case -ETIMEDOUT:
+		return "stalled";
+	case -EREMOTEIO:
+		return "the server failed";
+	case -EBUSY:
+		return "the server asks to slow down";
+	default:
+		return "not the answer to what was asked";
+	}
+}
+
+/* What the back-off says, in [0, min(cap, base * 2^n)]. */
+static uint64_t jitter_ns(const struct retry_conf *conf, uint32_t n)
+{
+	uint64_t random = 0;
+	uint64_t most = (uint64_t)conf->base_ms << (n < 20 ? n : 20);
+	if (most > conf->cap_ms)
+		most = conf->cap_ms;
+	most *= NS_PER_MS;
+	/* No random bytes: then everybody waits the longest, and nobody less. */
+	if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+		return most;
+	return random % (most + 1);
+}
+
+/* The tries are spent.  Nobody waits for a hint's bytes: that is no loss. */
+static int give_up(const struct tries *t, int r)
+{
+	uint64_t ms = (clock_now_ns() - t->start_ns) / NS_PER_MS;
+	log_line(t->call.prio == PRIO_DEMAND ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN,
+		 t->retry->inner->ops->scheme,
+		 "%s %s: gave up after %" PRIu32 " tries in %" PRIu64 ".%" PRIu64
+		 " s: %s",
+		 t->op, t->key, t->n, ms / 1000, ms % 1000 / 100, reason(r));
+	return t->answered ? -EIO : -ETIMEDOUT;
+}
+
+static void tell_once(struct tries *t, uint64_t wait_ns, int r)
+{
+	if (t->told || wait_ns <= NS_PER_S)
+		return;
+	t->told = true;
+	log_warn(t->retry->inner->ops->scheme, "%s %s: %s; trying again", t->op, t->key,
+		 reason(r));
+}
+
+static int wait_cancellable(const struct call *call, uint64_t ns)
+{
+	while (ns && !call_cancelled(call)) {
+		uint64_t slice = ns < SLICE_MS * NS_PER_MS ? ns : SLICE_MS * NS_PER_MS;
+		clock_sleep_ns(slice);
+		ns -= slice;
+	}
+	return call_cancelled(call) ? -EINTR : 0;
+}
+
+/* After a try that ended with *r: true = it was waited for the next one; false =
+ * *r is what the caller gets. */
+static bool try_more(struct tries *t, int *r)
+{
+	const struct retry_conf *conf = &t->retry->conf;
+	uint64_t hint_ns, wait_ns;
+	t->n++;
+	if (!is_transient(*r))
+		return false;
+	if (call_cancelled(&t->call)) {
+		*r = -EINTR;
+		return false;
+	}
+	t->answered |= *r != -ECOMM && *r != -ETIMEDOUT;
+	t->bad_answers += *r == -EBADMSG;
+
+	uint64_t left = call_left_ns(&t->call);
+	wait_ns = jitter_ns(conf, t->n - 1);
+	if (wait_ns > left / 2) /* the last tries come closer together */
+		wait_ns = left / 2;
+	if (__builtin_mul_overflow(hint_ms, NS_PER_MS, &hint_ns))
+		hint_ns = CLOCK_NEVER;
+	if (wait_ns < hint_ns)
+		wait_ns = hint_ns;
+	if (left < conf->base_ms * NS_PER_MS || wait_ns >= left ||
+	    t->bad_answers > conf->bad_answers_max) {
+		*r = give_up(t, *r);
+		return false;
+	}
+	tell_once(t, wait_ns, *r);
+	if (wait_cancellable(&t->call, wait_ns) < 0) {
+		*r = -EINTR;
+		return false;
+	}
+	hint_ms = 0;
+	return true;
+}
+
+/* Some try before this one may have done its work and lost the answer. */
+static bool repeated(const struct tries *t)
+{
+	return t->n > 0;
+}
+
+static void take_over(struct retry *retry)
+{
+	retry->base.caps = retry->inner->caps;
+	retry->base.limits = retry->inner->limits;
+}
+
+/* A call without a deadline is not repeated: at the mount, somebody waits. */
+static int retry_probe(struct backend *be, bool writes, struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "probe", be->name, call);
+	bool repeats = call && call->deadline_ns != CLOCK_NEVER;
+	int r;
+	do
+		r = backend_probe(retry->inner, writes, &t.call);
+	while (repeats && try_more(&t, &r));
+	if (!repeats && is_transient(r))
+		r = r == -ECOMM || r == -ETIMEDOUT ? -ETIMEDOUT : -EIO;
+	take_over(retry);
+	return r;
+}
+
+static int retry_head(struct backend *be, const char *key, struct object *ret,
+		      struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "head", key, call);
+	int r;
+	do
+		r = backend_head(retry->inner, key, ret, &t.call);
+	while (try_more(&t, &r));
+	return r;
+}
+
+/* What the sink got so far. */
+struct progress {
+	sink_fn *sink;
+	void *arg;
+	uint64_t next; /* offset of the first byte not delivered */
+	int error;     /* the sink's own */
+};
+
+static int count_bytes(void *arg, uint64_t off, const void *bytes, size_t len)
+{
+	struct progress *p = arg;
+	p->error = p->sink(p->arg, off, bytes, len);
+	if (p->error >= 0)
+		p->next = off + len;
+	return p->error;
+}
+
+static int drop_bytes(void *arg, uint64_t off, const void *bytes, size_t len)
+{
+	(void)arg;
+	(void)off;
+	(void)bytes;
+	(void)len;
+	return 0;
+}
+
+static int retry_get(struct backend *be, const char *key, const struct object *obj,
+		     uint64_t off, uint64_t len, sink_fn *sink, void *arg,
+		     struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "get", key, call);
+	struct progress p = {.sink = sink, .arg = arg, .next = off};
+	uint64_t end = off + len;
+	int r;
+	do {
+		if (p.next < end)
+			r = backend_get(retry->inner, key, obj, p.next, end - p.next,
+					count_bytes, &p, &t.call);
+		else /* all was delivered, only the good end is missing (P1) */
+			r = backend_get(retry->inner, key, obj, end - 1, 1, drop_bytes,
+					NULL, &t.call);
+		if (p.error < 0)
+			return p.error;
+		if (!r && p.next < end)
+			r = -EBADMSG;
+		/* What was delivered of a wrong answer cannot be taken back. */
+		if (r == -EBADMSG && p.next == end)
+			return -EIO;
+	} while (try_more(&t, &r));
+	return r;
+}
+
+struct consumer {
+	list_fn *fn;
+	void *arg;
+	int error; /* its own */
+};
+
+static int hand_on(void *arg, const char *key, size_t key_len, const struct object *obj)
+{
+	struct consumer *c = arg;
+	c->error = c->fn(c->arg, key, key_len, obj);
+	return c->error;
+}
+
+/* One page.  A page is delivered whole or not at all, so it can be asked again. */
+static int retry_list(struct backend *be, const struct list_query *q, char **token,
+		      list_fn *fn, void *arg, struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "list", q->prefix, call);
+	struct consumer c = {.fn = fn, .arg = arg};
+	int r;
+	do {
+		r = backend_list(retry->inner, q, token, hand_on, &c, &t.call);
+		if (c.error < 0)
+			return c.error;
+	} while (try_more(&t, &r));
+	return r;
+}
+
+/* Traps 1 and 2: the write said r, but is what lies there ours after all?  The tag
+ * is unique for each attempt to publish, so it answers also after a first try: the
+ * connection's library repeats on its own now and then. */
+static int was_it_us(struct retry *retry, const char *key, uint64_t size,
+		     const struct put_opts *opts, int r, struct object *ret,
+		     struct call *call)
+{
+	struct object now;
+	if (!opts->tag || !*opts->tag)
+		return r;
+	int head = backend_head(&retry->base, key, &now, call);
+	if (head == -EIO || head == -ETIMEDOUT || head == -EINTR)
+		return head;
+	if (head < 0 || strcmp(now.tag, opts->tag) != 0 || now.size != size)
+		return r;
+	*ret = now;
+	return 0;
+}
+
+static bool is_refusal(int r)
+{
+	return r == -EEXIST || r == -ESTALE;
+}
+
+static int retry_put(struct backend *be, const char *key, const struct source *src,
+		     const struct put_opts *opts, struct object *ret, struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "put", key, call);
+	int r;
+	do
+		r = backend_put(retry->inner, key, src, opts, ret, &t.call);
+	while (try_more(&t, &r));
+	if (is_refusal(r))
+		r = was_it_us(retry, key, src->len, opts, r, ret, &t.call);
+	return r;
+}
+
+/* Trap 3. */
+static int retry_del(struct backend *be, const char *key, const struct cond *cond,
+		     struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "del", key, call);
+	struct object now;
+	bool again;
+	int r;
+	do {
+		again = repeated(&t);
+		r = backend_del(retry->inner, key, cond, &t.call);
+	} while (try_more(&t, &r));
+	/* Some stores answer a condition on nothing with "precondition failed". */
+	if (again && r == -ESTALE && backend_head(be, key, &now, &t.call) == -ENOENT)
+		r = 0;
+	return again && r == -ENOENT ? 0 : r;
+}
+
+static int retry_copy(struct backend *be, const char *from, const struct object *from_obj,
+		      const char *to, const struct put_opts *opts, struct object *ret,
+		      struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "copy", from, call);
+	int r;
+	do
+		r = backend_copy(retry->inner, from, from_obj, to, opts, ret, &t.call);
+	while (try_more(&t, &r));
+	/* A copy onto itself changes the version that it asks for. */
+	if (is_refusal(r))
+		r = was_it_us(retry, to, from_obj->size, opts, r, ret, &t.call);
+	return r;
+}
+
+/* Trap 3 again: gone from there because it is here. */
+static int retry_rename(struct backend *be, const char *from, const char *to,
+			struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "rename", from, call);
+	struct object now;
+	bool again;
+	int r;
+	do {
+		again = repeated(&t);
+		r = backend_rename(retry->inner, from, to, &t.call);
+	} while (try_more(&t, &r));
+	if (again && r == -ENOENT)
+		r = backend_head(be, to, &now, &t.call);
+	return r;
+}
+
+/* A lost answer leaves an upload that nobody knows: upload_list finds it. */
+static int retry_upload_begin(struct backend *be, const char *key, uint64_t size,
+			      const struct put_opts *opts, char **ret_id,
+			      struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "begin", key, call);
+	int r;
+	do
+		r = backend_upload_begin(retry->inner, key, size, opts, ret_id, &t.call);
+	while (try_more(&t, &r));
+	return r;
+}
+
+static int retry_upload_part(struct backend *be, const char *key, const char *id,
+			     uint64_t obj_off, const struct source *src,
+			     struct part *part, struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "part", key, call);
+	int r;
+	do
+		r = backend_upload_part(retry->inner, key, id, obj_off, src, part,
+					&t.call);
+	while (try_more(&t, &r));
+	return r;
+}
+
+static int retry_upload_finish(struct backend *be, const char *key, const char *id,
+			       const struct part *parts, uint32_t n_parts, uint64_t size,
+			       const struct put_opts *opts, struct object *ret,
+			       struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "finish", key, call);
+	int r;
+	do
+		r = backend_upload_finish(retry->inner, key, id, parts, n_parts, size,
+					  opts, ret, &t.call);
+	while (try_more(&t, &r));
+	if (is_refusal(r) || r == -ENXIO)
+		r = was_it_us(retry, key, size, opts, r, ret, &t.call);
+	return r;
+}
+
+static int retry_upload_abort(struct backend *be, const char *key, const char *id,
+			      struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "abort", key, call);
+	int r;
+	do
+		r = backend_upload_abort(retry->inner, key, id, &t.call);
+	while (try_more(&t, &r));
+	return r;
+}
+
+struct upload_consumer {
+	upload_list_fn *fn;
+	void *arg;
+	int error; /* its own */
+};
+
+static int hand_on_upload(void *arg, const char *key, const char *id, int64_t started_ns)
+{
+	struct upload_consumer *c = arg;
+	c->error = c->fn(c->arg, key, id, started_ns);
+	return c->error;
+}
+
+static int retry_upload_list(struct backend *be, const char *prefix, upload_list_fn *fn,
+			     void *arg, struct call *call)
+{
+	struct retry *retry = retry_of(be);
+	struct tries t = try_start(retry, "uploads", prefix, call);
+	struct upload_consumer c = {.fn = fn, .arg = arg};
+	int r;
+	do {
+		r = backend_upload_list(retry->inner, prefix, hand_on_upload, &c,
+					&t.call);
+		if (c.error < 0)
+			return c.error;
+	} while (try_more(&t, &r));
+	return r;
+}
+
+static void retry_free(struct backend *be)
+{
+	struct retry *retry = retry_of(be);
+	backend_free(retry->inner);
+	free(be->name);
+	free(retry);
+}
+
+/* Looks like the store that it wraps: without the operations that this has not. */
+static struct backend_ops ops_around(const struct backend_ops *inner)
+{
+	return (struct backend_ops){
+		.scheme = inner->scheme,
+		.free = retry_free,
+		.probe = retry_probe,
+		.head = retry_head,
+		.get = retry_get,
+		.list = retry_list,
+		.put = inner->put ? retry_put : NULL,
+		.del = inner->del ? retry_del : NULL,
+		.copy = inner->copy ? retry_copy : NULL,
+		.rename = inner->rename ? retry_rename : NULL,
+		.upload_begin = inner->upload_begin ? retry_upload_begin : NULL,
+		.upload_part = inner->upload_part ? retry_upload_part : NULL,
+		.upload_finish = inner->upload_finish ? retry_upload_finish : NULL,
+		.upload_abort = inner->upload_abort ? retry_upload_abort : NULL,
+		.upload_list = inner->upload_list ? retry_upload_list : NULL,
+	};
+}
+
+int retry_new(struct backend *inner, const struct retry_conf *conf, struct backend **ret)
+{
+	struct retry *retry = calloc(1, sizeof *retry);
+	if (retry)
+		retry->base.name = strdup(inner->name);
+	if (!retry || !retry->base.name) {
+		free(retry);
+		backend_free(inner);
+		return -ENOMEM;
+	}
+	retry->inner = inner;
+	retry->conf = *conf;
+	retry->ops = ops_around(inner->ops);
+	retry->base.ops = &retry->ops;
+	take_over(retry);
+	*ret = &retry->base;
+	return 0;
+}
