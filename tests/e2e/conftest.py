@@ -1,0 +1,136 @@
+"""Fixtures: stores (local directory, s3d, MinIO), mounts over them, and what cleans up.
+
+A test takes `store` (it then runs over each store), or one of local, s3d and minio, and
+makes its mounts with `mount(store, option=value, ...)`.  Every daemon is unmounted after
+the test, must have ended with 0, and must have left no sanitizer's report.
+"""
+import os
+import shutil
+import sys
+import threading
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import lib  # noqa: E402
+
+TEST_SECS = 240  # then the daemons are killed, which ends every call that hangs
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "short: also run under the thread sanitizer")
+    config.addinivalue_line("markers", "stores(...): the stores that a test runs over")
+
+
+def pytest_generate_tests(metafunc):
+    if "store" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("stores")
+        metafunc.parametrize("store", mark.args if mark else ("local", "s3d"), indirect=True)
+
+
+def why_not():
+    if not os.access(lib.MASTFS, os.X_OK):
+        return "MASTFS_BUILD has no fs/mastfs: run this by tests/run"
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError as err:
+        return "/dev/fuse: " + err.strerror
+    if not shutil.which("fusermount3"):
+        return "no fusermount3"
+    return ""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    setattr(item, "rep_" + report.when, report)
+    if report.failed and call.when in ("call", "setup"):
+        for mount in getattr(item, "mounts", []):
+            report.sections.append(("daemon's log, " + mount.folder, mount.tail(60)))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Short and world-searchable, so that another user may mount in it."""
+    for part in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        if part.stat().st_uid == os.getuid():
+            part.chmod(0o755)
+    yield str(tmp_path)
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def minio_server(tmp_path_factory):
+    if not lib.MINIO:
+        pytest.skip("no MinIO")
+    server = lib.MinioServer(str(tmp_path_factory.mktemp("minio")))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def local(folder):
+    return lib.LocalStore(folder)
+
+
+@pytest.fixture
+def s3d(folder):
+    store = lib.S3dStore(folder)
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def minio(minio_server):
+    return lib.MinioStore(minio_server)
+
+
+@pytest.fixture
+def store(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def mount(request, folder):
+    """mount(store, option=value, ...) -> Mount, mounted; start=False leaves that to the test."""
+    if why_not():
+        pytest.skip(why_not())
+    for name in ("store", "local", "s3d", "minio"):
+        if name in request.fixturenames:  # made before us, so ended after us
+            request.getfixturevalue(name)
+    made = request.node.mounts = []
+
+    def make(store, start=True, env=None, user=None, **opts):
+        place = os.path.join(folder, "m%d" % len(made))
+        os.mkdir(place)
+        made.append(lib.Mount(place, store, opts, env, user=user))
+        return made[-1].mount() if start else made[-1]
+
+    def hung():
+        print("the test hangs: killing its daemons", file=sys.stderr)
+        for m in made:
+            m.force_out()
+
+    timer = threading.Timer(TEST_SECS * lib.SLOW, hung)
+    timer.daemon = True
+    timer.start()
+    yield make
+    timer.cancel()
+    passed = getattr(request.node, "rep_call", None) and request.node.rep_call.passed
+    errors = []
+    for m in made:
+        try:
+            if passed and m.process and m.process.poll() is None and lib.mounted(m.point):
+                m.umount()
+            m.check_sanitizers()
+        except (AssertionError, lib.subprocess.TimeoutExpired) as err:
+            errors.append("%s\n%s" % (err, m.tail()))
+        finally:
+            m.force_out()
+    assert not errors, "\n".join(errors)
+
+
+@pytest.fixture
+def mnt(store, mount):
+    return mount(store)
