@@ -1,0 +1,238 @@
+/* cred_source.c - keys that lie in the environment, in files, or that a program of
+ * the user's prints.  See cred_source.h. */
+#include "backends/cred_source.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "backends/date.h"
+#include "backends/json.h"
+#include "backends/util/clock.h"
+#include "backends/util/log.h"
+#include "backends/util/banned.h"
+
+enum {
+	PROCESS_OUTPUT_MAX = 64 * 1024,
+	PROCESS_ARGS_MAX = 64,
+	PROCESS_TIMEOUT_S = 60,
+};
+
+static const char *env(const char *name)
+{
+	const char *value = getenv(name);
+	return value && *value ? value : NULL;
+}
+
+static int set_keys(struct cred *ret, const char *access, const char *secret,
+		    const char *token)
+{
+	ret->access_key = strdup(access);
+	int r = ret->access_key ? secret_set(&ret->secret, secret, strlen(secret))
+				: -ENOMEM;
+	if (!r && token && *token)
+		r = secret_set(&ret->token, token, strlen(token));
+	if (r)
+		cred_done(ret);
+	return r;
+}
+
+/* A key goes into headers: no byte may end one. */
+static bool header_safe(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s <= 0x20 || *s == 0x7f)
+			return false;
+	return true;
+}
+
+static int json_keys(const char *text, size_t n, const char *token_name,
+		     struct secret member[4])
+{
+	int r = json_get(text, n, "AccessKeyId", &member[0]);
+	if (!r)
+		r = json_get(text, n, "SecretAccessKey", &member[1]);
+	if (!r)
+		r = json_get(text, n, token_name, &member[2]);
+	if (!r || r == -ENOENT)
+		r = member[1].bytes ? json_get(text, n, "Expiration", &member[3])
+				    : -EBADMSG;
+	return r == -ENOENT ? 0 : r;
+}
+
+int cred_from_json(const char *text, size_t n, const char *token_name, struct cred *ret)
+{
+	struct secret member[4] = {0};
+	struct cred cred = {0};
+	int r = json_keys(text, n, token_name, member);
+	if (!r && (!header_safe(member[0].bytes) ||
+		   (member[2].bytes && !header_safe(member[2].bytes))))
+		r = -EBADMSG;
+	if (!r && member[3].bytes)
+		r = date_parse_iso(member[3].bytes, &cred.expires_ns);
+	int64_t expires_ns = cred.expires_ns;
+	if (!r)
+		r = set_keys(&cred, member[0].bytes, member[1].bytes, member[2].bytes);
+	for (int i = 0; i < 4; i++)
+		secret_done(&member[i]);
+	if (r)
+		return r;
+	cred.expires_ns = expires_ns;
+	*ret = cred;
+	return 0;
+}
+
+int cred_from_env(const struct cred_from *from, struct cred *ret)
+{
+	(void)from;
+	const char *access = env("AWS_ACCESS_KEY_ID");
+	const char *secret = env("AWS_SECRET_ACCESS_KEY");
+	const char *token = env("AWS_SESSION_TOKEN");
+	if (!access && !secret)
+		return -ENOENT;
+	if (!access || !secret) {
+		log_error("s3", "%s is set but %s is not",
+			  access ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY",
+			  access ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
+		return -EACCES;
+	}
+	if (!header_safe(access) || (token && !header_safe(token))) {
+		log_error("s3", "AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN holds blanks");
+		return -EACCES;
+	}
+	return set_keys(ret, access, secret, token);
+}
+
+int cred_from_profile(const struct cred_from *from, struct cred *ret)
+{
+	const char *access = profile_get(from->profile, "aws_access_key_id");
+	const char *secret = profile_get(from->profile, "aws_secret_access_key");
+	const char *token = profile_get(from->profile, "aws_session_token");
+	if (access && secret && header_safe(access) && (!token || header_safe(token)))
+		return set_keys(ret, access, secret, token);
+	if (profile_get(from->profile, "role_arn") ||
+	    profile_get(from->profile, "sso_account_id"))
+		log_warn("s3",
+			 "profile \"%s\" assumes a role or signs in by SSO, which mastfs "
+			 "does not do by itself: give it credential_process = aws "
+			 "configure export-credentials --profile %s",
+			 profile_name(from->profile), profile_name(from->profile));
+	return -ENOENT;
+}
+
+/* Split a command line as a shell would with blanks and double quotes only. */
+static int split(char *line, char *argv[static PROCESS_ARGS_MAX + 1])
+{
+	size_t n = 0;
+	char *p = line;
+	while (*(p += strspn(p, " \t"))) {
+		if (n == PROCESS_ARGS_MAX)
+			return -E2BIG;
+		char *out = p;
+		bool quoted = false;
+		argv[n++] = out;
+		for (; *p && (quoted || !strchr(" \t", *p)); p++) {
+			if (*p == '"')
+				quoted = !quoted;
+			else
+				*out++ = *p;
+		}
+		if (*p)
+			p++;
+		*out = '\0';
+	}
+	argv[n] = NULL;
+	return n ? 0 : -EINVAL;
+}
+
+/* Read until the program closes its output, gives too much or takes too long. */
+static int read_output(int fd, struct buf *out, const struct call *call)
+{
+	uint64_t until_ns = clock_add(clock_now_ns(), PROCESS_TIMEOUT_S * NS_PER_S);
+	for (;;) {
+		struct pollfd pfd = {.fd = fd, .events = POLLIN};
+		char piece[4096];
+		int r = call_check(call);
+		if (r)
+			return r;
+		if (clock_now_ns() > until_ns)
+			return -ETIMEDOUT;
+		if (poll(&pfd, 1, 200) <= 0)
+			continue;
+		ssize_t got = read(fd, piece, sizeof piece);
+		if (got > 0)
+			buf_add(out, piece, (size_t)got);
+		crypto_wipe(piece, sizeof piece);
+		if (got <= 0 || buf_error(out))
+			return buf_error(out);
+	}
+}
+
+static int spawn(char *const argv[], int out_fd, pid_t *ret)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	(void)sigemptyset(&none);
+	(void)posix_spawn_file_actions_init(&actions);
+	(void)posix_spawnattr_init(&attr);
+	(void)posix_spawn_file_actions_adddup2(&actions, out_fd, STDOUT_FILENO);
+	(void)posix_spawnattr_setsigmask(&attr, &none);
+	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	int r = posix_spawnp(ret, argv[0], &actions, &attr, argv, environ);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	(void)posix_spawnattr_destroy(&attr);
+	return -r;
+}
+
+static int run(char *const argv[], struct buf *out, const struct call *call)
+{
+	int ends[2];
+	pid_t pid;
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	CLEANUP_CLOSE int reading = ends[0];
+	int r = spawn(argv, ends[1], &pid);
+	(void)close(ends[1]);
+	if (r)
+		return r;
+	r = read_output(reading, out, call);
+	if (r)
+		(void)kill(pid, SIGKILL);
+	int status = 0;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!r && (!WIFEXITED(status) || WEXITSTATUS(status)))
+		r = -EACCES;
+	return r;
+}
+
+int cred_from_process(const struct cred_from *from, struct cred *ret)
+{
+	const char *command = profile_get(from->profile, "credential_process");
+	char *argv[PROCESS_ARGS_MAX + 1];
+	if (!command)
+		return -ENOENT;
+	CLEANUP_FREE char *line = strdup(command);
+	if (!line)
+		return -ENOMEM;
+	struct buf out;
+	buf_init(&out, PROCESS_OUTPUT_MAX);
+	int r = split(line, argv);
+	if (!r)
+		r = run(argv, &out, from->call);
+	if (!r)
+		r = cred_from_json(out.data, out.len, "SessionToken", ret);
+	crypto_wipe(out.data, out.len);
+	buf_done(&out);
+	if (!r || r == -EINTR)
+		return r;
+	log_error("s3", "credential_process of profile \"%s\": %s",
+		  profile_name(from->profile),
+		  r == -EBADMSG ? "no keys in what it prints" : strerror(-r));
+	return -EACCES;
+}

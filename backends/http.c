@@ -1,0 +1,584 @@
+/* http.c - see http.h.
+ *
+ * One blocking request runs on one easy handle.  Handles lie on a stack, so that
+ * the one whose connection is warmest goes out first.  A handle whose request
+ * failed in any way is thrown away with its connections: what such a connection
+ * would say next cannot be trusted.
+ *
+ * DNS and TLS sessions are shared between the handles; connections are not,
+ * because libcurl's sharing of those is not thread-safe.
+ */
+#include "backends/http.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+#include <curl/curl.h>
+#include "backends/url.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/log.h"
+#include "backends/util/banned.h"
+
+enum {
+	DEFAULT_CONNECTIONS = 32,
+	DEFAULT_CONNECT_MS = 10 * 1000,
+	DEFAULT_STALL_MS = 30 * 1000,
+	WAIT_TICK_MS = 50, /* how often a waiter looks whether it was cancelled */
+	BUFFER_BYTES = 256 * 1024,
+	EXPECT_FROM_BYTES = 1024 * 1024, /* ask before sending bodies from this size */
+	EXPECT_WAIT_MS = 300,
+};
+
+struct http {
+	/* set once */
+	struct http_conf conf; /* ca_file is owned */
+	CURLSH *share;
+	pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
+
+	/* guarded by lock */
+	pthread_mutex_t lock;
+	pthread_cond_t freed;
+	CURL **idle; /* a stack */
+	uint32_t n_idle, n_busy;
+	uint32_t n_waiting[PRIO_COUNT];
+};
+
+/* One request under way. */
+struct transfer {
+	const struct http *http;
+	const struct http_request *rq;
+	struct http_reply *reply;
+	const struct call *call;
+	struct curl_slist *headers; /* owned */
+	uint64_t sent;		    /* bytes of rq->source */
+	int error;		    /* that one of our callbacks met */
+	bool headers_done;
+};
+
+static void share_lock(CURL *easy, curl_lock_data data, curl_lock_access access,
+		       void *arg)
+{
+	(void)easy;
+	(void)access;
+	struct http *http = arg;
+	(void)pthread_mutex_lock(&http->share_locks[data]);
+}
+
+static void share_unlock(CURL *easy, curl_lock_data data, void *arg)
+{
+	(void)easy;
+	struct http *http = arg;
+	(void)pthread_mutex_unlock(&http->share_locks[data]);
+}
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+
+static void curl_start(void)
+{
+	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+void http_free(struct http *http)
+{
+	if (!http)
+		return;
+	for (uint32_t i = 0; i < http->n_idle; i++)
+		curl_easy_cleanup(http->idle[i]);
+	free(http->idle);
+	if (http->share)
+		(void)curl_share_cleanup(http->share);
+	for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
+		(void)pthread_mutex_destroy(&http->share_locks[i]);
+	(void)pthread_cond_destroy(&http->freed);
+	(void)pthread_mutex_destroy(&http->lock);
+	free((char *)(uintptr_t)http->conf.ca_file);
+	free(http);
+}
+
+static void init_locks(struct http *http)
+{
+	pthread_condattr_t attr;
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&http->freed, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	(void)pthread_mutex_init(&http->lock, NULL);
+	for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
+		(void)pthread_mutex_init(&http->share_locks[i], NULL);
+}
+
+static bool init_share(struct http *http)
+{
+	http->share = curl_share_init();
+	if (!http->share)
+		return false;
+	return !curl_share_setopt(http->share, CURLSHOPT_USERDATA, http) &&
+	       !curl_share_setopt(http->share, CURLSHOPT_LOCKFUNC, share_lock) &&
+	       !curl_share_setopt(http->share, CURLSHOPT_UNLOCKFUNC, share_unlock) &&
+	       !curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) &&
+	       !curl_share_setopt(http->share, CURLSHOPT_SHARE,
+				  CURL_LOCK_DATA_SSL_SESSION);
+}
+
+int http_new(const struct http_conf *conf, struct http **ret)
+{
+	(void)pthread_once(&curl_once, curl_start);
+	struct http *http = calloc(1, sizeof *http);
+	if (!http)
+		return -ENOMEM;
+	http->conf = *conf;
+	http->conf.ca_file = conf->ca_file ? strdup(conf->ca_file) : NULL;
+	if (!http->conf.connections)
+		http->conf.connections = DEFAULT_CONNECTIONS;
+	if (!http->conf.connect_ms)
+		http->conf.connect_ms = DEFAULT_CONNECT_MS;
+	if (!http->conf.stall_ms)
+		http->conf.stall_ms = DEFAULT_STALL_MS;
+	init_locks(http);
+	http->idle = calloc(http->conf.connections, sizeof(CURL *));
+	if (!http->idle || !init_share(http) || (conf->ca_file && !http->conf.ca_file)) {
+		http_free(http);
+		return -ENOMEM;
+	}
+	*ret = http;
+	return 0;
+}
+
+static bool outranked_locked(const struct http *http, enum prio prio)
+{
+	for (int p = 0; p < (int)prio; p++)
+		if (http->n_waiting[p])
+			return true;
+	return false;
+}
+
+static void wait_tick_locked(struct http *http)
+{
+	struct timespec until;
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)WAIT_TICK_MS * (long)NS_PER_MS;
+	if (until.tv_nsec >= (long)NS_PER_S) {
+		until.tv_nsec -= (long)NS_PER_S;
+		until.tv_sec++;
+	}
+	(void)pthread_cond_timedwait(&http->freed, &http->lock, &until);
+}
+
+/* Wait for our turn and take a handle: the last one used, or a new one. */
+static int acquire(struct http *http, const struct call *call, CURL **ret)
+{
+	enum prio prio = call ? call->prio : PRIO_DEMAND;
+	CURL *easy = NULL;
+	{
+		SCOPED_LOCK(&http->lock);
+		http->n_waiting[prio]++;
+		int r = call_check(call);
+		while (!r && (http->n_busy >= http->conf.connections ||
+			      outranked_locked(http, prio))) {
+			wait_tick_locked(http);
+			r = call_check(call);
+		}
+		http->n_waiting[prio]--;
+		if (r) {
+			(void)pthread_cond_broadcast(&http->freed);
+			return r;
+		}
+		http->n_busy++;
+		if (http->n_idle)
+			easy = http->idle[--http->n_idle];
+	}
+	if (!easy)
+		easy = curl_easy_init();
+	if (easy) {
+		*ret = easy;
+		return 0;
+	}
+	SCOPED_LOCK(&http->lock);
+	http->n_busy--;
+	return -ENOMEM;
+}
+
+static void release(struct http *http, CURL *easy, bool keep)
+{
+	if (keep)
+		curl_easy_reset(easy);
+	else
+		curl_easy_cleanup(easy);
+	SCOPED_LOCK(&http->lock);
+	if (keep)
+		http->idle[http->n_idle++] = easy;
+	http->n_busy--;
+	(void)pthread_cond_broadcast(&http->freed);
+}
+
+static bool is_2xx(const struct http_reply *reply)
+{
+	return reply->status >= 200 && reply->status < 300;
+}
+
+/* The blank line after the headers of the final answer (not of a 100). */
+static int end_headers(struct transfer *t)
+{
+	if (t->reply->status < 200)
+		return 0;
+	t->headers_done = true;
+	if (t->reply->chunked && t->reply->has_length)
+		return -EBADMSG;
+	if (!is_2xx(t->reply) || !t->rq->accept)
+		return 0;
+	return t->rq->accept(t->rq->arg, t->reply);
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+	n *= size;
+	size_t whole = n;
+	while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+		n--;
+	int r = 0;
+	if (t->headers_done)
+		return whole; /* trailers: nobody reads them */
+	if (n > 5 && !strncmp(line, "HTTP/", 5)) {
+		http_reply_status_line(t->reply, line, n);
+	} else if (n) {
+		r = http_reply_header_line(t->reply, line, n);
+	} else {
+		r = end_headers(t);
+	}
+	t->error = r;
+	return r ? 0 : whole;
+}
+
+static int keep_body(struct transfer *t, const char *p, size_t n)
+{
+	struct buf *body = &t->reply->body;
+	if (!is_2xx(t->reply)) {
+		size_t room = HTTP_ERROR_BODY_MAX - body->len;
+		buf_add(body, p, n < room ? n : room);
+	} else if (n > t->rq->body_max || body->len > t->rq->body_max - n) {
+		return -EBADMSG;
+	} else {
+		buf_add(body, p, n);
+	}
+	return buf_error(body);
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+	struct http_reply *reply = t->reply;
+	n *= size;
+	uint64_t before = reply->received;
+	reply->received += n;
+	if (!t->headers_done)
+		t->error = -EBADMSG;
+	else if (reply->has_length && reply->received > reply->length)
+		t->error = -EBADMSG;
+	else if (is_2xx(reply) && reply->received > t->rq->expect)
+		t->error = -EBADMSG;
+	else if (is_2xx(reply) && t->rq->sink)
+		t->error = t->rq->sink(t->rq->arg, t->rq->sink_off + before, p, n);
+	else
+		t->error = keep_body(t, p, n);
+	return t->error < 0 ? 0 : n;
+}
+
+static size_t on_read(char *p, size_t size, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+	const struct source *src = t->rq->source;
+	uint64_t left = src->len - t->sent;
+	n *= size;
+	if (n > left)
+		n = (size_t)left;
+	if (!n)
+		return 0;
+	ssize_t got;
+	do
+		got = pread(src->fd, p, n, (off_t)(src->off + t->sent));
+	while (got < 0 && errno == EINTR);
+	if (got <= 0) {
+		/* Shorter than it was said to be, or the disk fails. */
+		t->error = got ? -errno : -EIO;
+		return CURL_READFUNC_ABORT;
+	}
+	t->sent += (uint64_t)got;
+	return (size_t)got;
+}
+
+static int on_seek(void *arg, curl_off_t off, int origin)
+{
+	struct transfer *t = arg;
+	if (origin != SEEK_SET || off < 0 || (uint64_t)off > t->rq->source->len)
+		return CURL_SEEKFUNC_FAIL;
+	t->sent = (uint64_t)off;
+	return CURL_SEEKFUNC_OK;
+}
+
+static int on_progress(void *arg, curl_off_t dl_total, curl_off_t dl, curl_off_t ul_total,
+		       curl_off_t ul)
+{
+	(void)dl_total;
+	(void)dl;
+	(void)ul_total;
+	(void)ul;
+	struct transfer *t = arg;
+	t->error = call_check(t->call);
+	return t->error ? 1 : 0;
+}
+
+static int add_header(struct transfer *t, const char *name, const char *value)
+{
+	CLEANUP_BUF struct buf line;
+	buf_init(&line, HTTP_HEADERS_MAX);
+	/* "Name:" removes what libcurl would send, "Name;" sends it empty. */
+	if (!value)
+		buf_addf(&line, "%s:", name);
+	else if (!*value)
+		buf_addf(&line, "%s;", name);
+	else
+		buf_addf(&line, "%s: %s", name, value);
+	if (strpbrk(line.data, "\r\n"))
+		return -EINVAL;
+	if (buf_error(&line))
+		return buf_error(&line);
+	struct curl_slist *more = curl_slist_append(t->headers, line.data);
+	if (!more)
+		return -ENOMEM;
+	t->headers = more;
+	return 0;
+}
+
+static int make_headers(struct transfer *t)
+{
+	const struct http_request *rq = t->rq;
+	uint64_t len = rq->source ? rq->source->len : rq->body_len;
+	bool typed = false;
+	int r = add_header(t, "Accept-Encoding", "identity");
+	for (size_t i = 0; !r && i < rq->n_headers; i++) {
+		typed |= !strcasecmp(rq->headers[i].name, "content-type");
+		r = add_header(t, rq->headers[i].name, rq->headers[i].value);
+	}
+	if (!r && !typed)
+		r = add_header(t, "Content-Type", NULL);
+	if (!r)
+		r = add_header(t, "Expect",
+			       len >= EXPECT_FROM_BYTES ? "100-continue" : NULL);
+	return r;
+}
+
+/* Everything with a body but a file's goes out as POST with another name, which
+ * is what makes libcurl send a Content-Length, also of 0. */
+static void set_method(CURL *easy, const struct transfer *t)
+{
+	const struct http_request *rq = t->rq;
+	(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, rq->method);
+	if (rq->source) {
+		(void)curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+		(void)curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+				       (curl_off_t)rq->source->len);
+		(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+		(void)curl_easy_setopt(easy, CURLOPT_READDATA, t);
+		(void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+		(void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, t);
+		(void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE,
+				       (long)BUFFER_BYTES);
+	} else if (!strcmp(rq->method, "HEAD")) {
+		(void)curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+	} else if (rq->body || !strcmp(rq->method, "PUT") ||
+		   !strcmp(rq->method, "POST")) {
+		(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+				       (curl_off_t)rq->body_len);
+		(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+				       rq->body ? rq->body : "");
+	}
+}
+
+static void set_limits(CURL *easy, const struct transfer *t)
+{
+	const struct http_conf *conf = &t->http->conf;
+	uint64_t left_ns = call_left_ns(t->call);
+	uint64_t connect_ms = conf->connect_ms;
+	uint32_t stall_ms = t->rq->stall_ms ? t->rq->stall_ms : conf->stall_ms;
+	if (left_ns != CLOCK_NEVER) {
+		/* A day is as good as any longer deadline, and fits a long. */
+		uint64_t left_ms = left_ns / NS_PER_MS + 1;
+		if (left_ms > 86400000)
+			left_ms = 86400000;
+		if (connect_ms > left_ms)
+			connect_ms = left_ms;
+		(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
+	}
+	(void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME,
+			       (long)(stall_ms + 999) / 1000);
+	(void)curl_easy_setopt(easy, CURLOPT_EXPECT_100_TIMEOUT_MS, (long)EXPECT_WAIT_MS);
+	(void)curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+	(void)curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+	(void)curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t);
+}
+
+static void set_options(CURL *easy, struct transfer *t, char *cause)
+{
+	const struct http *http = t->http;
+	(void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, cause);
+	(void)curl_easy_setopt(easy, CURLOPT_URL, t->rq->url);
+	(void)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	(void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	(void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	(void)curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
+	(void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "mastfs/" MASTFS_VERSION);
+	(void)curl_easy_setopt(easy, CURLOPT_SHARE, http->share);
+	if (http->conf.ca_file)
+		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, http->conf.ca_file);
+	if (t->rq->local)
+		(void)curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
+	set_method(easy, t);
+	set_limits(easy, t);
+}
+
+/* The one place where libcurl's errors become ours. */
+static int curl_errno(CURLcode code)
+{
+	switch (code) {
+	case CURLE_OK:
+		return 0;
+	case CURLE_OPERATION_TIMEDOUT:
+		return -ETIMEDOUT;
+	case CURLE_OUT_OF_MEMORY:
+		return -ENOMEM;
+	case CURLE_URL_MALFORMAT:
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		return -EINVAL;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM:
+		return -EACCES;
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_BAD_CONTENT_ENCODING:
+		return -EBADMSG;
+	default:
+		return -ECOMM;
+	}
+}
+
+/* Is the whole of it there, and does it agree with itself? */
+static int check_whole(const struct transfer *t)
+{
+	const struct http_reply *reply = t->reply;
+	bool head = !strcmp(t->rq->method, "HEAD");
+	if (!t->headers_done)
+		return -ECOMM;
+	if (!head && reply->has_length && reply->received != reply->length)
+		return -EBADMSG;
+	if (!head && is_2xx(reply) && t->rq->expect != HTTP_UNKNOWN &&
+	    reply->received != t->rq->expect)
+		return -EBADMSG;
+	return 0;
+}
+
+static int judge(const struct transfer *t, CURLcode code, const char *cause)
+{
+	int r = t->error < 0 ? t->error : curl_errno(code);
+	/* A server may refuse a body half-way and hang up: its answer counts. */
+	if (code == CURLE_SEND_ERROR && t->headers_done && t->reply->status >= 400)
+		r = 0;
+	else if (!r)
+		r = check_whole(t);
+	if (r == -EBADMSG && !*cause)
+		cause = "the answer is not what was asked for";
+	if (r)
+		(void)snprintf(t->reply->cause, sizeof t->reply->cause, "%s",
+			       *cause ? cause : strerror(-r));
+	return r;
+}
+
+/* Without the query if it holds a signature. */
+static void log_request(const struct transfer *t, int r, uint64_t started_ns)
+{
+	if (!log_enabled(LOG_LEVEL_DEBUG))
+		return;
+	const struct http_request *rq = t->rq;
+	const char *range = "";
+	for (size_t i = 0; i < rq->n_headers; i++)
+		if (!strcasecmp(rq->headers[i].name, "range"))
+			range = rq->headers[i].value;
+	size_t n = strlen(rq->url);
+	if (strcasestr(rq->url, "signature=") || strstr(rq->url, "sig="))
+		n = strcspn(rq->url, "?");
+	log_debug("http", "%s %.*s%s%s: %d, %llu bytes, %llu ms, id %s%s%s", rq->method,
+		  (int)n, rq->url, *range ? " " : "", range, t->reply->status,
+		  (unsigned long long)t->reply->received,
+		  (unsigned long long)((clock_now_ns() - started_ns) / NS_PER_MS),
+		  http_request_id(t->reply), r ? ", " : "", r ? t->reply->cause : "");
+}
+
+/* Credentials and data do not cross a network in the clear by mistake. */
+static int check_scheme(const struct http *http, const struct http_request *rq,
+			struct http_reply *reply)
+{
+	struct endpoint ep;
+	CLEANUP_FREE char *base = NULL;
+	if (!strncasecmp(rq->url, "https://", 8) || http->conf.allow_http || rq->local)
+		return 0;
+	const char *slashes = strstr(rq->url, "://");
+	if (!slashes)
+		return -EINVAL;
+	base = strndup(rq->url,
+		       (size_t)(slashes - rq->url) + 3 + strcspn(slashes + 3, "/?"));
+	if (!base)
+		return -ENOMEM;
+	if (url_parse_endpoint(base, &ep))
+		return -EINVAL;
+	if (url_host_is_loopback(ep.host))
+		return 0;
+	(void)snprintf(reply->cause, sizeof reply->cause,
+		       "plain http to %.200s is refused (option allow_http)", ep.host);
+	return -EACCES;
+}
+
+int http_send(struct http *http, const struct http_request *rq, struct http_reply *ret,
+	      struct call *call)
+{
+	struct transfer t = {.http = http, .rq = rq, .reply = ret, .call = call};
+	char cause[CURL_ERROR_SIZE] = "";
+	CURL *easy = NULL;
+	buf_reset(&ret->headers);
+	buf_reset(&ret->body);
+	*ret = (struct http_reply){.headers = ret->headers, .body = ret->body};
+
+	int r = check_scheme(http, rq, ret);
+	if (!r)
+		r = make_headers(&t);
+	if (!r)
+		r = acquire(http, call, &easy);
+	if (!r) {
+		uint64_t started_ns = clock_now_ns();
+		set_options(easy, &t, cause);
+		r = judge(&t, curl_easy_perform(easy), cause);
+		log_request(&t, r, started_ns);
+		release(http, easy, !r);
+	}
+	if (r && !*ret->cause)
+		(void)snprintf(ret->cause, sizeof ret->cause, "%s", strerror(-r));
+	curl_slist_free_all(t.headers);
+	return r;
+}

@@ -1,0 +1,389 @@
+/* s3.c - see s3.h.  Opening a bucket, and the operations that are one request. */
+#include "backends/s3.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "backends/date.h"
+#include "backends/s3_request.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/log.h"
+#include "backends/util/banned.h"
+
+#define MIB UINT64_C(1048576)
+#define GIB (1024 * MIB)
+
+static const struct backend_limits s3_limits = {
+	.put_max = 5 * GIB,
+	.part_min = 5 * MIB,
+	.part_max = 5 * GIB,
+	.part_align = 1,
+	.parts_max = 10000,
+	/* 50 TB, what 10000 parts of 5 GiB can hold */
+	.object_max = 10000 * 5 * GIB,
+};
+
+static int head_once(struct s3 *s3, const char *key, struct object *ret,
+		     struct call *call)
+{
+	CLEANUP_REPLY struct http_reply reply;
+	http_reply_init(&reply);
+	struct s3_request rq = {.op = "head", .method = "HEAD", .key = key};
+	int r = s3_send(s3, &rq, &reply, call);
+	if (r)
+		return r;
+	r = s3_parse_object(&reply, ret);
+	return r ? s3_log_failure(s3, &rq, r, "no size or version in the answer", &reply)
+		 : 0;
+}
+
+int s3_head(struct backend *be, const char *key, struct object *ret, struct call *call)
+{
+	return head_once(s3_of(be), key, ret, call);
+}
+
+int s3_parse_object(const struct http_reply *reply, struct object *ret)
+{
+	struct object obj = {.size = reply->length};
+	const char *etag = http_header(reply, "etag");
+	const char *mtime = http_header(reply, "x-amz-meta-mtime");
+	const char *modified = http_header(reply, "last-modified");
+	const char *tag = http_header(reply, "x-amz-meta-mastfs-tag");
+	if (!reply->has_length || !etag || http_parse_etag(etag, obj.etag))
+		return -EBADMSG;
+	if (!mtime || date_parse_seconds(mtime, &obj.mtime_ns))
+		if (!modified || date_parse_http(modified, &obj.mtime_ns))
+			obj.mtime_ns = 0;
+	if (tag && strlen(tag) < sizeof obj.tag)
+		memcpy(obj.tag, tag, strlen(tag) + 1);
+	*ret = obj;
+	return 0;
+}
+
+/* A get under way: what its answer must be, and where its bytes go. */
+struct get {
+	struct http_range want;
+	sink_fn *sink;
+	void *arg;
+};
+
+static int get_accept(void *arg, const struct http_reply *reply)
+{
+	const struct get *g = arg;
+	return http_check_range(reply, &g->want);
+}
+
+static int get_sink(void *arg, uint64_t off, const void *bytes, size_t len)
+{
+	const struct get *g = arg;
+	return g->sink(g->arg, off, bytes, len);
+}
+
+static int s3_get(struct backend *be, const char *key, const struct object *obj,
+		  uint64_t off, uint64_t len, sink_fn *sink, void *arg, struct call *call)
+{
+	struct get g = {
+		.want = {.off = off, .len = len, .total = obj->size, .etag = obj->etag},
+		.sink = sink,
+		.arg = arg};
+	CLEANUP_REPLY struct http_reply reply;
+	char range[64];
+	http_reply_init(&reply);
+	(void)snprintf(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64, off,
+		       off + len - 1);
+	struct s3_request rq = {
+		.op = "get",
+		.method = "GET",
+		.key = key,
+		.off = off,
+		.len = len,
+		.accept = get_accept,
+		.sink = get_sink,
+		.arg = &g,
+		.on_404 = -ESTALE,
+		.on_412 = -ESTALE,
+	};
+	s3_header(&rq, "range", range);
+	s3_header(&rq, "if-match", *obj->etag ? obj->etag : NULL);
+	return s3_send(s3_of(be), &rq, &reply, call);
+}
+
+void s3_cond_headers(struct s3_request *rq, const struct cond *cond)
+{
+	if (cond->if_absent) {
+		s3_header(rq, "if-none-match", "*");
+		rq->on_412 = -EEXIST;
+	} else if (cond->if_etag) {
+		s3_header(rq, "if-match", cond->if_etag);
+		rq->on_404 = -ESTALE;
+	}
+}
+
+void s3_meta_headers(struct s3_request *rq, const struct put_opts *opts,
+		     struct s3_meta *meta)
+{
+	size_t n = rq->key ? strlen(rq->key) : 0;
+	s3_header(rq, "content-type",
+		  n && rq->key[n - 1] == '/' ? "application/x-directory"
+					     : "application/octet-stream");
+	s3_header(rq, "x-amz-meta-mastfs-tag", opts->tag);
+	if (!opts->mtime_ns)
+		return;
+	uint64_t ns = opts->mtime_ns < 0 ? 0 - (uint64_t)opts->mtime_ns
+					 : (uint64_t)opts->mtime_ns;
+	(void)snprintf(meta->mtime, sizeof meta->mtime, "%s%" PRIu64 ".%09" PRIu64,
+		       opts->mtime_ns < 0 ? "-" : "", ns / NS_PER_S, ns % NS_PER_S);
+	s3_header(rq, "x-amz-meta-mtime", meta->mtime);
+}
+
+int s3_put(struct backend *be, const char *key, const struct source *src,
+	   const struct put_opts *opts, struct object *ret, struct call *call)
+{
+	struct s3 *s3 = s3_of(be);
+	struct object obj = {.size = src->len, .mtime_ns = opts->mtime_ns};
+	struct s3_meta meta;
+	CLEANUP_REPLY struct http_reply reply;
+	http_reply_init(&reply);
+	struct s3_request rq = {.op = "put", .method = "PUT", .key = key, .source = src};
+	s3_cond_headers(&rq, &opts->cond);
+	s3_meta_headers(&rq, opts, &meta);
+	int r = s3_send(s3, &rq, &reply, call);
+	if (r)
+		return r;
+	const char *etag = http_header(&reply, "etag");
+	if (!etag || http_parse_etag(etag, obj.etag))
+		return s3_log_failure(s3, &rq, -EREMOTEIO, "no ETag in the answer",
+				      &reply);
+	const char *date = http_header(&reply, "date");
+	if (!obj.mtime_ns && (!date || date_parse_http(date, &obj.mtime_ns)))
+		obj.mtime_ns = clock_wall_ns();
+	if (opts->tag)
+		(void)snprintf(obj.tag, sizeof obj.tag, "%s", opts->tag);
+	*ret = obj;
+	return 0;
+}
+
+int s3_del(struct backend *be, const char *key, const struct cond *cond,
+	   struct call *call)
+{
+	CLEANUP_REPLY struct http_reply reply;
+	http_reply_init(&reply);
+	struct s3_request rq = {.op = "delete", .method = "DELETE", .key = key};
+	if (cond)
+		s3_header(&rq, "if-match", cond->if_etag);
+	return s3_send(s3_of(be), &rq, &reply, call);
+}
+
+static void s3_free(struct backend *be)
+{
+	struct s3 *s3 = s3_of(be);
+	creds_free(s3->creds);
+	http_free(s3->http);
+	(void)pthread_mutex_destroy(&s3->lock);
+	crypto_wipe(&s3->key, sizeof s3->key);
+	free(s3->profile_asked);
+	free(s3->bucket);
+	free(s3->prefix);
+	free(be->name);
+	free(s3);
+}
+
+static const struct backend_ops s3_ops = {
+	.scheme = "s3",
+	.free = s3_free,
+	.probe = s3_probe,
+	.head = s3_head,
+	.get = s3_get,
+	.list = s3_list,
+	.put = s3_put,
+	.del = s3_del,
+	.copy = s3_copy,
+	.upload_begin = s3_upload_begin,
+	.upload_part = s3_upload_part,
+	.upload_finish = s3_upload_finish,
+	.upload_abort = s3_upload_abort,
+	.upload_list = s3_upload_list,
+};
+
+void s3_set_copy_max_for_test(struct backend *be, uint64_t bytes)
+{
+	s3_of(be)->copy_max = bytes;
+}
+
+void s3_set_crc64_for_test(struct backend *be, bool on)
+{
+	s3_of(be)->crc64 = on;
+}
+
+static const char *env(const char *name)
+{
+	const char *value = getenv(name);
+	return value && *value ? value : NULL;
+}
+
+static const char *first_of(const char *a, const char *b, const char *c, const char *d,
+			    const char *e)
+{
+	return a ? a : b ? b : c ? c : d ? d : e;
+}
+
+static bool ignores_configured_endpoints(void)
+{
+	const char *value = env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+	return value && !strcasecmp(value, "true");
+}
+
+static int set_endpoint(struct s3 *s3, const struct backend_conf *conf,
+			const struct profile *profile)
+{
+	bool ignore = ignores_configured_endpoints();
+	const char *url =
+		first_of(conf->endpoint, ignore ? NULL : env("AWS_ENDPOINT_URL_S3"),
+			 ignore ? NULL : env("AWS_ENDPOINT_URL"),
+			 ignore ? NULL : profile_get(profile, "endpoint_url"),
+			 env("S3_ENDPOINT_URL"));
+	if (!url)
+		return 0;
+	if (url_parse_endpoint(url, &s3->endpoint)) {
+		log_error("s3", "endpoint \"%s\" is not http(s)://host[:port]", url);
+		return -EINVAL;
+	}
+	if (!s3->endpoint.https && !conf->allow_http &&
+	    !url_host_is_loopback(s3->endpoint.host)) {
+		log_error("s3",
+			  "endpoint %s: plain http would show the data to everybody on "
+			  "the way; the option allow_http permits it",
+			  url);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int set_region(struct s3 *s3, const struct backend_conf *conf,
+		      const struct profile *profile)
+{
+	const char *region =
+		first_of(conf->region, env("AWS_REGION"), env("AWS_DEFAULT_REGION"),
+			 profile_get(profile, "region"), "us-east-1");
+	size_t n = strlen(region);
+	if (n >= sizeof s3->region || !n ||
+	    region[strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-")]) {
+		log_error("s3", "\"%s\" is not the name of a region", region);
+		return -EINVAL;
+	}
+	memcpy(s3->region, region, n + 1);
+	return 0;
+}
+
+static bool ends_in(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+	return n >= m && !strcmp(s + n - m, end);
+}
+
+static bool is_amazon(const struct s3 *s3)
+{
+	const char *host = s3->endpoint.host;
+	return !*host || ends_in(host, ".amazonaws.com") ||
+	       ends_in(host, ".amazonaws.com.cn");
+}
+
+/* May the bucket be a label of a host's name, under a wildcard certificate? */
+static bool dns_safe(const char *bucket)
+{
+	size_t n = strlen(bucket);
+	return n >= 3 && n <= 63 && *bucket != '-' && bucket[n - 1] != '-' &&
+	       !bucket[strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789-")];
+}
+
+static int set_addressing(struct s3 *s3, const struct backend_conf *conf)
+{
+	bool by_name = dns_safe(s3->bucket) && !url_host_is_ip(s3->endpoint.host);
+	if (conf->virtual_host && !by_name) {
+		log_error("s3", "bucket %s cannot be part of a host's name", s3->bucket);
+		return -EINVAL;
+	}
+	s3->virtual_host =
+		conf->virtual_host || (!conf->path_style && is_amazon(s3) && by_name);
+	return 0;
+}
+
+static int set_name(struct s3 *s3)
+{
+	CLEANUP_BUF struct buf name;
+	size_t n = strlen(s3->prefix);
+	buf_init(&name, 8192);
+	buf_addf(&name, "s3://%s%s%.*s", s3->bucket, n ? "/" : "", n ? (int)n - 1 : 0,
+		 s3->prefix);
+	s3->be.name = buf_detach(&name);
+	return s3->be.name ? 0 : -ENOMEM;
+}
+
+static int set_bucket(struct s3 *s3, const struct backend_conf *conf)
+{
+	int r = url_parse_bucket(conf->url, "s3", &s3->bucket, &s3->prefix);
+	if (r == -EINVAL)
+		log_error("s3", "\"%s\" is not s3://bucket[/prefix]", conf->url);
+	if (!r && strlen(s3->prefix) >= S3_KEY_MAX) {
+		log_error("s3", "the prefix of %s is longer than a key can be",
+			  conf->url);
+		r = -ENAMETOOLONG;
+	}
+	return r ? r : set_name(s3);
+}
+
+static int connect_creds(struct s3 *s3, const struct backend_conf *conf)
+{
+	struct http_conf http = {.connections = conf->connections,
+				 .ca_file = conf->ca_file,
+				 .allow_http = conf->allow_http};
+	int r = http_new(&http, &s3->http);
+	if (r || conf->anonymous)
+		return r;
+	s3->profile_asked = conf->profile ? strdup(conf->profile) : NULL;
+	if (conf->profile && !s3->profile_asked)
+		return -ENOMEM;
+	struct creds_conf creds = {.http = s3->http,
+				   .profile = s3->profile_asked,
+				   .instance = !*s3->endpoint.host,
+				   .region = s3->region};
+	return creds_new(&creds, &s3->creds, NULL);
+}
+
+int s3_open(const struct backend_conf *conf, struct backend **ret)
+{
+	struct profile *profile = NULL;
+	struct s3 *s3 = calloc(1, sizeof *s3);
+	if (!s3)
+		return -ENOMEM;
+	(void)pthread_mutex_init(&s3->lock, NULL);
+	s3->be.ops = &s3_ops;
+	s3->be.limits = s3_limits;
+	s3->be.caps = BACKEND_UPLOAD | BACKEND_COPY;
+	if (!conf->read_only)
+		s3->be.caps |= BACKEND_WRITE;
+	s3->copy_max = 5 * GIB;
+
+	int r = set_bucket(s3, conf);
+	if (!r)
+		r = profile_load(conf->profile, &profile);
+	if (!r)
+		r = set_endpoint(s3, conf, profile);
+	if (!r)
+		r = set_region(s3, conf, profile);
+	profile_free(profile);
+	if (!r)
+		r = set_addressing(s3, conf);
+	s3->crc64 = !r && is_amazon(s3);
+	if (!r)
+		r = connect_creds(s3, conf);
+	if (r) {
+		s3_free(&s3->be);
+		return r == -ENOENT ? -EINVAL : r;
+	}
+	*ret = &s3->be;
+	return 0;
+}

@@ -1,0 +1,14 @@
+/* s3.h - Amazon S3 and the stores that speak its protocol. */
+#ifndef BACKENDS_S3_H
+#define BACKENDS_S3_H
+#include "backends/backend.h"
+
+/* No request is sent but for credentials.  -EINVAL, -EACCES (no credentials),
+ * logged. */
+int s3_open(const struct backend_conf *conf, struct backend **ret);
+
+/* Tests only: copy objects above this size in parts of at most this size. */
+void s3_set_copy_max_for_test(struct backend *be, uint64_t bytes);
+/* Tests only: send the checksum that is meant for Amazon to another store. */
+void s3_set_crc64_for_test(struct backend *be, bool on);
+#endif

@@ -1,0 +1,150 @@
+/* s3_copy.c - copies within the store: one CopyObject, or in parts when the object
+ * is larger than that takes.
+ *
+ * Metadata is always replaced, not copied: the new object has its own mtime and
+ * tag, and a copy of an object to itself would be refused otherwise.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backends/s3_request.h"
+#include "backends/xml.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/banned.h"
+
+enum { COPY_SOURCE_MAX = 8 * 1024 };
+
+/* "/bucket/key", encoded. */
+static int add_source(const struct s3 *s3, const char *key, struct buf *ret)
+{
+	CLEANUP_BUF struct buf full;
+	buf_init(&full, (size_t)2 * S3_KEY_MAX + 1);
+	int r = s3_full_key(s3, key, &full);
+	if (r)
+		return r == -EMSGSIZE ? -ENAMETOOLONG : r;
+	buf_addf(ret, "/%s/", s3->bucket);
+	url_encode(ret, full.data, full.len, true);
+	return buf_error(ret);
+}
+
+/* The ETag within the result; CopyObject and UploadPartCopy tell it alike. */
+static int copied_etag(struct s3 *s3, const struct s3_request *rq,
+		       const struct http_reply *reply, const char *root,
+		       char ret[static ETAG_SIZE])
+{
+	CLEANUP_BUF struct buf text;
+	buf_init(&text, 1024);
+	int r = s3_expect_xml(s3, rq, reply, root);
+	if (r)
+		return r;
+	r = xml_find(reply->body.data, reply->body.len, 2, "ETag", &text);
+	if (!r)
+		r = http_parse_etag(text.data, ret);
+	return r ? s3_log_failure(s3, rq, -EREMOTEIO, "no ETag in the answer", reply) : 0;
+}
+
+static int copy_whole(struct s3 *s3, const char *source, const struct object *from_obj,
+		      const char *to, const struct put_opts *opts, struct object *ret,
+		      struct call *call)
+{
+	struct s3_meta meta;
+	char etag[ETAG_SIZE];
+	CLEANUP_REPLY struct http_reply reply;
+	http_reply_init(&reply);
+	struct s3_request rq = {.op = "copy to",
+				.method = "PUT",
+				.key = to,
+				.slow = true,
+				.on_404 = -ESTALE};
+	s3_header(&rq, "x-amz-copy-source", source);
+	s3_header(&rq, "x-amz-copy-source-if-match",
+		  *from_obj->etag ? from_obj->etag : NULL);
+	s3_header(&rq, "x-amz-metadata-directive", "REPLACE");
+	s3_meta_headers(&rq, opts, &meta);
+	int r = s3_send(s3, &rq, &reply, call);
+	if (!r)
+		r = copied_etag(s3, &rq, &reply, "CopyObjectResult", etag);
+	if (!r)
+		r = s3_head(&s3->be, to, ret, call);
+	if (!r && ret->size != from_obj->size)
+		r = s3_log_failure(s3, &rq, -EBADMSG, "the copy has another size",
+				   &reply);
+	return r;
+}
+
+/* Part number n of a copy; the last one is shorter. */
+static int copy_part(struct s3 *s3, const char *source, const struct object *from_obj,
+		     const char *to, const char *id, uint64_t part_size,
+		     struct part *part, struct call *call)
+{
+	CLEANUP_REPLY struct http_reply reply;
+	char number[16], range[64];
+	uint64_t off = (part->number - 1) * part_size;
+	http_reply_init(&reply);
+	part->size = from_obj->size - off < part_size ? from_obj->size - off : part_size;
+	(void)snprintf(number, sizeof number, "%u", part->number);
+	(void)snprintf(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64, off,
+		       off + part->size - 1);
+	struct s3_request rq = {.op = "copy part to",
+				.method = "PUT",
+				.key = to,
+				.slow = true,
+				.on_404 = -ESTALE};
+	s3_param(&rq, "partNumber", number);
+	s3_param(&rq, "uploadId", id);
+	s3_header(&rq, "x-amz-copy-source", source);
+	s3_header(&rq, "x-amz-copy-source-if-match",
+		  *from_obj->etag ? from_obj->etag : NULL);
+	s3_header(&rq, "x-amz-copy-source-range", range);
+	int r = s3_send(s3, &rq, &reply, call);
+	return r ? r : copied_etag(s3, &rq, &reply, "CopyPartResult", part->receipt);
+}
+
+/* In parts as large as one request takes, so that 10000 always suffice. */
+static int copy_parts(struct s3 *s3, const char *source, const struct object *from_obj,
+		      const char *to, const struct put_opts *opts, struct object *ret,
+		      struct call *call)
+{
+	uint64_t n = (from_obj->size - 1) / s3->copy_max + 1;
+	CLEANUP_FREE char *id = NULL;
+	CLEANUP_FREE struct part *parts = NULL;
+	if (n > s3->be.limits.parts_max)
+		return -EFBIG;
+	parts = calloc((size_t)n, sizeof *parts);
+	if (!parts)
+		return -ENOMEM;
+	int r = s3_upload_begin(&s3->be, to, from_obj->size, opts, &id, call);
+	if (r)
+		return r;
+	for (uint32_t i = 0; !r && i < n; i++) {
+		parts[i].number = i + 1;
+		r = copy_part(s3, source, from_obj, to, id, s3->copy_max, &parts[i],
+			      call);
+	}
+	if (!r)
+		r = s3_upload_finish(&s3->be, to, id, parts, (uint32_t)n, from_obj->size,
+				     opts, ret, call);
+	if (r)
+		(void)s3_upload_abort(&s3->be, to, id, call);
+	return r;
+}
+
+int s3_copy(struct backend *be, const char *from, const struct object *from_obj,
+	    const char *to, const struct put_opts *opts, struct object *ret,
+	    struct call *call)
+{
+	struct s3 *s3 = s3_of(be);
+	CLEANUP_BUF struct buf source;
+	buf_init(&source, COPY_SOURCE_MAX);
+	/* The destination's condition is one that few stores honour. */
+	if (opts->cond.if_absent || opts->cond.if_etag)
+		return -EOPNOTSUPP;
+	int r = add_source(s3, from, &source);
+	if (r)
+		return r;
+	if (from_obj->size > s3->copy_max)
+		return copy_parts(s3, source.data, from_obj, to, opts, ret, call);
+	return copy_whole(s3, source.data, from_obj, to, opts, ret, call);
+}

@@ -1,0 +1,167 @@
+/* s3_error.c - see s3_error.h. */
+#include "backends/s3_error.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "backends/xml.h"
+#include "backends/util/banned.h"
+
+/* Codes that say more than their status. */
+static const struct {
+	const char *code;
+	int error;
+} codes[] = {
+	{"NoSuchKey", -ENOENT},
+	{"NoSuchBucket", -ENODEV},
+	{"NoSuchUpload", -ENXIO},
+	{"PreconditionFailed", -ESTALE},
+	{"ConditionalRequestConflict", -EBUSY},
+	{"OperationAborted", -EBUSY},
+	{"SlowDown", -EBUSY},
+	{"SlowDownRead", -EBUSY},
+	{"SlowDownWrite", -EBUSY},
+	{"ServiceUnavailable", -EBUSY},
+	{"Busy", -EBUSY},
+	{"TooManyRequests", -EBUSY},
+	{"ThrottlingException", -EBUSY},
+	{"RequestLimitExceeded", -EBUSY},
+	{"BandwidthLimitExceeded", -EBUSY},
+	{"InternalError", -EREMOTEIO},
+	{"RequestTimeout", -ECOMM},
+	{"IncompleteBody", -ECOMM},
+	{"BadDigest", -EBADMSG},
+	{"XAmzContentSHA256Mismatch", -EBADMSG},
+	{"XAmzContentChecksumMismatch", -EBADMSG},
+	{"KeyTooLongError", -ENAMETOOLONG},
+	{"InvalidURI", -EILSEQ},
+	{"XMinioInvalidObjectName", -EILSEQ},
+	{"EntityTooLarge", -EFBIG},
+	{"InvalidObjectState", -ENODATA},
+	{"QuotaExceeded", -ENOSPC},
+	{"XMinioStorageFull", -ENOSPC},
+	{"XMinioAdminBucketQuotaExceeded", -ENOSPC},
+	{"MethodNotAllowed", -EOPNOTSUPP},
+	{"NotImplemented", -EOPNOTSUPP},
+	{"XMinioServerNotInitialized", -EBUSY},
+};
+
+static int by_status(int status)
+{
+	switch (status) {
+	case 401:
+	case 403:
+		return -EACCES;
+	case 404:
+		return -ENOENT;
+	case 405:
+	case 501:
+		return -EOPNOTSUPP;
+	case 408:
+		return -ECOMM;
+	case 409:
+	case 429:
+	case 503:
+	case 509:
+		return -EBUSY;
+	case 412:
+	case 416: /* a range that lay within the version that was asked for */
+		return -ESTALE;
+	case 413:
+		return -EFBIG;
+	case 414:
+		return -ENAMETOOLONG;
+	case 507:
+		return -ENOSPC;
+	default:
+		return status >= 500 ? -EREMOTEIO : -EINVAL;
+	}
+}
+
+int s3_errno(const struct s3_error *e)
+{
+	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+		if (!strcmp(e->code, codes[i].code))
+			return codes[i].error;
+	return by_status(e->status);
+}
+
+bool s3_keys_expired(const struct s3_error *e)
+{
+	static const char *const expired[] = {"ExpiredToken", "ExpiredTokenException",
+					      "InvalidToken", "TokenRefreshRequired"};
+	for (size_t i = 0; i < sizeof expired / sizeof expired[0]; i++)
+		if (!strcmp(e->code, expired[i]))
+			return true;
+	/* A HEAD is answered without a body: it may be that. */
+	return !*e->code && (e->status == 400 || e->status == 401);
+}
+
+bool s3_errno_is_transient(int error)
+{
+	return error == -ECOMM || error == -ETIMEDOUT || error == -EREMOTEIO ||
+	       error == -EBUSY || error == -EBADMSG;
+}
+
+bool s3_errno_is_expected(int error)
+{
+	return error == -ENOENT || error == -EEXIST || error == -ESTALE ||
+	       error == -EINTR || error == -ENXIO;
+}
+
+struct fields {
+	struct s3_error *e;
+	bool is_error;
+};
+
+static void keep(char *to, size_t size, const char *text)
+{
+	(void)snprintf(to, size, "%s", text);
+}
+
+static int on_close(void *arg, int depth, const char *name, const char *text, size_t len)
+{
+	(void)len;
+	struct fields *f = arg;
+	if (depth != 2)
+		return 0;
+	if (!strcmp(name, "Code"))
+		keep(f->e->code, sizeof f->e->code, text);
+	else if (!strcmp(name, "Message"))
+		keep(f->e->message, sizeof f->e->message, text);
+	else if (!strcmp(name, "Region"))
+		keep(f->e->region, sizeof f->e->region, text);
+	return 0;
+}
+
+static int on_open(void *arg, int depth, const char *name)
+{
+	struct fields *f = arg;
+	if (depth == 1)
+		f->is_error = !strcmp(name, "Error");
+	return f->is_error ? 0 : -EBADMSG;
+}
+
+/* It becomes part of a host's name: nothing but what regions are made of. */
+static bool is_region(const char *s)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+	return *s && s[strspn(s, allowed)] == '\0';
+}
+
+void s3_error_parse(const struct http_reply *reply, struct s3_error *ret)
+{
+	static const struct xml_handler handler = {.open = on_open, .close = on_close};
+	*ret = (struct s3_error){.status = reply->status};
+	struct fields f = {.e = ret};
+	/* What is no XML has no code: the status has to do. */
+	if (reply->body.len)
+		(void)xml_parse(reply->body.data, reply->body.len, &handler, &f);
+	const char *code = http_header(reply, "x-minio-error-code");
+	if (!*ret->code && code)
+		keep(ret->code, sizeof ret->code, code);
+	const char *region = http_header(reply, "x-amz-bucket-region");
+	if (region)
+		keep(ret->region, sizeof ret->region, region);
+	if (!is_region(ret->region))
+		ret->region[0] = '\0';
+}

@@ -1,0 +1,177 @@
+/* s3_upload.c - uploads in parts.
+ *
+ * That Complete answered 200 proves nothing: the body may hold an error, and
+ * stores have been seen to lose what they acknowledged.  So the answer is parsed
+ * and the object looked at before an upload counts as done (P2).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "backends/s3_error.h"
+#include "backends/s3_request.h"
+#include "backends/xml.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/banned.h"
+
+/* 10000 parts with an ETag of 128 bytes, each byte escaped. */
+enum { COMPLETE_MAX = 16 * 1024 * 1024 };
+
+int s3_upload_begin(struct backend *be, const char *key, uint64_t size,
+		    const struct put_opts *opts, char **ret_id, struct call *call)
+{
+	struct s3 *s3 = s3_of(be);
+	struct s3_meta meta;
+	CLEANUP_REPLY struct http_reply reply;
+	CLEANUP_BUF struct buf id;
+	(void)size;
+	http_reply_init(&reply);
+	buf_init(&id, XML_TEXT_MAX);
+	struct s3_request rq = {.op = "begin upload", .method = "POST", .key = key};
+	s3_param(&rq, "uploads", NULL);
+	s3_meta_headers(&rq, opts, &meta);
+	if (s3->crc64) {
+		s3_header(&rq, "x-amz-checksum-algorithm", "CRC64NVME");
+		s3_header(&rq, "x-amz-checksum-type", "FULL_OBJECT");
+	}
+	int r = s3_send(s3, &rq, &reply, call);
+	if (!r)
+		r = s3_expect_xml(s3, &rq, &reply, "InitiateMultipartUploadResult");
+	if (r)
+		return r;
+	r = xml_find(reply.body.data, reply.body.len, 2, "UploadId", &id);
+	char *s = !r && id.len ? buf_detach(&id) : NULL;
+	if (!s)
+		return s3_log_failure(s3, &rq, -EREMOTEIO, "no UploadId in the answer",
+				      &reply);
+	*ret_id = s;
+	return 0;
+}
+
+int s3_upload_part(struct backend *be, const char *key, const char *id, uint64_t obj_off,
+		   const struct source *src, struct part *part, struct call *call)
+{
+	struct s3 *s3 = s3_of(be);
+	CLEANUP_REPLY struct http_reply reply;
+	char number[16], receipt[ETAG_SIZE];
+	(void)obj_off;
+	http_reply_init(&reply);
+	(void)snprintf(number, sizeof number, "%u", part->number);
+	struct s3_request rq = {.op = "upload part",
+				.method = "PUT",
+				.key = key,
+				.source = src,
+				.on_404 = -ENXIO};
+	s3_param(&rq, "partNumber", number);
+	s3_param(&rq, "uploadId", id);
+	int r = s3_send(s3, &rq, &reply, call);
+	if (r)
+		return r;
+	const char *etag = http_header(&reply, "etag");
+	if (!etag || http_parse_etag(etag, receipt))
+		return s3_log_failure(s3, &rq, -EREMOTEIO, "no ETag in the answer",
+				      &reply);
+	memcpy(part->receipt, receipt, sizeof receipt);
+	return 0;
+}
+
+static void add_parts(struct buf *body, const struct part *parts, uint32_t n_parts)
+{
+	buf_adds(body, "<CompleteMultipartUpload "
+		       "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+	for (uint32_t i = 0; i < n_parts; i++) {
+		buf_addf(body, "<Part><PartNumber>%u</PartNumber><ETag>",
+			 parts[i].number);
+		xml_escape(body, parts[i].receipt);
+		buf_adds(body, "</ETag></Part>");
+	}
+	buf_adds(body, "</CompleteMultipartUpload>");
+}
+
+/* Is what lies there now what we made?  Another writer may have come since: then
+ * ours was complete all the same. */
+static int confirm(struct s3 *s3, const struct s3_request *rq,
+		   const struct http_reply *reply, const char *etag, uint64_t size,
+		   const struct put_opts *opts, struct object *ret, struct call *call)
+{
+	struct object obj;
+	int r = s3_head(&s3->be, rq->key, &obj, call);
+	if (r == -ENOENT)
+		return s3_log_failure(s3, rq, -EREMOTEIO,
+				      "the object is not there after its completion",
+				      reply);
+	if (r)
+		return r;
+	bool ours = opts->tag && *obj.tag ? !strcmp(obj.tag, opts->tag)
+					  : !strcmp(obj.etag, etag);
+	if (ours && obj.size != size)
+		return s3_log_failure(s3, rq, -EBADMSG,
+				      "the completed object has another size", reply);
+	if (!ours) {
+		obj = (struct object){.size = size, .mtime_ns = opts->mtime_ns};
+		(void)snprintf(obj.etag, sizeof obj.etag, "%s", etag);
+		(void)snprintf(obj.tag, sizeof obj.tag, "%s", opts->tag ? opts->tag : "");
+	}
+	*ret = obj;
+	return 0;
+}
+
+/* The ETag that Complete tells; "" if it tells none. */
+static int completed_etag(const struct http_reply *reply, char ret[static ETAG_SIZE])
+{
+	CLEANUP_BUF struct buf text;
+	buf_init(&text, 1024);
+	ret[0] = '\0';
+	int r = xml_find(reply->body.data, reply->body.len, 2, "ETag", &text);
+	if (r == -ENOENT || (!r && !text.len))
+		return 0;
+	return r ? r : http_parse_etag(text.data, ret);
+}
+
+int s3_upload_finish(struct backend *be, const char *key, const char *id,
+		     const struct part *parts, uint32_t n_parts, uint64_t size,
+		     const struct put_opts *opts, struct object *ret, struct call *call)
+{
+	struct s3 *s3 = s3_of(be);
+	CLEANUP_REPLY struct http_reply reply;
+	CLEANUP_BUF struct buf body;
+	char total[24], etag[ETAG_SIZE];
+	http_reply_init(&reply);
+	buf_init(&body, COMPLETE_MAX);
+	add_parts(&body, parts, n_parts);
+	if (buf_error(&body))
+		return buf_error(&body);
+	(void)snprintf(total, sizeof total, "%llu", (unsigned long long)size);
+	struct s3_request rq = {.op = "complete upload",
+				.method = "POST",
+				.key = key,
+				.body = body.data,
+				.body_len = body.len,
+				.slow = true};
+	s3_param(&rq, "uploadId", id);
+	s3_header(&rq, "content-type", "application/xml");
+	/* Amazon checks the sum of the parts by it; others refuse what they do not
+	 * know. */
+	if (s3->crc64) {
+		s3_header(&rq, "x-amz-mp-object-size", total);
+		s3_header(&rq, "x-amz-checksum-type", "FULL_OBJECT");
+	}
+	s3_cond_headers(&rq, &opts->cond);
+	int r = s3_send(s3, &rq, &reply, call);
+	if (!r)
+		r = s3_expect_xml(s3, &rq, &reply, "CompleteMultipartUploadResult");
+	if (!r)
+		r = completed_etag(&reply, etag);
+	return r ? r : confirm(s3, &rq, &reply, etag, size, opts, ret, call);
+}
+
+int s3_upload_abort(struct backend *be, const char *key, const char *id,
+		    struct call *call)
+{
+	CLEANUP_REPLY struct http_reply reply;
+	http_reply_init(&reply);
+	struct s3_request rq = {
+		.op = "abort upload", .method = "DELETE", .key = key, .on_404 = -ENXIO};
+	s3_param(&rq, "uploadId", id);
+	int r = s3_send(s3_of(be), &rq, &reply, call);
+	return r == -ENXIO ? 0 : r;
+}
