@@ -1,6 +1,7 @@
 /* buf.c - see buf.h. */
 #include "backends/util/buf.h"
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,9 @@ static char buf_empty[1];
 
 void buf_init(struct buf *b, size_t max)
 {
-	*b = (struct buf){ .data = buf_empty, .max = max };
+	/* A quarter of what there can be: then doubling cannot wrap. */
+	*b = (struct buf){.data = buf_empty,
+			  .max = max < SIZE_MAX / 4 ? max : SIZE_MAX / 4};
 }
 
 void buf_done(struct buf *b)
@@ -47,6 +50,7 @@ static int buf_reserve(struct buf *b, size_t extra)
 		return b->error = -ENOMEM;
 	b->data = p;
 	b->alloc = alloc;
+	b->data[b->len] = '\0';
 	return 0;
 }
 
@@ -77,7 +81,8 @@ void buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 	int n = vsnprintf(NULL, 0, fmt, again);
 	va_end(again);
 	if (n < 0) {
-		b->error = -EMSGSIZE;
+		if (!b->error)
+			b->error = -EMSGSIZE;
 		return;
 	}
 	if (buf_reserve(b, (size_t)n))

@@ -1,9 +1,8 @@
 /* clock.h - the time, and waiting.
  *
  * Monotonic time for deadlines, wall-clock time for what users and servers see.
- * clock_skip_ns moves the monotonic clock forward in unit tests, so that a test
- * of a five-minute deadline takes no five minutes: sleeps are skipped as well
- * while it is in use.
+ * clock_pretend is for unit tests: a test of a five-minute deadline takes no five
+ * minutes.
  */
 #ifndef BACKENDS_UTIL_CLOCK_H
 #define BACKENDS_UTIL_CLOCK_H

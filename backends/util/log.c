@@ -14,8 +14,8 @@ enum { LINE_MAX_BYTES = 8192 };
 static _Atomic int level_now = LOG_LEVEL_INFO;
 static _Atomic int sink_fd = STDERR_FILENO; /* -1: syslog */
 
-static const char *const level_names[] = { "error", "warning", "info", "debug" };
-static const int level_syslog[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+static const char *const level_names[] = {"error", "warning", "info", "debug"};
+static const int level_syslog[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
 
 void log_set_level(enum log_level level)
 {
@@ -42,12 +42,15 @@ void log_use_fd(int fd)
  * another one or steer a terminal. */
 static void add_escaped(struct buf *out, const struct buf *raw)
 {
+	unsigned char before = 0;
 	for (size_t i = 0; i < raw->len; i++) {
 		unsigned char c = (unsigned char)raw->data[i];
-		if (c < 0x20 || c == 0x7f)
+		/* After 0xc2 the second set of controls in UTF-8: CSI is one. */
+		if (c < 0x20 || c == 0x7f || (before == 0xc2 && c >= 0x80 && c < 0xa0))
 			buf_addf(out, "\\x%02x", c);
 		else
 			buf_addc(out, (char)c);
+		before = c;
 	}
 }
 

@@ -101,13 +101,14 @@ int pool_new(const struct pool_conf *conf, struct pool **ret)
 	struct pool *p = calloc(1, sizeof *p);
 	if (!p)
 		return -ENOMEM;
-	p->threads = calloc(conf->threads_max, sizeof *p->threads);
+	uint32_t max = conf->threads_max ? conf->threads_max : 1;
+	p->threads = calloc(max, sizeof *p->threads);
 	if (!p->threads) {
 		free(p);
 		return -ENOMEM;
 	}
-	p->threads_max = conf->threads_max;
-	p->reserved = conf->reserved < conf->threads_max ? conf->reserved : 0;
+	p->threads_max = max;
+	p->reserved = conf->reserved < max ? conf->reserved : max - 1;
 	(void)snprintf(p->name, sizeof p->name, "%s", conf->name);
 	(void)pthread_mutex_init(&p->lock, NULL);
 	(void)pthread_cond_init(&p->work, NULL);
