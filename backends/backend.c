@@ -11,9 +11,7 @@
 #include <string.h>
 #include "backends/local.h"
 #include "backends/retry.h"
-#if __has_include("backends/s3.h")
 #include "backends/s3.h"
-#endif
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
@@ -23,9 +21,7 @@ static const struct scheme {
 	int (*open)(const struct backend_conf *conf, struct backend **ret);
 } schemes[] = {
 	{"file://", local_open},
-#if __has_include("backends/s3.h")
 	{"s3://", s3_open},
-#endif
 };
 
 static const struct scheme *find_scheme(const char *url)
