@@ -296,13 +296,21 @@ class Mount:
             self.process = subprocess.Popen(self.command("-f"), env=self.env(), stdout=log,
                                             stderr=log, start_new_session=True)
         try:
-            wait("mount", lambda: mounted(self.point) or self.process.poll() is not None, 60)
+            wait("mount", lambda: self.alive() or self.process.poll() is not None, 60)
         except AssertionError:
             raise AssertionError("the mount did not appear\n" + self.tail()) from None
         assert self.process.poll() is None, "mastfs mount ended with %s\n%s" % (
             self.process.returncode, self.tail())
-        os.stat(self.point)
         return self
+
+    def alive(self):
+        """A stale mount is a mount, but it does not answer."""
+        try:
+            return mounted(self.point) and bool(os.stat(self.point))
+        except OSError as err:
+            if err.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT):
+                return False
+            raise
 
     def run(self, *args, **kwargs):
         return subprocess.run([MASTFS, *args], env=self.env(), text=True, timeout=120 * SLOW,

@@ -1,0 +1,220 @@
+"""Other clients: one version a read (P1), no lost update (P5), unreachable is not deleted (P10)."""
+import errno
+import os
+
+import pytest
+
+import lib
+from lib import PREFIX, body, difference, fails, read, same, wait, write
+
+SIZE = 24 << 20
+
+
+def old_or_stale(read_all, old):
+    """The old bytes, all of them, or ESTALE; never a mix."""
+    try:
+        got = read_all()
+    except OSError as err:
+        assert err.errno == errno.ESTALE, err
+        return
+    text = difference(got, old)
+    assert not text, "not the version that was open: " + text
+
+
+def test_replaced_while_open(store, mount):
+    """P1, V1: same size, so that only the version tells."""
+    old, new = body(SIZE, 1), body(SIZE, 2)
+    store.put("f", old)
+    m = mount(store, ttl=0)
+    with open(m.path("f"), "rb", buffering=0) as f:
+        assert f.read(65536) == old[:65536]
+        store.put("f", new)
+        old_or_stale(lambda: os.pread(f.fileno(), SIZE, 0), old)
+        same(read(m.path("f")), new)
+        old_or_stale(lambda: os.pread(f.fileno(), SIZE, 0), old)
+
+
+def test_replaced_between_two_gets_of_one_read(s3d, mount):
+    """P1, F39: the swap comes in the middle, whichever GET that is."""
+    for nth in (1, 2, 4):
+        old, new = body(SIZE, 1), body(SIZE, 2)
+        name = "f%d" % nth
+        s3d.put(name, old)
+        s3d.put(".other", new)
+        m = mount(s3d, ttl=0)
+        s3d.server.clear()
+        s3d.server.rule("swap", method="GET", key=name + "$", nth=nth, count=1,
+                        **{"from": PREFIX + ".other"})
+        with open(m.path(name), "rb", buffering=0) as f:
+            old_or_stale(lambda: b"".join(iter(lambda: f.read(1 << 20), b"")), old)
+        s3d.server.clear()
+        same(read(m.path(name)), new)
+        m.umount()
+
+
+def test_deleted_while_open(s3d, mount):
+    """V2: cached bytes may go on, the rest is ESTALE."""
+    s3d.put("f", body(SIZE))
+    m = mount(s3d, ttl=0)
+    with open(m.path("f"), "rb", buffering=0) as f:
+        assert f.read(4096) == body(SIZE)[:4096]
+        s3d.delete("f")
+        old_or_stale(lambda: os.pread(f.fileno(), SIZE, 0), body(SIZE))
+    fails(errno.ENOENT, os.stat, m.path("f"))
+
+
+def test_replaced_with_the_same_size_in_the_same_second(store, mount):
+    """V3: the version is the ETag, not size and time."""
+    m = mount(store, ttl=0)
+    for n in range(6):
+        want = b"%d" % n * 5000
+        store.put("f", want)
+        same(read(m.path("f")), want)
+
+
+def test_change_is_seen_after_the_ttl(s3d, mount):
+    s3d.put("f", b"1" * 5000)
+    m = mount(s3d, ttl="1s")
+    assert read(m.path("f")) == b"1" * 5000
+    s3d.put("f", b"2" * 7000)
+    s3d.put("g", b"new")
+
+    def changed():
+        got = read(m.path("f"))
+        assert got in (b"1" * 5000, b"2" * 7000), "a mix of two versions"
+        return got[:1] == b"2"
+    wait("the new version", changed)
+    wait("the new name", lambda: "g" in os.listdir(m.point))
+
+
+def test_size_and_bytes_are_of_one_version(s3d, mount):
+    """V4: a longer and a shorter version in turns; never one's length with the other's bytes."""
+    m = mount(s3d, ttl=0)
+    for n in range(10):
+        want = body(300000 if n % 2 else 70000, n)
+        s3d.put("f", want)
+        with open(m.path("f"), "rb") as f:
+            size = os.fstat(f.fileno()).st_size
+            got = f.read()
+        assert size == len(want), (size, len(want))
+        same(got, want)
+
+
+def staged_somewhere(m, data):
+    for folder, _, files in os.walk(m.cache):
+        for name in files:
+            with open(os.path.join(folder, name), "rb") as f:
+                if data in f.read():
+                    return True
+    return False
+
+
+@pytest.mark.parametrize("size", [100000, 20 << 20])
+def test_conflicting_update_fails_and_keeps_both(s3d, mount, size):
+    """P5: close says ESTALE, the bucket keeps the other's bytes, the staged ones stay here."""
+    s3d.put("f", body(size, 1))
+    m = mount(s3d)
+    f = open(m.path("f"), "r+b", buffering=0)
+    f.write(b"MINE" * 1000)
+    s3d.put("f", b"theirs")
+    fails(errno.ESTALE, f.close)
+    assert s3d.get("f") == b"theirs"
+    assert staged_somewhere(m, b"MINE" * 1000), "the staged bytes are gone"
+    m.kill()
+    m.mount()
+    assert staged_somewhere(m, b"MINE" * 1000), "the staged bytes did not survive a crash"
+    assert s3d.get("f") == b"theirs"
+    m.umount()
+    assert s3d.get("f") == b"theirs" and s3d.uploads() == []
+
+
+def test_conflict_with_a_deletion(s3d, mount):
+    s3d.put("f", b"x" * 5000)
+    m = mount(s3d)
+    f = open(m.path("f"), "r+b", buffering=0)
+    f.write(b"MINE")
+    s3d.delete("f")
+    fails(errno.ESTALE, f.close)
+    assert s3d.get("f") is None
+    m.kill()
+
+
+def test_conflicting_creation(s3d, mount):
+    """Made here and there at once: the other was first."""
+    m = mount(s3d)
+    f = open(m.path("f"), "wb", buffering=0)
+    f.write(b"mine")
+    s3d.put("f", b"theirs")
+    with pytest.raises(OSError) as info:
+        f.close()
+    assert info.value.errno in (errno.ESTALE, errno.EEXIST), info.value
+    assert s3d.get("f") == b"theirs"
+    m.kill()
+
+
+def test_own_updates_never_conflict(store, mount):
+    m = mount(store)
+    for n in range(8):
+        write(m.path("f"), b"%d" % n * 1000)
+        with open(m.path("f"), "r+b") as f:
+            f.write(b"x")
+        with open(m.path("f"), "ab") as f:
+            f.write(b"y")
+    assert store.get("f") == b"x" + b"7" * 999 + b"y"
+
+
+def test_two_mounts(s3d, mount):
+    """V7: what one closes the other opens."""
+    a, b = mount(s3d, ttl=0), mount(s3d, ttl=0)
+    for n in range(5):
+        write(a.path("f"), b"%d" % n * 3000)
+        same(read(b.path("f")), b"%d" % n * 3000)
+        write(b.path("f"), b"b%d" % n * 2000)
+        same(read(a.path("f")), b"b%d" % n * 2000)
+
+
+def unreachable(s3d, how):
+    if how == "reset":
+        s3d.server.rule("reset")
+    elif how == "refused":
+        s3d.server.rule("status", status=403, code="AccessDenied")
+    elif how == "gone":
+        s3d.server.stop()
+    else:
+        s3d.server.rule("status", status=500)
+
+
+@pytest.mark.parametrize("how", ["reset", "500", "refused", "gone"])
+def test_unreachable_is_not_deleted(s3d, mount, how):
+    """P10: what was there is there, or there is an error; never nothing, never shorter."""
+    names = ["a", "b", "c"]
+    for name in names:
+        s3d.put("d/" + name, body(100000))
+    m = mount(s3d, ttl=0, read_timeout="2s")
+    assert sorted(os.listdir(m.path("d"))) == names
+    same(read(m.path("d/a")), body(100000))
+    unreachable(s3d, how)
+
+    def look(call):
+        try:
+            return call()
+        except OSError as err:
+            assert err.errno in (errno.EIO, errno.ETIMEDOUT, errno.EACCES), err
+            return None
+    assert look(lambda: sorted(os.listdir(m.path("d")))) in (None, names)
+    assert look(lambda: os.stat(m.path("d/b")).st_size) in (None, 100000)
+    assert look(lambda: read(m.path("d/b"))) is None
+    assert look(lambda: read(m.path("d/a"))) in (None, body(100000))
+    if how != "gone":
+        s3d.server.clear()
+        assert sorted(os.listdir(m.path("d"))) == names
+        same(read(m.path("d/b")), body(100000))
+
+
+def test_directory_gone_elsewhere_is_gone_here(s3d, mount):
+    s3d.put("d/a", b"1")
+    m = mount(s3d, ttl=0)
+    assert os.listdir(m.path("d")) == ["a"]
+    s3d.delete("d/a")
+    wait("it is seen", lambda: not os.path.exists(m.path("d/a")))
+    assert lib.tree(m.point) in ({}, {"d": None})
