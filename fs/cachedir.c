@@ -1,0 +1,288 @@
+/* cachedir.c - see cachedir.h. */
+#include "fs/cachedir.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "backends/crypto.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/log.h"
+#include "backends/util/banned.h"
+
+enum {
+	ID_DIGITS = 16,
+	POLL_MS = 100,
+	GRACE_S = 5, /* beyond what a draining daemon has said */
+};
+/* What the two databases need before the first byte is cached. */
+#define ROOM_TO_START (UINT64_C(4) << 20)
+
+#define SYSTEM_DIR "/var/cache/mastfs"
+
+static int refuse(const char *path, const char *operation, const char *why, int r)
+{
+	log_error("mount", "cache directory %s: %s%s", path, operation, why);
+	return r;
+}
+
+int cachedir_default(struct buf *ret)
+{
+	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	if (geteuid() == 0)
+		buf_adds(ret, SYSTEM_DIR);
+	else if (cache && cache[0] == '/')
+		buf_addf(ret, "%s/mastfs", cache);
+	else if (home && home[0] == '/')
+		buf_addf(ret, "%s/.cache/mastfs", home);
+	else
+		return -ENOENT;
+	return buf_error(ret);
+}
+
+/* mkdir -p, 0700 each. */
+static int make_directories(const char *path)
+{
+	CLEANUP_FREE char *copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	for (char *p = copy + 1;; p++) {
+		char c = *p;
+		if (c != '/' && c)
+			continue;
+		*p = '\0';
+		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		*p = c;
+		if (!c)
+			return 0;
+	}
+}
+
+/* A directory that others may write to lets them swap what lies in it, unless it
+ * is sticky. */
+static bool parent_is_safe(const char *path)
+{
+	CLEANUP_BUF struct buf parent;
+	buf_init(&parent, PATH_MAX);
+	buf_addf(&parent, "%s/..", path);
+	struct stat st;
+	return !buf_error(&parent) && stat(parent.data, &st) == 0 &&
+	       (!(st.st_mode & 0022) || (st.st_mode & S_ISVTX));
+}
+
+static int check_trust(const char *path)
+{
+	CLEANUP_CLOSE int fd =
+		open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && (errno == ENOTDIR || errno == ELOOP)) {
+		struct stat link;
+		bool is_link = lstat(path, &link) == 0 && S_ISLNK(link.st_mode);
+		return refuse(path, "", is_link ? "a symbolic link" : "not a directory",
+			      -ENOTDIR);
+	}
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return refuse(path, "open: ", strerror(errno), -errno);
+	if (st.st_uid != geteuid())
+		return refuse(path, "", "belongs to another user", -EPERM);
+	if (st.st_mode & 0022)
+		return refuse(path, "", "others may write to it; chmod 700 it", -EPERM);
+	if (!parent_is_safe(path))
+		return refuse(path, "", "others may write to the directory it is in",
+			      -EPERM);
+	return 0;
+}
+
+int cachedir_open(const struct config *c, struct cachedir *ret)
+{
+	*ret = (struct cachedir){.lock = -1};
+	CLEANUP_BUF struct buf path;
+	buf_init(&path, PATH_MAX);
+	if (c->cache_dir)
+		buf_adds(&path, c->cache_dir);
+	else if (cachedir_default(&path) < 0)
+		return refuse("", "", "HOME is not set; give -o cache_dir=", -ENOENT);
+	while (path.len > 1 && path.data[path.len - 1] == '/')
+		path.data[--path.len] = '\0';
+	if (!path.len || buf_error(&path))
+		return refuse(path.data, "", "not a path", -EINVAL);
+	int r = make_directories(path.data);
+	/* A dangling link: mkdir says EEXIST for the last part, ENOENT below. */
+	if (r < 0)
+		return refuse(path.data, "make: ", strerror(-r), r);
+	r = check_trust(path.data);
+	if (r < 0)
+		return r;
+	ret->path = realpath(path.data, NULL);
+	return ret->path ? 0 : refuse(path.data, "", strerror(errno), -errno);
+}
+
+static int write_line(int fd, const char *line)
+{
+	size_t len = strlen(line);
+	if (ftruncate(fd, 0) < 0)
+		return -errno;
+	ssize_t n = pwrite(fd, line, len, 0);
+	return n < 0 ? -errno : (size_t)n == len ? 0 : -ENOSPC;
+}
+
+static const char *const state_names[] = {"serving", "draining", "ended"};
+
+static int tell(const struct cachedir *d, enum cachedir_state state, uint64_t number)
+{
+	char line[128];
+	(void)snprintf(line, sizeof line, "%s %d %llu\n", state_names[state],
+		       (int)getpid(), (unsigned long long)number);
+	return write_line(d->lock, line);
+}
+
+/* Only for people and for the next mount: that it cannot be written changes
+ * nothing, the lock is the flock. */
+void cachedir_tell(const struct cachedir *d, enum cachedir_state state, uint64_t number)
+{
+	(void)tell(d, state, number);
+}
+
+int cachedir_holder(const char *path, struct cachedir_holder *ret)
+{
+	CLEANUP_BUF struct buf name;
+	buf_init(&name, PATH_MAX);
+	buf_addf(&name, "%s/lock", path);
+	if (buf_error(&name))
+		return -ENAMETOOLONG;
+	CLEANUP_CLOSE int fd = open(name.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	char line[128], word[16];
+	ssize_t n = pread(fd, line, sizeof line - 1, 0);
+	if (n < 0)
+		return -errno;
+	line[n] = '\0';
+	unsigned long long number;
+	int pid;
+	if (sscanf(line, "%15s %d %llu", word, &pid, &number) != 3)
+		return -EBADMSG;
+	for (int i = CACHEDIR_SERVING; i <= CACHEDIR_ENDED; i++) {
+		if (!strcmp(word, state_names[i])) {
+			*ret = (struct cachedir_holder){(enum cachedir_state)i, pid,
+							number};
+			return 0;
+		}
+	}
+	return -EBADMSG;
+}
+
+static int refuse_held(const struct cachedir *d)
+{
+	struct cachedir_holder h;
+	if (cachedir_holder(d->path, &h) < 0)
+		return refuse(d->path, "", "another mastfs uses it", -EBUSY);
+	log_error("mount", "cache directory %s: another mastfs uses it (pid %d, %s)",
+		  d->path, h.pid, state_names[h.state]);
+	return -EBUSY;
+}
+
+/* A daemon that drains ends by itself: wait as long as it has said. */
+static int wait_for_lock(struct cachedir *d)
+{
+	uint64_t start = clock_now_ns();
+	bool told = false;
+	while (flock(d->lock, LOCK_EX | LOCK_NB) < 0) {
+		struct cachedir_holder h = {0};
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return refuse(d->path, "lock: ", strerror(errno), -errno);
+		uint64_t waited_s = (clock_now_ns() - start) / NS_PER_S;
+		if (cachedir_holder(d->path, &h) < 0 || h.state == CACHEDIR_SERVING ||
+		    waited_s > clock_add(h.number, GRACE_S))
+			return refuse_held(d);
+		if (!told)
+			log_info("mount",
+				 "cache directory %s: waiting for pid %d, which "
+				 "finishes its uploads",
+				 d->path, h.pid);
+		told = true;
+		clock_sleep_ns(POLL_MS * NS_PER_MS);
+	}
+	return 0;
+}
+
+int cachedir_lock(struct cachedir *d)
+{
+	CLEANUP_BUF struct buf name;
+	buf_init(&name, PATH_MAX);
+	buf_addf(&name, "%s/lock", d->path);
+	d->lock = open(name.data, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (d->lock < 0)
+		return refuse(d->path, "lock: ", strerror(errno), -errno);
+	int r = wait_for_lock(d);
+	if (r < 0)
+		return r;
+	r = tell(d, CACHEDIR_SERVING, 0);
+	return r < 0 ? refuse(d->path, "write: ", strerror(-r), r) : 0;
+}
+
+/* A file of the size that the databases start with: a full disk is said here,
+ * in one line, and not by SQLite. */
+static int check_room(const char *dir)
+{
+	CLEANUP_CLOSE int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == EOPNOTSUPP)
+		return 0;
+	if (fd < 0)
+		return -errno;
+	return -posix_fallocate(fd, 0, (off_t)ROOM_TO_START);
+}
+
+static int write_identity(const char *dir, const char *identity)
+{
+	CLEANUP_BUF struct buf name, line;
+	buf_init(&name, PATH_MAX);
+	buf_init(&line, 65536);
+	buf_addf(&name, "%s/source", dir);
+	buf_addf(&line, "%s\n", identity);
+	if (buf_error(&name) || buf_error(&line))
+		return -ENAMETOOLONG;
+	CLEANUP_CLOSE int fd =
+		open(name.data, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? -errno : write_line(fd, line.data);
+}
+
+int cachedir_enter(struct cachedir *d, const char *identity)
+{
+	uint8_t sha[SHA256_BYTES];
+	char hex[SHA256_HEX_SIZE];
+	int r = crypto_sha256(identity, strlen(identity), sha);
+	if (r < 0)
+		return refuse(d->path, "SHA-256: ", strerror(-r), r);
+	hex_encode(sha, sizeof sha, hex);
+	CLEANUP_BUF struct buf sub;
+	buf_init(&sub, PATH_MAX);
+	buf_addf(&sub, "%s/%.*s", d->path, ID_DIGITS, hex);
+	if (mkdir(sub.data, 0700) < 0 && errno != EEXIST)
+		return refuse(d->path, "make a directory: ", strerror(errno), -errno);
+	r = check_trust(sub.data);
+	if (r < 0)
+		return r;
+	r = check_room(sub.data);
+	if (r == 0)
+		r = write_identity(sub.data, identity);
+	if (r < 0)
+		return refuse(d->path, "write: ", strerror(-r), r);
+	d->source = buf_detach(&sub);
+	return d->source ? 0 : -ENOMEM;
+}
+
+void cachedir_done(struct cachedir *d)
+{
+	if (d->lock >= 0)
+		(void)close(d->lock);
+	d->lock = -1;
+	free(STEAL(d->path));
+	free(STEAL(d->source));
+}

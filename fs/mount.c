@@ -1,0 +1,386 @@
+/* mount.c - the verb mount: check everything, fork, build the stack bottom-up, run
+ * it, take it down in the opposite order.
+ *
+ * Everything that can be wrong with the command line, the mount point and the
+ * disk is found before the fork; everything that starts threads comes after it.
+ * Whoever meets an error logs it, once: nobody above repeats it.
+ */
+#include "fs/mount.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "backends/backend.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/log.h"
+#include "cache/blocks.h"
+#include "fs/cachedir.h"
+#include "fs/daemon.h"
+#include "fs/fs.h"
+#include "fs/mountpoint.h"
+#include "fs/session.h"
+#include "fs/source.h"
+#include "backends/util/banned.h"
+
+#define DEFAULT_MOUNTPOINT "/app/data/mast"
+#define PROBE_NS	   (10 * NS_PER_S)
+
+enum { IDENTITY_MAX = 16384 };
+
+struct mount {
+	struct config config;
+	struct cachedir cache;
+	struct daemon daemon;
+	char *mountpoint; /* owned; resolved */
+	int log_fd;	  /* -1 = none was named */
+
+	/* in the daemon */
+	struct backend *backend;
+	struct blocks *blocks;
+	struct fs *fs;
+	struct session *session;
+};
+
+void mount_help(void)
+{
+	(void)fputs(
+		"usage: mastfs mount [-f] [-r] [SOURCE] [MOUNTPOINT] [-o "
+		"OPTION[,...]]...\n"
+		"\n"
+		"SOURCE is s3://bucket/prefix or file:///directory.  Without it:\n"
+		"  STORAGE_BACKEND=s3      STORAGE_BUCKET, STORAGE_PREFIX\n"
+		"  STORAGE_BACKEND=minio   the same, and S3_ENDPOINT_URL\n"
+		"  STORAGE_BACKEND=local   the directory STORAGE_LOCAL_PATH (or\n"
+		"                          STORAGE_BUCKET), and below it STORAGE_PREFIX\n"
+		"MOUNTPOINT is " DEFAULT_MOUNTPOINT " if it is not given.\n"
+		"\n"
+		"  -f   stay in the foreground, log to stderr\n"
+		"  -r   the same as -o ro\n"
+		"\n"
+		"Options, also as MASTFS_<NAME> in the environment and as 'name = "
+		"value'\n"
+		"in /etc/mastfs.conf and ~/.config/mastfs.conf; -o wins over the\n"
+		"environment, the environment over the files:\n",
+		stdout);
+	options_help(stdout);
+	(void)fputs(
+		"\nKeys are never options: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
+		"in the\nenvironment, or ~/.aws/credentials.\n",
+		stdout);
+}
+
+/* One argument alone is the source if it is a URL, else the mount point. */
+static int choose(struct config *c, const struct command_line *cl)
+{
+	const char *source = NULL, *mountpoint = NULL;
+	if (cl->n_args == 2 || (cl->n_args == 1 && strstr(cl->args[0], "://")) ||
+	    (cl->n_args == 1 && !strncmp(cl->args[0], "mast:", 5)))
+		source = cl->args[0];
+	if (cl->n_args == 2)
+		mountpoint = cl->args[1];
+	else if (cl->n_args == 1 && !source)
+		mountpoint = cl->args[0];
+	c->mountpoint = strdup(mountpoint ? mountpoint : DEFAULT_MOUNTPOINT);
+	return c->mountpoint ? source_choose(c, source) : -ENOMEM;
+}
+
+/* The daemon lives in "/": names that it opens later must be absolute. */
+static int resolve_ca_file(struct config *c)
+{
+	if (!c->ca_file)
+		return 0;
+	char *real = realpath(c->ca_file, NULL);
+	if (!real || access(real, R_OK) < 0) {
+		int r = -errno;
+		log_error("mount", "ca_file %s: %s", c->ca_file, strerror(-r));
+		free(real);
+		return r;
+	}
+	free(c->ca_file);
+	c->ca_file = real;
+	return 0;
+}
+
+static int open_log(struct mount *m)
+{
+	m->log_fd = -1;
+	const char *path = m->config.log_file;
+	if (!path)
+		return 0;
+	m->log_fd =
+		open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+	if (m->log_fd >= 0)
+		return 0;
+	int r = -errno;
+	log_error("mount", "open log_file %s: %s", path, strerror(-r));
+	return r;
+}
+
+/* fusermount3 refuses it as well, but only when everything is up. */
+static int check_allow_other(const struct config *c)
+{
+	if (!c->allow_other || geteuid() == 0)
+		return 0;
+	FILE *f = fopen("/etc/fuse.conf", "re");
+	char line[256];
+	bool allowed = false;
+	while (f && fgets(line, sizeof line, f)) {
+		const char *word = line + strspn(line, " \t");
+		allowed |= !strncmp(word, "user_allow_other", 16);
+	}
+	if (f)
+		(void)fclose(f);
+	if (allowed)
+		return 0;
+	log_error("mount",
+		  "allow_other: only root may, or anybody once /etc/fuse.conf says "
+		  "user_allow_other");
+	return -EPERM;
+}
+
+static int check_fuse(void)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd >= 0) {
+		(void)close(fd);
+		return 0;
+	}
+	int r = -errno;
+	if (r == -ENOENT || r == -ENODEV || r == -ENXIO)
+		log_error("mount",
+			  "no /dev/fuse: load the fuse module (modprobe fuse), or "
+			  "give the container --device /dev/fuse");
+	else
+		log_error("mount", "open /dev/fuse: %s", strerror(-r));
+	return r;
+}
+
+/* A daemon that meets its own mount waits for itself for ever. */
+static int check_apart(const struct mount *m)
+{
+	const char *mp = m->mountpoint, *cache = m->cache.path;
+	const char *dir = source_directory(&m->config);
+	CLEANUP_FREE char *source = dir ? realpath(dir, NULL) : NULL;
+	if (path_within(cache, mp) || path_within(mp, cache))
+		log_error("mount",
+			  "cache directory %s and mount point %s: one is inside the "
+			  "other",
+			  cache, mp);
+	else if (source && (path_within(mp, source) || path_within(source, mp)))
+		log_error("mount",
+			  "source %s and mount point %s: one is inside the other", source,
+			  mp);
+	else if (source && path_within(cache, source))
+		log_error("mount", "cache directory %s: inside the source %s", cache,
+			  source);
+	else
+		return 0;
+	return -EINVAL;
+}
+
+static int prepare_cache(struct mount *m)
+{
+	CLEANUP_BUF struct buf identity;
+	buf_init(&identity, IDENTITY_MAX);
+	int r = source_identity(&m->config, &identity);
+	if (r == 0)
+		r = cachedir_open(&m->config, &m->cache);
+	if (r == 0)
+		r = check_apart(m);
+	if (r == 0)
+		r = cachedir_lock(&m->cache);
+	return r == 0 ? cachedir_enter(&m->cache, identity.data) : r;
+}
+
+/* Everything that needs no thread, cheapest first. */
+static int prepare(struct mount *m)
+{
+	struct config *c = &m->config;
+	log_set_level(c->debug ? LOG_LEVEL_DEBUG : (enum log_level)c->log_level);
+	int r = resolve_ca_file(c);
+	if (r == 0)
+		r = open_log(m);
+	if (r == 0)
+		r = check_allow_other(c);
+	if (r == 0)
+		r = mountpoint_prepare(c->mountpoint, c->nonempty, &m->mountpoint);
+	if (r == 0)
+		r = check_fuse();
+	return r == 0 ? prepare_cache(m) : r;
+}
+
+static int start_backend(struct mount *m)
+{
+	const struct config *c = &m->config;
+	const struct backend_conf conf = {
+		.url = c->source,
+		.endpoint = c->endpoint,
+		.region = c->region,
+		.profile = c->profile,
+		.anonymous = c->anonymous,
+		.path_style = c->path_style,
+		.virtual_host = c->virtual_host,
+		.allow_http = c->allow_http,
+		.ca_file = c->ca_file,
+		.connections = c->connections,
+		.read_only = c->read_only,
+	};
+	int r = backend_open(&conf, &m->backend);
+	if (r < 0)
+		return r;
+	struct call call = {.deadline_ns = clock_add(clock_now_ns(), PROBE_NS)};
+	return backend_probe(m->backend, !c->read_only, &call);
+}
+
+static int measure(const struct mount *m, struct room *ret)
+{
+	struct disk disk;
+	int r = disk_measure(m->cache.source, &disk);
+	if (r == 0)
+		r = room_plan(&m->config, &disk, ret);
+	if (r < 0)
+		log_error("mount", "cache directory %s: %s", m->cache.path,
+			  r == -ENOSPC ? "the disk is full, but for what cache_reserve "
+					 "keeps free"
+				       : strerror(-r));
+	else if (ret->lowered)
+		log_info("mount",
+			 "cache directory %s: the disk has less than was asked for: "
+			 "cache_size %llu MiB, staging_size %llu MiB, %llu MiB stay free",
+			 m->cache.path, (unsigned long long)ret->cache_bytes >> 20,
+			 (unsigned long long)ret->staging_bytes >> 20,
+			 (unsigned long long)ret->reserve_bytes >> 20);
+	return r;
+}
+
+static int start_blocks(struct mount *m, const struct room *room)
+{
+	const struct blocks_conf conf = {
+		.dir = m->cache.source,
+		.max_bytes = room->cache_bytes,
+		.reserve_bytes = room->reserve_bytes,
+		.fetchers = m->config.fetchers,
+		.read_timeout_ns = m->config.read_timeout_ns,
+	};
+	return blocks_new(&conf, m->backend, &m->blocks);
+}
+
+static int start_fs(struct mount *m, const struct room *room)
+{
+	const struct config *c = &m->config;
+	const struct fs_conf conf = {
+		.cache_dir = m->cache.source,
+		.mountpoint = m->mountpoint,
+		.uid = c->uid,
+		.gid = c->gid,
+		.umask = c->umask,
+		.ttl_ns = c->ttl_ns,
+		.staging_bytes = room->staging_bytes,
+		.read_timeout_ns = c->read_timeout_ns,
+		.drain_ns = c->drain_ns,
+		.local_only = c->local_only,
+		.read_only = c->read_only,
+		.upload_background = c->upload == UPLOAD_BACKGROUND,
+		.uploaders = c->uploaders,
+	};
+	return fs_new(&conf, m->backend, m->blocks, &m->fs);
+}
+
+static int start(struct mount *m)
+{
+	struct room room;
+	int r = daemon_settle(&m->daemon, m->config.debug);
+	if (r == 0)
+		r = start_backend(m);
+	if (r == 0)
+		r = measure(m, &room);
+	if (r == 0)
+		r = start_blocks(m, &room);
+	if (r == 0)
+		r = start_fs(m, &room);
+	return r == 0 ? session_new(&m->config, m->mountpoint, m->fs, &m->session) : r;
+}
+
+/* The loop has ended: nobody uses the mount any more. */
+static void drain(struct mount *m)
+{
+	session_unmount(m->session);
+	cachedir_tell(&m->cache, CACHEDIR_DRAINING, m->config.drain_ns / NS_PER_S);
+	uint64_t left = fs_stop(m->fs);
+	if (left)
+		log_warn("mount",
+			 "%s: %llu files are not uploaded yet; the next mount with cache "
+			 "directory %s goes on",
+			 m->config.source, (unsigned long long)left, m->cache.path);
+	cachedir_tell(&m->cache, CACHEDIR_ENDED, left);
+}
+
+/* The session knows fs, fs knows blocks and backend. */
+static void take_down(struct mount *m)
+{
+	session_free(m->session);
+	if (m->fs)
+		fs_free(m->fs);
+	if (m->blocks)
+		blocks_free(m->blocks);
+	backend_free(m->backend);
+}
+
+static int serve(struct mount *m)
+{
+	cachedir_tell(&m->cache, CACHEDIR_SERVING, 0);
+	int r = start(m);
+	if (r == 0) {
+		daemon_ready(&m->daemon, m->log_fd);
+		log_info("mount", "%s is mounted on %s", m->config.source, m->mountpoint);
+		r = session_loop(m->session);
+		drain(m);
+	}
+	take_down(m);
+	return r < 0;
+}
+
+static int wait_until_ready(struct mount *m)
+{
+	/* The lock is the daemon's alone. */
+	(void)close(m->cache.lock);
+	m->cache.lock = -1;
+	int status = daemon_wait(&m->daemon, m->mountpoint, m->config.read_ahead_bytes);
+	if (m->daemon.foreground)
+		_exit(0); /* nobody's child */
+	return status;
+}
+
+static int run(struct mount *m, const struct command_line *cl)
+{
+	int r = config_load(&m->config, &cl->items);
+	if (r == 0)
+		r = choose(&m->config, cl);
+	if (r < 0)
+		return r == -EINVAL ? 2 : 1;
+	if (prepare(m) < 0 || daemon_split(cl->foreground, &m->daemon) < 0)
+		return 1;
+	return m->daemon.waits ? wait_until_ready(m) : serve(m);
+}
+
+int mount_verb(int argc, char **argv)
+{
+	struct command_line cl;
+	struct mount m = {.cache = {.lock = -1}};
+	int r = command_line_parse(argc, argv, ":o:frh", 2, &cl);
+	int status = 2;
+	if (r == 0 && cl.help) {
+		mount_help();
+		status = 0;
+	} else if (r == 0) {
+		status = config_init(&m.config) < 0 ? 1 : run(&m, &cl);
+		config_done(&m.config);
+	}
+	free(m.mountpoint);
+	cachedir_done(&m.cache);
+	buf_done(&cl.items);
+	return status;
+}

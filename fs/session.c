@@ -1,0 +1,198 @@
+/* session.c - see session.h. */
+#include "fs/session.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <fuse_lowlevel.h>
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "backends/util/banned.h"
+
+enum { OPTIONS_MAX = 65536, SAID_MAX = 1024 };
+
+struct session {
+	struct fuse_session *fuse; /* owned */
+	uint32_t max_threads;
+	bool mounted;
+};
+
+/* libfuse and fusermount3 write to stderr.  What they say while mounting is kept
+ * apart, so that a failure is one line and not three. */
+struct capture {
+	int memory, stderr_fd;
+};
+
+static void capture_begin(struct capture *c)
+{
+	c->stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	c->memory = memfd_create("stderr", MFD_CLOEXEC);
+	if (c->stderr_fd >= 0 && c->memory >= 0)
+		(void)dup2(c->memory, STDERR_FILENO);
+}
+
+static void capture_end(struct capture *c, struct buf *said)
+{
+	char text[SAID_MAX];
+	if (c->stderr_fd >= 0)
+		(void)dup2(c->stderr_fd, STDERR_FILENO);
+	ssize_t n = c->memory < 0 ? -1 : pread(c->memory, text, sizeof text, 0);
+	if (n > 0)
+		buf_add(said, text, (size_t)n);
+	cleanup_close_(&c->memory);
+	cleanup_close_(&c->stderr_fd);
+}
+
+__attribute__((format(printf, 2, 0))) static void to_log(enum fuse_log_level level,
+							 const char *fmt, va_list ap)
+{
+	CLEANUP_BUF struct buf line;
+	buf_init(&line, SAID_MAX);
+	buf_vaddf(&line, fmt, ap);
+	if (line.len && line.data[line.len - 1] == '\n')
+		line.data[line.len - 1] = '\0';
+	log_line(level <= FUSE_LOG_ERR	     ? LOG_LEVEL_ERROR
+		 : level == FUSE_LOG_WARNING ? LOG_LEVEL_WARN
+					     : LOG_LEVEL_DEBUG,
+		 "fuse", "%s", line.data);
+}
+
+/* libfuse parses options at ',' and '\'. */
+static void add_escaped(struct buf *b, const char *s)
+{
+	for (; *s; s++) {
+		if (*s == ',' || *s == '\\')
+			buf_addc(b, '\\');
+		buf_addc(b, *s);
+	}
+}
+
+/* The modes decide who may do what (default_permissions): without it libfuse
+ * would ask us, and the first answer would be reused for other users. */
+static void add_options(struct buf *b, const struct config *c)
+{
+	buf_adds(b, "-osubtype=mastfs,nosuid,nodev,default_permissions,fsname=");
+	add_escaped(b, c->source);
+	if (c->allow_other)
+		buf_adds(b, ",allow_other");
+	if (c->read_only)
+		buf_adds(b, ",ro");
+	buf_add(b, c->flags.data, c->flags.len);
+}
+
+static int new_fuse(const struct config *c, struct fs *fs, struct fuse_session **ret)
+{
+	CLEANUP_BUF struct buf text;
+	buf_init(&text, OPTIONS_MAX);
+	add_options(&text, c);
+	if (buf_error(&text))
+		return buf_error(&text);
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	int failed =
+		fuse_opt_add_arg(&args, "mastfs") || fuse_opt_add_arg(&args, text.data);
+	if (!failed)
+		*ret = fuse_session_new(&args, &fs_ops, sizeof fs_ops, fs);
+	fuse_opt_free_args(&args);
+	return failed ? -ENOMEM : *ret ? 0 : -EINVAL;
+}
+
+/* The last line is fusermount3's; a line of libfuse's before it says less. */
+static const char *last_line(struct buf *said)
+{
+	while (said->len && said->data[said->len - 1] == '\n')
+		said->data[--said->len] = '\0';
+	const char *newline = strrchr(said->data, '\n');
+	return newline ? newline + 1 : said->data;
+}
+
+static void explain(const char *mountpoint, struct buf *said)
+{
+	const char *line = last_line(said);
+	const char *hint = "";
+	if (strstr(line, "user_allow_other"))
+		hint = " (or mount without allow_other)";
+	else if (strstr(line, "Operation not permitted"))
+		hint = " (a container needs --cap-add SYS_ADMIN)";
+	log_error("mount", "mount on %s: %s%s", mountpoint, *line ? line : "failed",
+		  hint);
+}
+
+static int mount_quietly(struct session *s, const char *mountpoint)
+{
+	struct capture capture;
+	CLEANUP_BUF struct buf said;
+	buf_init(&said, SAID_MAX);
+	capture_begin(&capture);
+	int failed = fuse_session_mount(s->fuse, mountpoint);
+	capture_end(&capture, &said);
+	if (!failed) {
+		/* Lines of our own threads fell in between. */
+		ssize_t ignored = write(STDERR_FILENO, said.data, said.len);
+		(void)ignored;
+		s->mounted = true;
+		return 0;
+	}
+	explain(mountpoint, &said);
+	return -EPERM;
+}
+
+int session_new(const struct config *c, const char *mountpoint, struct fs *fs,
+		struct session **ret)
+{
+	struct session *s = calloc(1, sizeof *s);
+	if (!s)
+		return -ENOMEM;
+	s->max_threads = c->max_threads;
+	int r = new_fuse(c, fs, &s->fuse);
+	if (r == 0)
+		r = mount_quietly(s, mountpoint);
+	else
+		log_error("mount", "start a FUSE session: %s", strerror(-r));
+	if (r < 0) {
+		session_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int session_loop(struct session *s)
+{
+	fuse_set_log_func(to_log);
+	struct fuse_loop_config *loop = fuse_loop_cfg_create();
+	if (!loop)
+		return -ENOMEM;
+	/* Threads stay: starting one costs more than keeping it. */
+	fuse_loop_cfg_set_max_threads(loop, s->max_threads);
+	fuse_loop_cfg_set_clone_fd(loop, 0);
+	int r = fuse_set_signal_handlers(s->fuse) < 0
+			? -EINVAL
+			: fuse_session_loop_mt(s->fuse, loop);
+	fuse_loop_cfg_destroy(loop);
+	fuse_remove_signal_handlers(s->fuse);
+	/* > 0: the signal that ended it. */
+	if (r < 0)
+		log_error("fuse", "answer the kernel: %s", strerror(-r));
+	return r < 0 ? r : 0;
+}
+
+void session_unmount(struct session *s)
+{
+	if (s->mounted)
+		fuse_session_unmount(s->fuse);
+	s->mounted = false;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	session_unmount(s);
+	if (s->fuse)
+		fuse_session_destroy(s->fuse);
+	free(s);
+}

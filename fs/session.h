@@ -1,0 +1,18 @@
+/* session.h - the FUSE session: mounted, looped, unmounted.
+ */
+#ifndef FS_SESSION_H
+#define FS_SESSION_H
+#include "fs/config.h"
+#include "fs/fs.h"
+
+struct session;
+
+/* Mounts fs at the mount point (resolved).  Logs one line.  fs is borrowed until
+ * session_free. */
+int session_new(const struct config *c, const char *mountpoint, struct fs *fs,
+		struct session **ret);
+/* Answer the kernel until a signal or an unmount ends it. */
+int session_loop(struct session *s);
+void session_unmount(struct session *s);
+void session_free(struct session *s); /* NULL is fine */
+#endif
