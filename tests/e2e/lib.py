@@ -4,7 +4,6 @@ A store is a bucket that can also be looked at and changed behind the mount's ba
 A Mount is one daemon with its own mount point, cache directory and log.
 """
 import errno
-import hashlib
 import os
 import shutil
 import signal
@@ -16,8 +15,9 @@ import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
-sys.path[:0] = [os.path.join(TESTS, "servers"), os.path.join(TESTS, "tools")]
+sys.path[:0] = [HERE, os.path.join(TESTS, "servers"), os.path.join(TESTS, "tools")]
 import s3ctl  # noqa: E402
+from content import body  # noqa: E402,F401
 
 BUILD = os.environ.get("MASTFS_BUILD", "")
 MASTFS = os.path.join(BUILD, "fs", "mastfs")
@@ -38,12 +38,6 @@ def wait(what, condition, secs=20):
         if time.monotonic() > end:
             raise AssertionError("waited %d s in vain: %s (last: %r)" % (secs * SLOW, what, got))
         time.sleep(0.01)
-
-
-def body(size, seed=1):
-    """Bytes of which no two blocks are alike."""
-    unit = hashlib.shake_128(b"body %d" % seed).digest((1 << 20) + 4093)
-    return (unit * (size // len(unit) + 1))[:size]
 
 
 def difference(got, want):

@@ -1,0 +1,242 @@
+"""A server that fails and lies: right bytes or an error, never wrong bytes (P1, P8)."""
+import errno
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+import lib
+from lib import body, difference, fails, read, same, wait, write
+
+SIZE = (3 << 20) + 17
+
+PASSING = {
+    "503": dict(kind="status", status=503, code="SlowDown"),
+    "503 with Retry-After": dict(kind="status", status=503, code="SlowDown",
+                                 headers={"Retry-After": "1"}),
+    "503 with a silly Retry-After": dict(kind="status", status=503, code="SlowDown",
+                                         headers={"Retry-After": "abc"}),
+    "500": dict(kind="status", status=500),
+    "429": dict(kind="status", status=429, code="TooManyRequests"),
+    "reset before the answer": dict(kind="reset"),
+    "end in the headers' wake": dict(kind="close_at", at=0),
+    "end in mid-body": dict(kind="close_at", at=100000),
+    "reset in mid-body": dict(kind="close_at", at=100000, rst=True),
+    "stall": dict(kind="stall", at=50000, secs=2),
+    "delay": dict(kind="delay", secs=1),
+    "short by one": dict(kind="short", by=1),
+    "short by much": dict(kind="short", by=100000),
+    "another range": dict(kind="lie_range", shift=4096),
+    "a range of nonsense": dict(kind="lie_range", content_range="bytes 0-9/10"),
+    "a range that is no range": dict(kind="lie_range", content_range="bytes */*"),
+    "a huge range": dict(kind="lie_range",
+                         content_range="bytes 0-18446744073709551615/18446744073709551616"),
+    "the whole object": dict(kind="ignore_range"),
+    "an error in a 200": dict(kind="error_200"),
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_read_gets_over(s3d, mount, name):
+    """R1..R4: two of them, then an honest answer."""
+    s3d.put("f", body(SIZE))
+    m = mount(s3d)
+    s3d.server.rule(method="GET", key="f$", count=2, **PASSING[name])
+    same(read(m.path("f")), body(SIZE))
+    s3d.server.clear()
+    m.remount()  # and nothing false was kept
+    same(read(m.path("f")), body(SIZE))
+
+
+@pytest.mark.parametrize("name", sorted(set(PASSING) - {"stall", "delay"}) + ["another ETag"])
+def test_read_that_never_gets_over(s3d, mount, name):
+    """P8: an error by the deadline, or right bytes; the rest of the mount goes on."""
+    act = PASSING.get(name) or dict(kind="wrong_etag")
+    s3d.put("f", body(SIZE))
+    s3d.put("g", body(1000))
+    m = mount(s3d, read_timeout="2s")
+    s3d.server.rule(method="GET", key="f$", **act)
+    start = time.monotonic()
+    try:
+        got = read(m.path("f"))
+    except OSError as err:
+        assert err.errno in (errno.EIO, errno.ETIMEDOUT, errno.ESTALE), err
+    else:
+        same(got, body(SIZE))
+    assert time.monotonic() - start < 30 * lib.SLOW
+    same(read(m.path("g")), body(1000))
+    s3d.server.clear()
+    same(read(m.path("f")), body(SIZE))
+
+
+def test_server_that_never_answers(s3d, mount):
+    """P8: nothing hangs past its deadline."""
+    s3d.put("f", body(SIZE))
+    m = mount(s3d, read_timeout="2s")
+    s3d.server.rule("delay", method="GET", key="f$", secs=120)
+    start = time.monotonic()
+    err = None
+    try:
+        read(m.path("f"))
+    except OSError as e:
+        err = e
+    assert err and err.errno in (errno.EIO, errno.ETIMEDOUT), err
+    assert time.monotonic() - start < 20 * lib.SLOW
+    m.kill()
+
+
+def test_read_ends_when_interrupted(s3d, mount):
+    """L4: Ctrl-C."""
+    s3d.put("f", body(SIZE))
+    m = mount(s3d)
+    s3d.server.rule("delay", method="GET", key="f$", secs=60)
+    s3d.server.mark()
+    reader = subprocess.Popen(["cat", m.path("f")], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    wait("cat to be in its read", lambda: os.path.exists("/proc/%d/wchan" % reader.pid)
+         and "cat" in read("/proc/%d/cmdline" % reader.pid).decode() and asked_for(s3d, m))
+    start = time.monotonic()
+    reader.send_signal(signal.SIGINT)
+    assert reader.wait(20 * lib.SLOW) == -signal.SIGINT
+    assert time.monotonic() - start < 5 * lib.SLOW
+    m.kill()
+
+
+def asked_for(s3d, m):
+    time.sleep(0.3)  # a request that is delayed is not in the log yet
+    return True
+
+
+def test_refused_object_is_eacces(s3d, mount):
+    """R11: that file only, and it is not gone."""
+    for name in ("d/secret", "d/open"):
+        s3d.put(name, body(1000))
+    m = mount(s3d)
+    s3d.server.rule("status", key="secret$", status=403, code="AccessDenied")
+    fails(errno.EACCES, read, m.path("d/secret"))
+    assert sorted(os.listdir(m.path("d"))) == ["open", "secret"]
+    same(read(m.path("d/open")), body(1000))
+    s3d.server.clear()
+    same(read(m.path("d/secret")), body(1000))
+
+
+@pytest.mark.parametrize("act", [dict(kind="status", status=500), dict(kind="error_200"),
+                                 dict(kind="close_at", at=300), dict(kind="short", by=200),
+                                 dict(kind="reset"), dict(kind="status", status=503)],
+                         ids=lambda a: a["kind"])
+def test_listing_is_whole_or_an_error(s3d, mount, act):
+    """R8, P10."""
+    names = ["f%03d" % n for n in range(50)]
+    for name in names:
+        s3d.put("d/" + name, b"")
+    m = mount(s3d, read_timeout="2s", ttl=0)
+    s3d.server.rule(query="list-type", count=2, **act)
+    assert sorted(os.listdir(m.path("d"))) == names
+    s3d.server.clear()
+    s3d.server.rule(query="list-type", **act)
+    try:
+        got = sorted(os.listdir(m.path("d")))
+    except OSError as err:
+        assert err.errno in (errno.EIO, errno.ETIMEDOUT), err
+    else:
+        assert got == names
+    s3d.server.clear()
+    assert sorted(os.listdir(m.path("d"))) == names
+
+
+@pytest.mark.parametrize("size", [100000, 20 << 20])
+@pytest.mark.parametrize("name", ["503", "500", "reset before the answer",
+                                  "503 with Retry-After"])
+def test_upload_gets_over(s3d, mount, name, size):
+    m = mount(s3d)
+    s3d.server.rule(method="PUT", count=2, **PASSING[name])
+    write(m.path("f"), body(size))
+    same(s3d.get("f"), body(size))
+    assert s3d.uploads() == []
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("size", [100000, 20 << 20])
+def test_commit_whose_answer_was_lost(s3d, mount, size, old):
+    """The trap of a replayed condition: our own commit must not look like a conflict."""
+    if old:
+        s3d.put("f", b"old")
+    m = mount(s3d)
+    if old:
+        assert read(m.path("f")) == b"old"
+    if size < 1 << 20:
+        s3d.server.rule("drop_reply", method="PUT", count=1)
+    else:
+        s3d.server.rule("drop_reply", method="POST", query="uploadId", count=1)
+    write(m.path("f"), body(size))
+    same(s3d.get("f"), body(size))
+    assert s3d.uploads() == []
+    write(m.path("f"), b"next")
+    assert s3d.get("f") == b"next"
+
+
+def test_complete_that_fails_inside_a_200(s3d, mount):
+    """R7: 200 with an error document is a failure; the second one counts."""
+    m = mount(s3d)
+    s3d.server.rule("error_200", method="POST", query="uploadId", count=1)
+    write(m.path("f"), body(20 << 20))
+    same(s3d.get("f"), body(20 << 20))
+    assert s3d.uploads() == []
+
+
+@pytest.mark.short
+def test_upload_that_is_refused(s3d, mount):
+    """D6: close reports it, the old object stays, the staged bytes stay and go up later."""
+    s3d.put("f", b"old")
+    m = mount(s3d)
+    s3d.server.rule("status", method="PUT", key="f$", status=403, code="AccessDenied")
+    f = open(m.path("f"), "wb", buffering=0)
+    f.write(body(5000))
+    fails(errno.EACCES, f.close)
+    assert s3d.get("f") == b"old"
+    got = read(m.path("f"))
+    assert got in (b"old", body(5000)), "neither the old nor the new: %d bytes" % len(got)
+    s3d.server.clear()
+    write(m.path("f"), body(6000))
+    same(s3d.get("f"), body(6000))
+
+
+def test_connection_closed_after_each_answer(s3d, mount):
+    """F13: keep-alive that is not kept."""
+    for n in range(20):
+        s3d.put("f%d" % n, body(5000, n))
+    m = mount(s3d)
+    s3d.server.rule("close_at", at=1 << 40)
+    for n in range(20):
+        same(read(m.path("f%d" % n)), body(5000, n))
+    write(m.path("new"), body(5000))
+    s3d.server.clear()
+    same(s3d.get("new"), body(5000))
+
+
+def test_store_that_ignores_conditions(s3d, mount):
+    """Probed at mount: it works, without the promise that needs them."""
+    s3d.server.call("POST", "config", '{"conditions": false}')
+    m = mount(s3d)
+    write(m.path("f"), b"1")
+    write(m.path("f"), b"22")
+    assert s3d.get("f") == b"22"
+
+
+def test_bucket_that_takes_no_writes(s3d, mount):
+    """R12: found at open, not at close."""
+    s3d.put("f", body(1000))
+    s3d.server.rule("status", method="PUT", status=403, code="AccessDenied")
+    m = mount(s3d)
+    same(read(m.path("f")), body(1000))
+    with pytest.raises(OSError) as info:
+        open(m.path("new"), "wb")
+    assert info.value.errno in (errno.EROFS, errno.EACCES), info.value
+
+
+def test_difference_is_told():
+    """The tests' own tool."""
+    assert "first difference at 3" in difference(b"abcd", b"abce")
+    assert difference(b"a", b"a") == ""
