@@ -45,6 +45,21 @@ static int copied_etag(struct s3 *s3, const struct s3_request *rq,
 	return r ? s3_log_failure(s3, rq, -EREMOTEIO, "no ETag in the answer", reply) : 0;
 }
 
+/* As s3_upload_part makes it: the ETag, and the checksum where there is one. */
+static int copied_receipt(struct s3 *s3, const struct s3_request *rq,
+			  const struct http_reply *reply, char ret[static ETAG_SIZE])
+{
+	CLEANUP_BUF struct buf crc;
+	char etag[ETAG_SIZE];
+	buf_init(&crc, 64);
+	int r = copied_etag(s3, rq, reply, "CopyPartResult", etag);
+	if (r)
+		return r;
+	(void)xml_find(reply->body.data, reply->body.len, 2, "ChecksumCRC64NVME", &crc);
+	int n = snprintf(ret, ETAG_SIZE, "%s%s%s", etag, crc.len ? " " : "", crc.data);
+	return n < ETAG_SIZE ? 0 : -EBADMSG;
+}
+
 static int copy_whole(struct s3 *s3, const char *source, const struct object *from_obj,
 		      const char *to, const struct put_opts *opts, struct object *ret,
 		      struct call *call)
@@ -99,7 +114,7 @@ static int copy_part(struct s3 *s3, const char *source, const struct object *fro
 		  *from_obj->etag ? from_obj->etag : NULL);
 	s3_header(&rq, "x-amz-copy-source-range", range);
 	int r = s3_send(s3, &rq, &reply, call);
-	return r ? r : copied_etag(s3, &rq, &reply, "CopyPartResult", part->receipt);
+	return r ? r : copied_receipt(s3, &rq, &reply, part->receipt);
 }
 
 /* In parts as large as one request takes, so that 10000 always suffice. */
@@ -115,7 +130,8 @@ static int copy_parts(struct s3 *s3, const char *source, const struct object *fr
 	parts = calloc((size_t)n, sizeof *parts);
 	if (!parts)
 		return -ENOMEM;
-	int r = s3_upload_begin(&s3->be, to, from_obj->size, opts, &id, call);
+	/* No sums: not every store that knows them counts those of a copied part. */
+	int r = s3_begin(s3, to, false, opts, &id, call);
 	if (r)
 		return r;
 	for (uint32_t i = 0; !r && i < n; i++) {

@@ -35,6 +35,7 @@ static const struct {
 	{"KeyTooLongError", -ENAMETOOLONG},
 	{"InvalidURI", -EILSEQ},
 	{"XMinioInvalidObjectName", -EILSEQ},
+	{"XMinioInvalidResourceName", -EILSEQ},
 	{"EntityTooLarge", -EFBIG},
 	{"InvalidObjectState", -ENODATA},
 	{"QuotaExceeded", -ENOSPC},

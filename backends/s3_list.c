@@ -174,7 +174,7 @@ static int parse_page(const struct http_reply *reply, const char *prefix, struct
 		r = -EBADMSG;
 	if (!r)
 		r = decode_keys(p, prefix);
-	if (!r)
+	if (!r && p->n)
 		qsort_r(p->entries, p->n, sizeof *p->entries, by_key, p->keys.data);
 	return r;
 }

@@ -28,8 +28,10 @@ static const char *where(const struct s3 *s3, struct buf *out)
 	return out->data;
 }
 
-static const char *why_refused(const char *code)
+static const char *why_refused(const struct s3 *s3, const char *code)
 {
+	if (!s3->creds)
+		return "the bucket is not open to everybody";
 	if (!strcmp(code, "InvalidAccessKeyId"))
 		return "the store does not know this access key";
 	if (!strcmp(code, "SignatureDoesNotMatch"))
@@ -50,7 +52,7 @@ static int explain(struct s3 *s3, int error, const struct http_reply *reply)
 		log_error("s3", "there is no bucket \"%s\" at %s", s3->bucket,
 			  where(s3, &host));
 	else if (error == -EACCES && reply->status)
-		log_error("s3", "%s: %s (%d %s)", s3->be.name, why_refused(e.code),
+		log_error("s3", "%s: %s (%d %s)", s3->be.name, why_refused(s3, e.code),
 			  e.status, e.code);
 	else if (error == -ECOMM || error == -ETIMEDOUT || !reply->status)
 		log_error("s3", "cannot connect to %s: %s", where(s3, &host),

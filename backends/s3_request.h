@@ -102,6 +102,10 @@ void s3_cond_headers(struct s3_request *rq, const struct cond *cond);
 void s3_meta_headers(struct s3_request *rq, const struct put_opts *opts,
 		     struct s3_meta *meta);
 
+/* s3_upload_begin, with the parts' checksums announced or not. */
+int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *opts,
+	     char **ret_id, struct call *call);
+
 /* The operations, by file. */
 int s3_probe(struct backend *be, bool writes, struct call *call);
 int s3_head(struct backend *be, const char *key, struct object *ret, struct call *call);

@@ -16,20 +16,18 @@
 /* 10000 parts with an ETag of 128 bytes, each byte escaped. */
 enum { COMPLETE_MAX = 16 * 1024 * 1024 };
 
-int s3_upload_begin(struct backend *be, const char *key, uint64_t size,
-		    const struct put_opts *opts, char **ret_id, struct call *call)
+int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *opts,
+	     char **ret_id, struct call *call)
 {
-	struct s3 *s3 = s3_of(be);
 	struct s3_meta meta;
 	CLEANUP_REPLY struct http_reply reply;
 	CLEANUP_BUF struct buf id;
-	(void)size;
 	http_reply_init(&reply);
 	buf_init(&id, XML_TEXT_MAX);
 	struct s3_request rq = {.op = "begin upload", .method = "POST", .key = key};
 	s3_param(&rq, "uploads", NULL);
 	s3_meta_headers(&rq, opts, &meta);
-	if (s3->crc64) {
+	if (sums) {
 		s3_header(&rq, "x-amz-checksum-algorithm", "CRC64NVME");
 		s3_header(&rq, "x-amz-checksum-type", "FULL_OBJECT");
 	}
@@ -45,6 +43,44 @@ int s3_upload_begin(struct backend *be, const char *key, uint64_t size,
 				      &reply);
 	*ret_id = s;
 	return 0;
+}
+
+int s3_upload_begin(struct backend *be, const char *key, uint64_t size,
+		    const struct put_opts *opts, char **ret_id, struct call *call)
+{
+	(void)size;
+	return s3_begin(s3_of(be), key, s3_of(be)->crc64, opts, ret_id, call);
+}
+
+/* A receipt is the ETag, and where the server counted one, a blank and the checksum
+ * of the part, which it wants to hear again in the end.  -EBADMSG. */
+static int make_receipt(const struct http_reply *reply, char ret[static ETAG_SIZE])
+{
+	const char *etag = http_header(reply, "etag");
+	const char *crc = http_header(reply, "x-amz-checksum-crc64nvme");
+	char parsed[ETAG_SIZE];
+	if (!etag || http_parse_etag(etag, parsed))
+		return -EBADMSG;
+	int n = snprintf(ret, ETAG_SIZE, "%s%s%s", parsed, crc ? " " : "",
+			 crc ? crc : "");
+	return n < ETAG_SIZE ? 0 : -EBADMSG;
+}
+
+static void add_receipt(struct buf *body, const char *receipt)
+{
+	char etag[ETAG_SIZE];
+	const char *end = strrchr(receipt, '"');
+	size_t n = end ? (size_t)(end - receipt) + 1 : strlen(receipt);
+	memcpy(etag, receipt, n);
+	etag[n] = '\0';
+	buf_adds(body, "<ETag>");
+	xml_escape(body, etag);
+	buf_adds(body, "</ETag>");
+	if (receipt[n] != ' ')
+		return;
+	buf_adds(body, "<ChecksumCRC64NVME>");
+	xml_escape(body, receipt + n + 1);
+	buf_adds(body, "</ChecksumCRC64NVME>");
 }
 
 int s3_upload_part(struct backend *be, const char *key, const char *id, uint64_t obj_off,
@@ -66,8 +102,7 @@ int s3_upload_part(struct backend *be, const char *key, const char *id, uint64_t
 	int r = s3_send(s3, &rq, &reply, call);
 	if (r)
 		return r;
-	const char *etag = http_header(&reply, "etag");
-	if (!etag || http_parse_etag(etag, receipt))
+	if (make_receipt(&reply, receipt))
 		return s3_log_failure(s3, &rq, -EREMOTEIO, "no ETag in the answer",
 				      &reply);
 	memcpy(part->receipt, receipt, sizeof receipt);
@@ -79,10 +114,9 @@ static void add_parts(struct buf *body, const struct part *parts, uint32_t n_par
 	buf_adds(body, "<CompleteMultipartUpload "
 		       "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
 	for (uint32_t i = 0; i < n_parts; i++) {
-		buf_addf(body, "<Part><PartNumber>%u</PartNumber><ETag>",
-			 parts[i].number);
-		xml_escape(body, parts[i].receipt);
-		buf_adds(body, "</ETag></Part>");
+		buf_addf(body, "<Part><PartNumber>%u</PartNumber>", parts[i].number);
+		add_receipt(body, parts[i].receipt);
+		buf_adds(body, "</Part>");
 	}
 	buf_adds(body, "</CompleteMultipartUpload>");
 }
@@ -151,10 +185,8 @@ int s3_upload_finish(struct backend *be, const char *key, const char *id,
 	s3_header(&rq, "content-type", "application/xml");
 	/* Amazon checks the sum of the parts by it; others refuse what they do not
 	 * know. */
-	if (s3->crc64) {
+	if (s3->crc64)
 		s3_header(&rq, "x-amz-mp-object-size", total);
-		s3_header(&rq, "x-amz-checksum-type", "FULL_OBJECT");
-	}
 	s3_cond_headers(&rq, &opts->cond);
 	int r = s3_send(s3, &rq, &reply, call);
 	if (!r)
