@@ -111,7 +111,7 @@ def client(url, access, secret):
 
 class LocalStore:
     """A directory as bucket."""
-    name = "local"
+    name = "local"  # its writers work in .mastfs-tmp/
 
     def __init__(self, folder):
         self.root = os.path.join(folder, "bucket")
@@ -141,7 +141,8 @@ class LocalStore:
         os.unlink(self.path(name))
 
     def files(self):
-        return sorted(n for n, size in tree(self.root).items() if size is not None)
+        return sorted(n for n, size in tree(self.root).items()
+                      if size is not None and not n.startswith(".mastfs-tmp/"))
 
     def uploads(self):
         return []
