@@ -480,7 +480,7 @@ static bool calls_can_be_cancelled(void)
 	struct expect e = {.bytes = pattern, .cancel = &cancelled};
 	MUST_BE(backend_get(be, k("cancel"), &obj, 0, BIG, expect_sink, &e, &call),
 		-EINTR);
-	MUST(e.next < BIG && !e.wrong);
+	MUST(!e.wrong); /* how many came until then is up to the store */
 	return true;
 }
 
