@@ -1,0 +1,298 @@
+/* evict.c - see version.h: the cap, the disk's reserve, and what is given up.
+ *
+ * Room is taken for a whole run before its GET, so that max_bytes is never passed,
+ * not even for a moment (blocks (5)).  What is given up, oldest first: files of
+ * versions that nobody has loaded, by the index; then blocks of loaded ones, by
+ * their ticks, without those that are being read (blocks (4)) or kept.  A batch is
+ * a twentieth of the cap, so that it does not run for every block.
+ */
+#include "cache/version.h"
+#include <errno.h>
+#include <stdlib.h>
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/banned.h"
+
+enum {
+	VICTIMS_MAX = 16384, /* blocks in one pass: 4 GiB */
+	TRIES = 4,
+};
+#define STATVFS_NS (1 * NS_PER_S)
+#define REFUSED_NS (5 * NS_PER_S)
+
+/* -- room -- */
+
+/* What may still be written, by the last look at the disk. */
+static uint64_t free_bytes(struct blocks *bl)
+{
+	uint64_t now = clock_now_ns(), until = atomic_load(&bl->free_until_ns);
+	if (now >= until && atomic_compare_exchange_strong(&bl->free_until_ns, &until,
+							   now + STATVFS_NS)) {
+		uint64_t n = UINT64_MAX, promised = atomic_load(&bl->reserved);
+		(void)store_free_bytes(bl->store, &n);
+		promised += bl->reserve_bytes;
+		atomic_store(&bl->free_bytes, n > promised ? n - promised : 0);
+	}
+	return atomic_load(&bl->free_bytes);
+}
+
+/* 0: taken; else how much is missing. */
+static uint64_t try_take(struct blocks *bl, uint64_t bytes)
+{
+	uint64_t left = free_bytes(bl);
+	if (left < bytes)
+		return bytes - left;
+	uint64_t used = atomic_load(&bl->used);
+	do {
+		if (used > bl->max_bytes || bl->max_bytes - used < bytes)
+			return used + bytes - bl->max_bytes;
+	} while (!atomic_compare_exchange_weak(&bl->used, &used, used + bytes));
+
+	atomic_fetch_add(&bl->reserved, bytes);
+	left = atomic_load(&bl->free_bytes);
+	while (!atomic_compare_exchange_weak(&bl->free_bytes, &left,
+					     left > bytes ? left - bytes : 0))
+		;
+	return 0;
+}
+
+/* True: we are the one who evicts.  False: another did, meanwhile. */
+static bool evict_begin(struct blocks *bl)
+{
+	SCOPED_LOCK(&bl->lock);
+	bool waited = bl->evicting;
+	while (bl->evicting)
+		(void)pthread_cond_wait(&bl->changed, &bl->lock);
+	bl->evicting = !waited;
+	return !waited;
+}
+
+static void evict_end(struct blocks *bl)
+{
+	SCOPED_LOCK(&bl->lock);
+	bl->evicting = false;
+	(void)pthread_cond_broadcast(&bl->changed);
+}
+
+static uint64_t evict(struct blocks *bl, uint64_t bytes);
+
+int room_take(struct blocks *bl, uint64_t bytes)
+{
+	if (bytes > bl->max_bytes || clock_now_ns() < atomic_load(&bl->full_until_ns))
+		return -ENOSPC;
+	for (int i = 0; i < TRIES; i++) {
+		uint64_t missing = try_take(bl, bytes);
+		if (!missing)
+			return 0;
+		if (!evict_begin(bl))
+			continue;
+		uint64_t batch = bl->max_bytes / 20;
+		uint64_t got = evict(bl, missing > batch ? missing : batch);
+		evict_end(bl);
+		if (!got)
+			return try_take(bl, bytes) ? -ENOSPC : 0;
+	}
+	return -ENOSPC;
+}
+
+void room_give(struct blocks *bl, uint64_t bytes)
+{
+	atomic_fetch_sub(&bl->used, bytes);
+	atomic_fetch_sub(&bl->reserved, bytes);
+}
+
+void room_written(struct blocks *bl, uint64_t bytes)
+{
+	atomic_fetch_sub(&bl->reserved, bytes);
+}
+
+void room_refused(struct blocks *bl)
+{
+	atomic_store(&bl->full_until_ns, clock_add(clock_now_ns(), REFUSED_NS));
+}
+
+/* -- files of versions that are not loaded -- */
+
+static uint64_t evict_file(struct blocks *bl, const struct store_id *id, uint64_t bytes)
+{
+	if (index_drop(bl->index, id))
+		return 0;
+	store_remove(bl->store, id);
+	atomic_fetch_sub(&bl->used, bytes);
+	atomic_fetch_add(&bl->evicted_bytes, bytes);
+	return bytes;
+}
+
+static uint64_t evict_files(struct blocks *bl, uint64_t bytes)
+{
+	enum { N = 32 };
+	struct store_id ids[N];
+	uint64_t sizes[N], freed = 0;
+	size_t skip = 0;
+	int n = N;
+	while (freed < bytes && n == N) {
+		n = index_oldest(bl->index, skip, ids, sizes, N);
+		for (int i = 0; i < n && freed < bytes; i++) {
+			uint64_t got = 0;
+			if (version_drop_begin(bl, &ids[i])) {
+				got = evict_file(bl, &ids[i], sizes[i]);
+				version_drop_end(bl);
+			}
+			freed += got;
+			skip += !got;
+		}
+	}
+	return freed;
+}
+
+/* -- blocks of loaded versions -- */
+
+struct victim {
+	uint64_t tick, block;
+	struct version *v;
+};
+
+/* The youngest of the victims so far is on top. */
+struct heap {
+	struct victim *at; /* owned */
+	size_t n, max;
+};
+
+static void sift_down(struct heap *h, size_t i)
+{
+	for (;;) {
+		size_t child = 2 * i + 1;
+		if (child >= h->n)
+			return;
+		if (child + 1 < h->n && h->at[child + 1].tick > h->at[child].tick)
+			child++;
+		if (h->at[i].tick >= h->at[child].tick)
+			return;
+		struct victim tmp = h->at[i];
+		h->at[i] = h->at[child];
+		h->at[child] = tmp;
+		i = child;
+	}
+}
+
+static void heap_offer(struct heap *h, struct victim x)
+{
+	if (h->n < h->max) {
+		size_t i = h->n++;
+		for (; i && h->at[(i - 1) / 2].tick < x.tick; i = (i - 1) / 2)
+			h->at[i] = h->at[(i - 1) / 2];
+		h->at[i] = x;
+	} else if (x.tick < h->at[0].tick) {
+		h->at[0] = x;
+		sift_down(h, 0);
+	}
+}
+
+static bool evictable_locked(const struct version *v, uint64_t block,
+			     const struct block *b)
+{
+	return (b->state == BLOCK_PRESENT || b->state == BLOCK_UNVERIFIED) &&
+	       !atomic_load(&v->pinned) && !active_covers_locked(v, block);
+}
+
+static void offer_version(struct heap *h, struct version *v)
+{
+	SCOPED_LOCK(&v->lock);
+	if (!v->disk_bytes || atomic_load(&v->pinned))
+		return;
+	for (uint64_t i = 0; i < v->n_blocks; i++) {
+		const struct block *b = block_at_locked(v, i);
+		if (!b)
+			i |= EXTENT_BLOCKS - 1; /* nothing in this extent */
+		else if (evictable_locked(v, i, b))
+			heap_offer(h, (struct victim){b->tick, i, v});
+	}
+}
+
+static int by_place(const void *pa, const void *pb)
+{
+	const struct victim *a = pa, *b = pb;
+	if (a->v != b->v)
+		return (uintptr_t)a->v < (uintptr_t)b->v ? -1 : 1;
+	return a->block < b->block ? -1 : a->block > b->block;
+}
+
+/* Claim the victims from x on that are neighbours and still not used. */
+static size_t claim_victims(const struct victim *x, size_t n)
+{
+	struct version *v = x->v;
+	size_t got = 0;
+	SCOPED_LOCK(&v->lock);
+	while (got < n && x[got].v == v && x[got].block == x->block + got) {
+		const struct block *b = block_at_locked(v, x[got].block);
+		if (b->tick != x[got].tick || !evictable_locked(v, x[got].block, b))
+			break;
+		block_unpublish_locked(v, x[got].block);
+		got++;
+	}
+	return got;
+}
+
+/* Returns how many victims this took care of; at least one. */
+static size_t punch(const struct victim *x, size_t n, uint64_t *freed)
+{
+	struct version *v = x->v;
+	struct blocks *bl = v->bl;
+	size_t got = claim_victims(x, n);
+	if (!got)
+		return 1;
+	uint64_t disk = range_disk_len(v, x->block, got);
+	uint64_t off = x->block * BLOCK_SIZE;
+	/* To the end of its page, or the last page of a file stays on the disk. */
+	int r = store_punch(bl->store, &v->id, off, disk);
+	{
+		SCOPED_LOCK(&v->lock);
+		for (size_t i = 0; i < got; i++)
+			block_release_locked(v, x->block + i);
+	}
+	if (r && r != -ENODATA)
+		return got; /* still on the disk: it goes on counting */
+	atomic_fetch_sub(&bl->used, disk);
+	atomic_fetch_add(&bl->evicted_bytes, disk);
+	*freed += disk;
+	return got;
+}
+
+static uint64_t evict_blocks(struct blocks *bl, uint64_t bytes)
+{
+	uint64_t max = bytes / BLOCK_SIZE + 1, freed = 0;
+	struct heap h = {.max = max < VICTIMS_MAX ? max : VICTIMS_MAX};
+	struct version **all;
+	size_t n_all;
+	if (versions_snapshot(bl, &all, &n_all))
+		return 0;
+	h.at = calloc(h.max, sizeof *h.at);
+	for (size_t i = 0; h.at && i < n_all; i++)
+		offer_version(&h, all[i]);
+	if (h.n)
+		qsort(h.at, h.n, sizeof *h.at, by_place);
+	for (size_t i = 0; i < h.n;)
+		i += punch(&h.at[i], h.n - i, &freed);
+	free(h.at);
+	versions_done(all, n_all);
+	return freed;
+}
+
+static uint64_t evict(struct blocks *bl, uint64_t bytes)
+{
+	uint64_t freed = evict_files(bl, bytes);
+	/* Blocks of small files are small: several passes. */
+	for (uint64_t got = 1; freed < bytes && got; freed += got)
+		got = evict_blocks(bl, bytes - freed);
+	atomic_store(&bl->free_until_ns, 0); /* look at the disk again */
+	return freed;
+}
+
+uint64_t evict_bytes(struct blocks *bl, uint64_t bytes)
+{
+	while (!evict_begin(bl))
+		;
+	uint64_t freed = evict(bl, bytes);
+	evict_end(bl);
+	return freed;
+}

@@ -1,0 +1,193 @@
+/* flush.c - see version.h: the thread that writes the index.
+ *
+ * A round takes each version that changed: its states are copied, then its data is
+ * synced, then its rows are committed (blocks (1)).  A row may so come to claim a
+ * block that was evicted meanwhile: its CRC does not match a hole, and the version
+ * is dirty again, so the next round mends it.
+ */
+#include "cache/version.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/banned.h"
+
+enum {
+	ROUND_MS = 500,
+	ROWS = 64, /* in one transaction: 4 GiB of a version */
+};
+
+static void copy_extent(const struct extent *e, uint64_t no, uint64_t n_blocks,
+			struct index_extent *ret)
+{
+	*ret = (struct index_extent){.no = no};
+	for (uint64_t i = 0; i < n_blocks; i++) {
+		const struct block *b = &e->block[i];
+		if (b->state != BLOCK_PRESENT && b->state != BLOCK_UNVERIFIED)
+			continue;
+		ret->present[i / 8] |= (uint8_t)(1u << (i % 8));
+		ret->crc[i] = b->crc;
+	}
+}
+
+/* The next dirty extents, at most ROWS; they are clean from here on. */
+static size_t snapshot(struct version *v, struct index_extent *rows,
+		       uint64_t *ret_disk_bytes)
+{
+	size_t n = 0;
+	SCOPED_LOCK(&v->lock);
+	for (uint64_t i = 0; i < v->n_extents && n < ROWS; i++) {
+		struct extent *e = v->extents[i];
+		if (!e || !e->dirty)
+			continue;
+		uint64_t left = v->n_blocks - i * EXTENT_BLOCKS;
+		e->dirty = false;
+		copy_extent(e, i, left < EXTENT_BLOCKS ? left : EXTENT_BLOCKS,
+			    &rows[n++]);
+	}
+	*ret_disk_bytes = v->disk_bytes;
+	return n;
+}
+
+static int flush_rows(struct version *v, const struct index_extent *rows, size_t n,
+		      uint64_t disk_bytes)
+{
+	struct blocks *bl = v->bl;
+	struct index_version row = {
+		.id = v->id,
+		.key = v->key,
+		.etag = v->obj.etag,
+		.disk_bytes = disk_bytes,
+		.atime_ns = atomic_exchange(&v->atime_ns, 0),
+	};
+	if (!row.atime_ns)
+		row.atime_ns = clock_wall_ns();
+	int r = store_sync(bl->store, &v->id);
+	if (r == -ENODATA)
+		return version_check_file(v, NULL); /* dirty again, if it was so */
+	if (!r)
+		r = index_save(bl->index, &row, rows, n);
+	if (!r) {
+		SCOPED_LOCK(&bl->lock);
+		v->has_row = true;
+	}
+	return r;
+}
+
+static void flush_version(struct version *v, struct index_extent *rows)
+{
+	uint64_t disk_bytes;
+	size_t n;
+	while ((n = snapshot(v, rows, &disk_bytes)))
+		/* What could not be written is forgotten at the next start. */
+		if (flush_rows(v, rows, n, disk_bytes))
+			return;
+}
+
+/* It leaves the disk: kept until now, or all of its blocks were evicted. */
+static void drop(struct version *v)
+{
+	struct blocks *bl = v->bl;
+	(void)index_drop(bl->index, &v->id);
+	store_remove(bl->store, &v->id);
+	atomic_fetch_sub(&bl->used, v->disk_bytes);
+	version_free(v);
+	version_drop_end(bl);
+}
+
+static void touch(struct version *v)
+{
+	int64_t atime_ns = atomic_exchange(&v->atime_ns, 0);
+	if (atime_ns && v->has_row)
+		(void)index_touch(v->bl->index, &v->id, atime_ns);
+}
+
+static void unload_idle(struct blocks *bl, uint32_t max)
+{
+	bool drops;
+	for (struct version *v; (v = version_take_idle(bl, max, &drops));) {
+		if (drops) {
+			drop(v);
+		} else {
+			touch(v);
+			version_free(v);
+		}
+	}
+}
+
+static void flush_round(struct blocks *bl, struct index_extent *rows)
+{
+	/* What becomes dirty during the round is the next one's. */
+	for (size_t n = versions_dirty(bl); n; n--) {
+		struct version *v = version_take_dirty(bl);
+		if (!v)
+			break;
+		flush_version(v, rows);
+		version_unref(v);
+	}
+	unload_idle(bl, VERSIONS_IDLE_MAX);
+}
+
+/* Until there is a round to do; false: it is the last. */
+static bool wait_round(struct blocks *bl, uint64_t ms, uint64_t *ret_round)
+{
+	SCOPED_LOCK(&bl->lock);
+	if (!bl->stopping && bl->flush_asked == bl->flush_done)
+		cond_wait_ms(&bl->flush_wanted, &bl->lock, ms);
+	*ret_round = bl->flush_asked;
+	return !bl->stopping;
+}
+
+static void *flusher(void *arg)
+{
+	struct blocks *bl = arg;
+	uint64_t round, ms = ROUND_MS;
+	(void)pthread_setname_np(pthread_self(), "mastfs-index");
+	struct index_extent *rows = calloc(ROWS, sizeof *rows);
+	for (bool more = true; more;) {
+		more = wait_round(bl, ms, &round);
+		uint64_t start = clock_now_ns();
+		if (rows)
+			flush_round(bl, rows);
+		/* A slow disk is left in peace half of the time. */
+		uint64_t took = (clock_now_ns() - start) / NS_PER_MS;
+		ms = took > ROUND_MS ? took : ROUND_MS;
+
+		SCOPED_LOCK(&bl->lock);
+		bl->flush_done = round;
+		(void)pthread_cond_broadcast(&bl->changed);
+	}
+	unload_idle(bl, 0);
+	free(rows);
+	return NULL;
+}
+
+int flush_start(struct blocks *bl)
+{
+	sigset_t all, old;
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	int r = pthread_create(&bl->flusher, NULL, flusher, bl);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -r;
+}
+
+void flush_stop(struct blocks *bl)
+{
+	(void)pthread_mutex_lock(&bl->lock);
+	bl->stopping = true;
+	(void)pthread_cond_broadcast(&bl->flush_wanted);
+	(void)pthread_mutex_unlock(&bl->lock);
+	(void)pthread_join(bl->flusher, NULL);
+}
+
+void flush_now(struct blocks *bl)
+{
+	SCOPED_LOCK(&bl->lock);
+	/* A round that runs now began too early. */
+	uint64_t round = ++bl->flush_asked;
+	(void)pthread_cond_broadcast(&bl->flush_wanted);
+	while (bl->flush_done < round && !bl->stopping)
+		(void)pthread_cond_wait(&bl->changed, &bl->lock);
+}

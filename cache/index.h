@@ -1,0 +1,68 @@
+/* index.h - what is on this disk, as rows: the only memory between two mounts.
+ *
+ * index.db may be deleted at any time and costs only time.  Used under one lock of
+ * its own; callers hold none.  A row is believed only if its own checksum, which
+ * is bound to the version and the extent, is right (blocks (2)): a row that was
+ * changed or moved is dropped.
+ *
+ * Errors as db.h; logged there.
+ */
+#ifndef CACHE_INDEX_H
+#define CACHE_INDEX_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "cache/store.h"
+
+enum {
+	INDEX_EXTENT_BLOCKS = 256,
+	INDEX_BITMAP_BYTES = INDEX_EXTENT_BLOCKS / 8,
+};
+
+struct index;
+
+/* One row: which blocks of the extent are here, and what they sum to. */
+struct index_extent {
+	uint64_t no;
+	uint8_t present[INDEX_BITMAP_BYTES];
+	uint32_t crc[INDEX_EXTENT_BLOCKS]; /* CRC32C; 0 where not present */
+};
+
+struct index_version {
+	struct store_id id;
+	const char *key, *etag; /* borrowed */
+	uint64_t disk_bytes;	/* of its blocks */
+	int64_t atime_ns;	/* last use, wall clock */
+};
+
+int index_new(const char *dir, struct index **ret);
+void index_free(struct index *ix); /* NULL is fine */
+
+/* Every good row of a version; disk_bytes as last saved.  -ENOENT: no version;
+ * -EUCLEAN: at least one row was not good. */
+typedef int index_extent_fn(void *arg, const struct index_extent *row);
+int index_load(struct index *ix, const struct store_id *id, index_extent_fn *fn,
+	       void *arg, uint64_t *ret_disk_bytes);
+/* The version's row and these extents', in one transaction; an extent without a
+ * present block loses its row.  The bytes must be on the disk already
+ * (blocks (1)). */
+int index_save(struct index *ix, const struct index_version *v,
+	       const struct index_extent *rows, size_t n_rows);
+int index_drop(struct index *ix, const struct store_id *id);
+int index_touch(struct index *ix, const struct store_id *id, int64_t atime_ns);
+
+/* Versions from the one that was not used for longest; n at most, after skip of
+ * them.  Returns how many. */
+int index_oldest(struct index *ix, size_t skip, struct store_id *ret,
+		 uint64_t *ret_disk_bytes, size_t n);
+/* Every version.  fn may not call the index. */
+typedef int index_version_fn(void *arg, const struct store_id *id, uint64_t disk_bytes);
+int index_each(struct index *ix, index_version_fn *fn, void *arg);
+bool index_has(struct index *ix, const uint8_t name[STORE_NAME_BYTES]);
+
+/* The user's mtime of a version.  Kept for the last million versions. */
+int index_set_mtime(struct index *ix, const char *key, const char *etag,
+		    int64_t mtime_ns);
+int index_get_mtime(struct index *ix, const char *key, const char *etag,
+		    int64_t *ret_mtime_ns); /* -ENOENT: not known */
+#endif

@@ -1,0 +1,567 @@
+/* version.c - see version.h: the table of loaded versions, the states of blocks.
+ *
+ * A version is loaded by version_get and stays loaded while it has users or runs.
+ * After that it is idle, in the order of its last use, until the flusher unloads
+ * the oldest of too many.
+ */
+#include "cache/version.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "backends/crypto.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/log.h"
+#include "backends/util/banned.h"
+
+/* A hostile size may not make us allocate: 8 MiB of pointers to extents. */
+#define OBJECT_MAX (UINT64_C(64) << 40)
+
+/* -- states -- */
+
+uint64_t range_disk_len(const struct version *v, uint64_t first, uint64_t n)
+{
+	return n ? (n - 1) * BLOCK_SIZE + block_disk_len(v, first + n - 1) : 0;
+}
+
+static uint64_t extent_blocks(const struct version *v, uint64_t extent)
+{
+	uint64_t left = v->n_blocks - extent * EXTENT_BLOCKS;
+	return left < EXTENT_BLOCKS ? left : EXTENT_BLOCKS;
+}
+
+static struct extent *extent_make(struct version *v, uint64_t no)
+{
+	if (!v->extents[no]) {
+		size_t n = extent_blocks(v, no);
+		v->extents[no] =
+			calloc(1, sizeof(struct extent) + n * sizeof(struct block));
+	}
+	return v->extents[no];
+}
+
+struct block *block_at_locked(struct version *v, uint64_t block)
+{
+	struct extent *e = v->extents[block / EXTENT_BLOCKS];
+	return e ? &e->block[block % EXTENT_BLOCKS] : NULL;
+}
+
+enum block_state block_state_locked(struct version *v, uint64_t block)
+{
+	struct block *b = block_at_locked(v, block);
+	return b ? (enum block_state)b->state : BLOCK_ABSENT;
+}
+
+static void dirty_locked(struct version *v, uint64_t block)
+{
+	v->extents[block / EXTENT_BLOCKS]->dirty = true;
+	version_mark_dirty_locked(v);
+}
+
+int block_claim_locked(struct version *v, uint64_t block)
+{
+	struct extent *e = extent_make(v, block / EXTENT_BLOCKS);
+	if (!e)
+		return -ENOMEM;
+	e->block[block % EXTENT_BLOCKS].state = BLOCK_BUSY;
+	return 0;
+}
+
+int block_publish(struct version *v, uint64_t block, uint32_t crc, enum block_state state,
+		  uint64_t epoch)
+{
+	uint64_t disk = block_disk_len(v, block);
+	SCOPED_LOCK(&v->lock);
+	if (epoch != v->epoch)
+		return -EAGAIN;
+	*block_at_locked(v, block) = (struct block){
+		.tick = atomic_load(&v->bl->tick),
+		.crc = crc,
+		.state = (uint8_t)state,
+	};
+	v->bytes += block_len(v, block);
+	v->disk_bytes += disk;
+	room_written(v->bl, disk);
+	dirty_locked(v, block);
+	(void)pthread_cond_broadcast(&v->changed);
+	return 0;
+}
+
+void block_unpublish_locked(struct version *v, uint64_t block)
+{
+	block_at_locked(v, block)->state = BLOCK_BUSY;
+	v->bytes -= block_len(v, block);
+	v->disk_bytes -= block_disk_len(v, block);
+	dirty_locked(v, block);
+}
+
+void block_release_locked(struct version *v, uint64_t block)
+{
+	block_at_locked(v, block)->state = BLOCK_ABSENT;
+	(void)pthread_cond_broadcast(&v->changed);
+}
+
+void block_forget_locked(struct version *v, uint64_t block)
+{
+	uint64_t bytes = block_disk_len(v, block);
+	block_unpublish_locked(v, block);
+	block_release_locked(v, block);
+	atomic_fetch_sub(&v->bl->used, bytes);
+}
+
+/* Nothing of the data file is believed any more.  The caller is checking. */
+static void damaged_locked(struct version *v)
+{
+	uint64_t n = 0;
+	v->epoch++;
+	for (uint64_t i = 0; i < v->n_blocks && v->disk_bytes; i++) {
+		if (!v->extents[i / EXTENT_BLOCKS]) {
+			i |= EXTENT_BLOCKS - 1;
+			continue;
+		}
+		enum block_state s = block_state_locked(v, i);
+		if (s != BLOCK_PRESENT && s != BLOCK_UNVERIFIED)
+			continue;
+		block_forget_locked(v, i);
+		n++;
+	}
+	if (n)
+		log_warn("cache", "%s: its data file was removed or cut: fetching again",
+			 v->key);
+}
+
+int version_check_file(struct version *v, uint64_t *ret_epoch)
+{
+	struct store *st = v->bl->store;
+	(void)pthread_mutex_lock(&v->lock);
+	while (v->checking)
+		(void)pthread_cond_wait(&v->changed, &v->lock);
+	v->checking = true;
+	(void)pthread_mutex_unlock(&v->lock);
+
+	int r = store_check(st, &v->id);
+	bool gone = r == -ENODATA;
+	if (gone) {
+		/* A file that is cut, if any, gets no byte of ours again. */
+		store_remove(st, &v->id);
+		(void)pthread_mutex_lock(&v->lock);
+		damaged_locked(v);
+		(void)pthread_mutex_unlock(&v->lock);
+		r = ret_epoch ? store_make(st, &v->id) : 0;
+	}
+
+	(void)pthread_mutex_lock(&v->lock);
+	v->checking = false;
+	if (ret_epoch)
+		*ret_epoch = v->epoch;
+	(void)pthread_cond_broadcast(&v->changed);
+	(void)pthread_mutex_unlock(&v->lock);
+	return r;
+}
+
+void version_mark_dirty_locked(struct version *v)
+{
+	struct blocks *bl = v->bl;
+	SCOPED_LOCK(&bl->lock);
+	if (v->in_dirty)
+		return;
+	v->in_dirty = true;
+	v->next_dirty = NULL;
+	*bl->dirty_tail = v;
+	bl->dirty_tail = &v->next_dirty;
+}
+
+void active_add_locked(struct version *v, struct active *a)
+{
+	a->next = v->active;
+	v->active = a;
+}
+
+void active_del_locked(struct version *v, struct active *a)
+{
+	struct active **p = &v->active;
+	while (*p != a)
+		p = &(*p)->next;
+	*p = a->next;
+}
+
+bool active_covers_locked(const struct version *v, uint64_t block)
+{
+	for (const struct active *a = v->active; a; a = a->next)
+		if (a->first <= block && block <= a->last)
+			return true;
+	return false;
+}
+
+/* -- waiting -- */
+
+void cond_init_monotonic(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(cond, &attr);
+	(void)pthread_condattr_destroy(&attr);
+}
+
+void cond_wait_ms(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ms)
+{
+	struct timespec ts;
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	uint64_t ns = (uint64_t)ts.tv_nsec + ms * NS_PER_MS;
+	ts.tv_sec += (time_t)(ns / NS_PER_S);
+	ts.tv_nsec = (long)(ns % NS_PER_S);
+	(void)pthread_cond_timedwait(cond, lock, &ts);
+}
+
+/* -- the table; functions with _locked here mean blocks.lock -- */
+
+static struct version **bucket_of(struct blocks *bl, const struct store_id *id)
+{
+	size_t i = (size_t)id->name[0] << 8 | id->name[1];
+	return &bl->table[i % VERSION_BUCKETS];
+}
+
+static struct version *table_find_locked(struct blocks *bl, const struct store_id *id)
+{
+	struct version *v = *bucket_of(bl, id);
+	while (v && memcmp(v->id.name, id->name, sizeof id->name))
+		v = v->next;
+	return v;
+}
+
+static void table_del_locked(struct blocks *bl, struct version *v)
+{
+	struct version **p = bucket_of(bl, &v->id);
+	while (*p != v)
+		p = &(*p)->next;
+	*p = v->next;
+}
+
+static void idle_del_locked(struct blocks *bl, struct version *v)
+{
+	if (!v->idle)
+		return;
+	*(v->older ? &v->older->newer : &bl->idle_oldest) = v->newer;
+	*(v->newer ? &v->newer->older : &bl->idle_newest) = v->older;
+	v->older = v->newer = NULL;
+	v->idle = false;
+	bl->n_idle--;
+}
+
+static void idle_add_locked(struct blocks *bl, struct version *v)
+{
+	v->older = bl->idle_newest;
+	v->newer = NULL;
+	*(bl->idle_newest ? &bl->idle_newest->newer : &bl->idle_oldest) = v;
+	bl->idle_newest = v;
+	v->idle = true;
+	bl->n_idle++;
+}
+
+static void use_locked(struct version *v)
+{
+	v->refs++;
+	idle_del_locked(v->bl, v);
+}
+
+/* blocks (7): the name is a hash over all that tells two versions apart; the NUL
+ * between key and etag is in neither. */
+static int make_id(const char *key, const struct object *obj, struct store_id *ret)
+{
+	char size[24];
+	for (int i = 0; i < 8; i++)
+		size[i] = (char)(obj->size >> (8 * i));
+	CLEANUP_DIGEST struct digest *d = NULL;
+	int r = digest_new(DIGEST_SHA256, &d);
+	if (!r)
+		r = digest_add(d, key, strlen(key) + 1);
+	if (!r)
+		r = digest_add(d, obj->etag, strlen(obj->etag) + 1);
+	if (!r)
+		r = digest_add(d, size, 8);
+	if (!r)
+		r = digest_end(d, ret->name);
+	ret->size = obj->size;
+	return r;
+}
+
+static struct version *version_new(struct blocks *bl, const char *key,
+				   const struct object *obj, const struct store_id *id)
+{
+	struct version *v = calloc(1, sizeof *v);
+	if (!v)
+		return NULL;
+	v->bl = bl;
+	v->obj = *obj;
+	v->id = *id;
+	v->n_blocks = obj->size / BLOCK_SIZE + (obj->size % BLOCK_SIZE != 0);
+	v->n_extents = v->n_blocks / EXTENT_BLOCKS + (v->n_blocks % EXTENT_BLOCKS != 0);
+	v->key = strdup(key);
+	v->extents = calloc(v->n_extents ? v->n_extents : 1, sizeof *v->extents);
+	(void)pthread_mutex_init(&v->lock, NULL);
+	cond_init_monotonic(&v->changed);
+	if (!v->key || !v->extents) {
+		version_free(v);
+		return NULL;
+	}
+	return v;
+}
+
+void version_free(struct version *v)
+{
+	if (!v)
+		return;
+	for (uint64_t i = 0; v->extents && i < v->n_extents; i++)
+		free(v->extents[i]);
+	free(v->extents);
+	free(v->key);
+	(void)pthread_cond_destroy(&v->changed);
+	(void)pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
+/* A row of the index becomes an extent; nobody else sees the version yet. */
+static int load_extent(void *arg, const struct index_extent *row)
+{
+	struct version *v = arg;
+	if (row->no >= v->n_extents)
+		return 0;
+	struct extent *e = extent_make(v, row->no);
+	if (!e)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < extent_blocks(v, row->no); i++) {
+		if (!(row->present[i / 8] >> (i % 8) & 1))
+			continue;
+		e->block[i].state = BLOCK_UNVERIFIED;
+		e->block[i].crc = row->crc[i];
+		v->bytes += block_len(v, row->no * EXTENT_BLOCKS + i);
+		v->disk_bytes += block_disk_len(v, row->no * EXTENT_BLOCKS + i);
+	}
+	return 0;
+}
+
+/* Nobody else sees the version yet. */
+static void unload(struct version *v)
+{
+	for (uint64_t i = 0; i < v->n_extents; i++) {
+		free(v->extents[i]);
+		v->extents[i] = NULL;
+	}
+	v->bytes = v->disk_bytes = 0;
+}
+
+static void load(struct version *v)
+{
+	struct blocks *bl = v->bl;
+	uint64_t claimed = 0;
+	int r = index_load(bl->index, &v->id, load_extent, v, &claimed);
+	if (r == -ENOENT)
+		return;
+	v->has_row = true;
+	if (r) {
+		/* A row was changed, or cannot be read: nothing of it is worth
+		 * the trouble of telling which. */
+		unload(v);
+		store_remove(bl->store, &v->id);
+		v->has_row = index_drop(bl->index, &v->id) < 0;
+	}
+	/* What the row said was counted at start; count what is true instead. */
+	atomic_fetch_add(&bl->used, v->disk_bytes - claimed);
+}
+
+int version_get(struct blocks *bl, const char *key, const struct object *obj,
+		struct version **ret)
+{
+	struct store_id id;
+	/* Without an etag two versions cannot be told apart (blocks (7)). */
+	if (!*obj->etag || obj->size > OBJECT_MAX)
+		return !*obj->etag ? -EINVAL : -EFBIG;
+	int r = make_id(key, obj, &id);
+	if (r)
+		return r;
+	struct version *fresh = version_new(bl, key, obj, &id);
+	if (!fresh)
+		return -ENOMEM;
+
+	(void)pthread_mutex_lock(&bl->lock);
+	while (bl->dropping && !memcmp(&bl->dropped, &id, sizeof id))
+		(void)pthread_cond_wait(&bl->changed, &bl->lock);
+	struct version *v = table_find_locked(bl, &id);
+	bool loads = !v;
+	if (loads) {
+		v = STEAL(fresh);
+		v->loading = true;
+		v->next = *bucket_of(bl, &id);
+		*bucket_of(bl, &id) = v;
+	}
+	use_locked(v);
+	while (!loads && v->loading)
+		(void)pthread_cond_wait(&bl->changed, &bl->lock);
+	/* The bucket has it, or has it again. */
+	v->kept = false;
+	atomic_store(&v->pinned, false);
+	(void)pthread_mutex_unlock(&bl->lock);
+
+	version_free(fresh);
+	atomic_store(&v->atime_ns, clock_wall_ns());
+	if (loads) {
+		load(v);
+		(void)pthread_mutex_lock(&bl->lock);
+		v->loading = false;
+		(void)pthread_cond_broadcast(&bl->changed);
+		(void)pthread_mutex_unlock(&bl->lock);
+	}
+	*ret = v;
+	return 0;
+}
+
+struct version *version_ref(struct version *v)
+{
+	SCOPED_LOCK(&v->bl->lock);
+	use_locked(v);
+	return v;
+}
+
+void version_unref(struct version *v)
+{
+	if (!v)
+		return;
+	struct blocks *bl = v->bl;
+	SCOPED_LOCK(&bl->lock);
+	if (--v->refs || v->n_runs)
+		return;
+	idle_add_locked(bl, v);
+	/* Too many, or one that must go: the flusher does it. */
+	if (v->kept || bl->n_idle > VERSIONS_IDLE_MAX)
+		(void)pthread_cond_signal(&bl->flush_wanted);
+}
+
+const struct object *version_object(const struct version *v)
+{
+	return &v->obj;
+}
+
+const char *version_key(const struct version *v)
+{
+	return v->key;
+}
+
+uint64_t version_cached_bytes(struct version *v)
+{
+	SCOPED_LOCK(&v->lock);
+	return v->bytes;
+}
+
+void version_keep(struct version *v)
+{
+	SCOPED_LOCK(&v->bl->lock);
+	v->kept = true;
+	atomic_store(&v->pinned, true);
+}
+
+bool version_used(struct version *v)
+{
+	SCOPED_LOCK(&v->bl->lock);
+	return v->refs;
+}
+
+int versions_snapshot(struct blocks *bl, struct version ***ret, size_t *ret_n)
+{
+	size_t n = 0, got = 0;
+	SCOPED_LOCK(&bl->lock);
+	for (size_t i = 0; i < VERSION_BUCKETS; i++)
+		for (struct version *v = bl->table[i]; v; v = v->next)
+			n++;
+	struct version **all = calloc(n ? n : 1, sizeof(struct version *));
+	if (!all)
+		return -ENOMEM;
+	for (size_t i = 0; i < VERSION_BUCKETS; i++)
+		for (struct version *v = bl->table[i]; v; v = v->next) {
+			if (v->loading)
+				continue;
+			use_locked(v);
+			all[got++] = v;
+		}
+	*ret = all;
+	*ret_n = got;
+	return 0;
+}
+
+void versions_done(struct version **all, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		version_unref(all[i]);
+	free(all);
+}
+
+size_t versions_dirty(struct blocks *bl)
+{
+	SCOPED_LOCK(&bl->lock);
+	size_t n = 0;
+	for (const struct version *v = bl->dirty; v; v = v->next_dirty)
+		n++;
+	return n;
+}
+
+struct version *version_take_dirty(struct blocks *bl)
+{
+	SCOPED_LOCK(&bl->lock);
+	struct version *v = bl->dirty;
+	if (!v)
+		return NULL;
+	bl->dirty = v->next_dirty;
+	if (!bl->dirty)
+		bl->dirty_tail = &bl->dirty;
+	v->in_dirty = false;
+	use_locked(v);
+	return v;
+}
+
+/* An idle version's fields are nobody's but ours: no user, no run. */
+static bool must_drop_locked(const struct version *v)
+{
+	return v->kept || (v->has_row && !v->disk_bytes);
+}
+
+struct version *version_take_idle(struct blocks *bl, uint32_t max, bool *ret_drop)
+{
+	SCOPED_LOCK(&bl->lock);
+	struct version *v = bl->idle_oldest;
+	while (v && (v->in_dirty || bl->dropping || !must_drop_locked(v)))
+		v = v->newer;
+	*ret_drop = v;
+	if (v) {
+		bl->dropping = true;
+		bl->dropped = v->id;
+	} else if (bl->n_idle > max) {
+		v = bl->idle_oldest;
+		while (v && v->in_dirty)
+			v = v->newer;
+	}
+	if (v) {
+		idle_del_locked(bl, v);
+		table_del_locked(bl, v);
+	}
+	return v;
+}
+
+bool version_drop_begin(struct blocks *bl, const struct store_id *id)
+{
+	SCOPED_LOCK(&bl->lock);
+	while (bl->dropping)
+		(void)pthread_cond_wait(&bl->changed, &bl->lock);
+	if (table_find_locked(bl, id))
+		return false;
+	bl->dropping = true;
+	bl->dropped = *id;
+	return true;
+}
+
+void version_drop_end(struct blocks *bl)
+{
+	SCOPED_LOCK(&bl->lock);
+	bl->dropping = false;
+	(void)pthread_cond_broadcast(&bl->changed);
+}
