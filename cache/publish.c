@@ -1,0 +1,439 @@
+/* publish.c - from OPEN to DONE: sealing, uploading, trying again.
+ * See staged.h for the states and the invariants. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "cache/staged_impl.h"
+#include "backends/crypto.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "cache/upload.h"
+#include "backends/util/banned.h"
+
+/* --- sealing --- */
+
+static int make_tag(char ret[TAG_SIZE])
+{
+	unsigned char random[16];
+	int r = crypto_random(random, sizeof(random));
+	if (!r)
+		hex_encode(random, sizeof(random), ret);
+	return r;
+}
+
+static int sync_file(const struct staged *st)
+{
+	if (!fdatasync(st->fd))
+		return 0;
+	int r = -errno;
+	log_error("journal", "sync %s before its upload: %s", st->path, strerror(-r));
+	return r;
+}
+
+static int commit_sealed(struct staged *st, const char *key, const char *base,
+			 const char *tag, const struct journal_change *extra,
+			 size_t n_extra)
+{
+	enum { EXTRA_MAX = 4 };
+	struct journal_change changes[2 + EXTRA_MAX];
+	struct journal_row row;
+	size_t n = 0;
+	(void)pthread_mutex_lock(&st->sg->lock);
+	staged_row_locked(st, &row);
+	bool settles = st->holds_removal;
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	row.key = key;
+	row.base = base;
+	row.tag = tag;
+	row.local = false;
+	row.state = ROW_SEALED;
+	changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_ROW, .row = &row};
+	if (settles)
+		changes[n++] =
+			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = key};
+	for (size_t i = 0; i < n_extra && i < EXTRA_MAX; i++)
+		changes[n++] = extra[i];
+	return journal_commit(st->sg->jn, changes, n, true);
+}
+
+/* (1): bytes synced, then the row.  (2): from the first line on no write gets in. */
+int staged_seal(struct staged *st, const char *key, const char *base,
+		const struct journal_change *extra, size_t n_extra)
+{
+	struct staging *sg = st->sg;
+	char tag[TAG_SIZE];
+	int r = make_tag(tag);
+	if (r)
+		return r;
+	(void)pthread_rwlock_wrlock(&st->io);
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_set_state_locked(st, STAGED_SEALED);
+	(void)pthread_mutex_unlock(&sg->lock);
+	atomic_store(&st->dirty, false);
+	(void)pthread_rwlock_unlock(&st->io);
+
+	r = sync_file(st);
+	if (!r)
+		r = commit_sealed(st, key, base, tag, extra, n_extra);
+	(void)pthread_mutex_lock(&sg->lock);
+	if (r) {
+		atomic_store(&st->dirty, true);
+		staged_set_state_locked(st, STAGED_OPEN);
+	} else {
+		staged_copy_string(st->tag, sizeof(st->tag), tag);
+		st->recovered = false;
+	}
+	bool settled = !r && st->holds_removal;
+	st->holds_removal = st->holds_removal && r;
+	(void)pthread_mutex_unlock(&sg->lock);
+	if (settled)
+		removal_settled(sg->rm, key);
+	return r;
+}
+
+/* --- one attempt --- */
+
+struct attempt {
+	struct staged *st; /* a reference */
+	char *key;	   /* owned; as sealed */
+	bool no_retry;	   /* a rename waits for it and undoes a failure itself */
+	char base[ETAG_SIZE], base_tag[TAG_SIZE], tag[TAG_SIZE];
+};
+
+static int save_upload_id(void *arg, const char *id)
+{
+	struct attempt *at = arg;
+	struct staged *st = at->st;
+	struct journal_row row;
+	char *copy = *id ? strdup(id) : NULL;
+	if (*id && !copy)
+		return -ENOMEM;
+	(void)pthread_mutex_lock(&st->sg->lock);
+	free(st->upload_id);
+	st->upload_id = copy;
+	staged_row_locked(st, &row);
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	row.key = at->key;
+	row.base = at->base;
+	row.tag = at->tag;
+	row.local = false;
+	row.upload_id = id;
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
+	return journal_commit(st->sg->jn, &c, 1, false);
+}
+
+static int run_upload(struct attempt *at, struct object *ret)
+{
+	struct staged *st = at->st;
+	struct staging *sg = st->sg;
+	CLEANUP_FREE char *stale_id = NULL;
+	struct upload_job job = {
+		.key = at->key,
+		.fd = st->fd,
+		.base = at->base,
+		.base_tag = at->base_tag,
+		.tag = at->tag,
+		.save_id = save_upload_id,
+		.arg = at,
+		.parts = sg->parts,
+		.timeout_ns = sg->conf.timeout_ns,
+		.cancelled = &st->cancel,
+	};
+	(void)pthread_mutex_lock(&sg->lock);
+	job.recovered = st->recovered || st->uncertain;
+	if (st->upload_id)
+		stale_id = strdup(st->upload_id);
+	(void)pthread_mutex_unlock(&sg->lock);
+	job.stale_id = stale_id ? stale_id : "";
+	staged_stat(st, &job.size, &job.mtime_ns);
+	int r = upload_run(sg->be, &job, ret);
+	if (!r)
+		ret->mtime_ns = job.mtime_ns;
+	return r;
+}
+
+/* The bucket has it: the journal may forget it, and says so before we do. */
+static void record_done(const struct attempt *at, const struct object *obj)
+{
+	struct staging *sg = at->st->sg;
+	struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = at->st->id};
+	/* If this is lost, the next mount recognises the object by its tag. */
+	(void)journal_commit(sg->jn, &c, 1, false);
+	if (!(sg->be->caps & BACKEND_LIST_META))
+		blocks_set_mtime(sg->bl, at->key, obj->etag, obj->mtime_ns);
+	names_put(sg->nm, at->key, obj);
+}
+
+static void record_conflict(const struct attempt *at)
+{
+	struct staging *sg = at->st->sg;
+	struct journal_row row;
+	names_forget(sg->nm, at->key);
+	log_error("upload",
+		  "%s: the bucket changed since this file was opened; what was written "
+		  "here is kept in %s and not uploaded",
+		  at->key, at->st->path);
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_row_locked(at->st, &row);
+	(void)pthread_mutex_unlock(&sg->lock);
+	row.state = ROW_CONFLICT;
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
+	(void)journal_commit(sg->jn, &c, 1, true);
+}
+
+static void record_lost(const struct attempt *at)
+{
+	struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = at->st->id};
+	log_error("upload", "%s: its staged file %s is missing: the upload is given up",
+		  at->key, at->st->path);
+	(void)journal_commit(at->st->sg->jn, &c, 1, true);
+}
+
+/* The generation after st starts from what st became. */
+static void follow_up_locked(struct staged *st)
+{
+	struct staged *next = staged_find_locked(st->sg, st->key);
+	while (next && next->older != st)
+		next = next->older;
+	if (!next)
+		return;
+	if (staged_get_state(st) == STAGED_DONE) {
+		staged_copy_string(next->base, sizeof(next->base), st->object.etag);
+		staged_copy_string(next->base_tag, sizeof(next->base_tag), st->tag);
+		/* Its bytes serve nobody any more: next has a copy. */
+		(void)unlink(st->path);
+	}
+	next->older = NULL;
+	staged_submit_locked(next);
+	staged_unref(st);
+}
+
+static void finish_locked(struct attempt *at, int r, const struct object *obj)
+{
+	struct staged *st = at->st;
+	st->sending = false;
+	st->attempts++;
+	st->error = r;
+	st->uncertain = r != 0;
+	st->retry_at_ns = clock_add(clock_now_ns(), st->sg->conf.retry_ns);
+	if (!r) {
+		st->object = *obj;
+		staged_set_state_locked(st, STAGED_DONE);
+	} else if (r == -ENODATA && st->fd < 0) {
+		staged_set_state_locked(st, STAGED_DROPPED);
+		staged_unmap_locked(st);
+	} else if (r == -ESTALE && !at->no_retry) {
+		staged_set_state_locked(st, STAGED_CONFLICT);
+	}
+	if (staged_get_state(st) != STAGED_SEALED)
+		follow_up_locked(st);
+	(void)pthread_cond_broadcast(&st->sg->changed);
+}
+
+static void attempt_main(void *arg)
+{
+	struct attempt *at = arg;
+	struct staged *st = at->st;
+	struct object obj;
+	int r = run_upload(at, &obj);
+	if (!r)
+		record_done(at, &obj);
+	else if (r == -ESTALE && !at->no_retry)
+		record_conflict(at);
+	else if (r == -ENODATA && st->fd < 0)
+		record_lost(at);
+	else if (r != -EINTR && r != -ESTALE)
+		log_warn("upload",
+			 "%s is not in the bucket yet (%s); its bytes are kept "
+			 "and sent again later",
+			 at->key, strerror(-r));
+
+	(void)pthread_mutex_lock(&st->sg->lock);
+	finish_locked(at, r, &obj);
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	staged_retire_if_idle(st);
+	staged_unref(st);
+	free(at->key);
+	free(at);
+}
+
+void staged_submit_locked(struct staged *st)
+{
+	if (staged_get_state(st) != STAGED_SEALED || st->sending || st->older ||
+	    st->sg->closing)
+		return;
+	struct attempt *at = calloc(1, sizeof(*at));
+	if (!at)
+		return; /* the keeper comes by again */
+	at->key = strdup(st->key);
+	at->st = staged_ref(st);
+	at->no_retry = st->no_retry;
+	staged_copy_string(at->base, sizeof(at->base), st->base);
+	staged_copy_string(at->base_tag, sizeof(at->base_tag), st->base_tag);
+	staged_copy_string(at->tag, sizeof(at->tag), st->tag);
+	atomic_store(&st->cancel, false);
+	if (!at->key || pool_submit(st->sg->jobs, PRIO_DEMAND, attempt_main, at)) {
+		free(at->key);
+		free(at);
+		atomic_fetch_sub(&st->refs, 1); /* the caller holds one: never the last */
+		return;
+	}
+	st->sending = true;
+}
+
+/* --- waiting --- */
+
+static void wait_a_little_locked(struct staging *sg)
+{
+	uint64_t until = clock_now_ns() + 100 * NS_PER_MS;
+	struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_S),
+			      .tv_nsec = (long)(until % NS_PER_S)};
+	(void)pthread_cond_timedwait(&sg->changed, &sg->lock, &ts);
+}
+
+int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call *call)
+{
+	while (staged_get_state(st) == STAGED_SEALED && st->attempts == attempts_before) {
+		/* The upload has deadlines of its own; only the caller's wish to
+		 * leave is looked at here. */
+		if (call_cancelled(call))
+			return -EINTR;
+		if (st->sg->closing)
+			return -ESHUTDOWN;
+		wait_a_little_locked(st->sg);
+	}
+	switch (staged_get_state(st)) {
+	case STAGED_CONFLICT:
+		return -ESTALE;
+	case STAGED_SEALED:
+		return st->error;
+	default:
+		return 0;
+	}
+}
+
+void staged_stop_sending_locked(struct staged *st)
+{
+	while (st->sending) {
+		atomic_store(&st->cancel, true);
+		wait_a_little_locked(st->sg);
+	}
+}
+
+static int seal_if_written(struct staged *st)
+{
+	struct staging *sg = st->sg;
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_claim_locked(st);
+	bool due = staged_get_state(st) == STAGED_OPEN && !st->local &&
+		   atomic_load(&st->dirty);
+	(void)pthread_mutex_unlock(&sg->lock);
+	/* key and base change only by who has claimed it */
+	int r = due ? staged_seal(st, st->key, st->base, NULL, 0) : 0;
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_unclaim_locked(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+	return r;
+}
+
+int staged_publish(struct staged *st, bool wait, struct call *call)
+{
+	struct staging *sg = st->sg;
+	int r = seal_if_written(st);
+	if (r)
+		return r;
+	SCOPED_LOCK(&sg->lock);
+	if (staged_get_state(st) == STAGED_CONFLICT)
+		return -ESTALE;
+	if (staged_get_state(st) != STAGED_SEALED)
+		return 0;
+	uint64_t before = st->attempts;
+	staged_submit_locked(st);
+	return wait ? staged_wait_locked(st, before, call) : 0;
+}
+
+/* --- the set: starting, trying again, ending --- */
+
+static void *keeper_main(void *arg)
+{
+	struct staging *sg = arg;
+	(void)pthread_setname_np(pthread_self(), "keeper");
+	SCOPED_LOCK(&sg->lock);
+	while (!sg->closing) {
+		uint64_t now = clock_now_ns();
+		struct map_node *node = NULL;
+		while ((node = map_next(&sg->by_key, node))) {
+			struct staged *st = container_of(node, struct staged, node);
+			for (; st; st = st->older)
+				if (!st->no_retry && st->retry_at_ns <= now)
+					staged_submit_locked(st);
+		}
+		uint64_t until = now + NS_PER_S;
+		struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_S),
+				      .tv_nsec = (long)(until % NS_PER_S)};
+		while (!sg->closing && clock_now_ns() < until &&
+		       pthread_cond_timedwait(&sg->changed, &sg->lock, &ts) != ETIMEDOUT)
+			;
+	}
+	return NULL;
+}
+
+/* What fsync promised before the last daemon died goes up as it is. */
+static int seal_recovered(struct staging *sg)
+{
+	for (;;) {
+		struct staged *st = NULL;
+		(void)pthread_mutex_lock(&sg->lock);
+		struct map_node *node = NULL;
+		while (!st && (node = map_next(&sg->by_key, node))) {
+			struct staged *at = container_of(node, struct staged, node);
+			if (at->recovered && staged_get_state(at) == STAGED_OPEN &&
+			    !at->local)
+				st = staged_ref(at);
+		}
+		(void)pthread_mutex_unlock(&sg->lock);
+		if (!st)
+			return 0;
+		int r = seal_if_written(st);
+		staged_unref(st);
+		if (r)
+			return r;
+	}
+}
+
+int staging_start(struct staging *sg)
+{
+	int r = staging_remove_strays(sg);
+	if (!r)
+		r = seal_recovered(sg);
+	if (r)
+		return r;
+	r = pthread_create(&sg->keeper, NULL, keeper_main, sg);
+	sg->keeper_runs = !r;
+	return -r;
+}
+
+static uint64_t count_pending_locked(struct staging *sg)
+{
+	uint64_t n = 0;
+	struct map_node *node = NULL;
+	while ((node = map_next(&sg->by_key, node))) {
+		struct staged *st = container_of(node, struct staged, node);
+		for (; st; st = st->older)
+			n += staged_get_state(st) == STAGED_SEALED;
+	}
+	return n;
+}
+
+uint64_t staging_drain(struct staging *sg, uint64_t deadline_ns)
+{
+	SCOPED_LOCK(&sg->lock);
+	uint64_t left = count_pending_locked(sg);
+	while (left && clock_now_ns() < deadline_ns) {
+		wait_a_little_locked(sg);
+		left = count_pending_locked(sg);
+	}
+	return left;
+}

@@ -1,0 +1,354 @@
+/* removal.c - see removal.h. */
+#include "cache/removal.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "backends/util/map.h"
+#include "backends/util/pool.h"
+#include "backends/util/banned.h"
+
+enum state { WAITING, HELD, FLYING };
+
+struct item {
+	struct map_node node; /* in removal.items, by key */
+	struct removal *rm;   /* borrowed */
+	enum state state;
+	uint64_t due_ns;
+	struct version *version; /* a reference, or NULL */
+	char etag[ETAG_SIZE];
+	char key[];
+};
+
+struct removal {
+	/* set once */
+	struct removal_conf conf;
+	struct backend *be;
+	struct blocks *bl;
+	struct journal *jn;
+	struct names *nm;
+	struct pool *pool;
+	pthread_t clock_thread;
+	bool started;
+
+	/* guarded by lock */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct map items;
+	bool closing, hurry;
+
+	/* atomic */
+	atomic_bool cancelled;
+};
+
+static bool item_is(const struct map_node *node, const void *key)
+{
+	return !strcmp(container_of(node, struct item, node)->key, key);
+}
+
+static struct item *find_locked(struct removal *rm, const char *key)
+{
+	struct map_node *node = map_find(&rm->items, map_hash_string(key), item_is, key);
+	return node ? container_of(node, struct item, node) : NULL;
+}
+
+static void item_free(struct item *it)
+{
+	version_unref(it->version);
+	free(it);
+}
+
+static void forget_locked(struct removal *rm, struct item *it)
+{
+	map_remove(&rm->items, &it->node);
+	(void)pthread_cond_broadcast(&rm->changed);
+}
+
+/* A directory's marker stays until what was removed in it is gone. */
+static bool has_items_below_locked(struct removal *rm, const struct item *dir)
+{
+	size_t len = strlen(dir->key);
+	if (dir->key[len - 1] != '/')
+		return false;
+	struct map_node *node = NULL;
+	while ((node = map_next(&rm->items, node))) {
+		const struct item *it = container_of(node, struct item, node);
+		if (it != dir && !strncmp(it->key, dir->key, len))
+			return true;
+	}
+	return false;
+}
+
+static int send_delete(struct removal *rm, struct item *it)
+{
+	struct call call = {
+		.deadline_ns = clock_add(clock_now_ns(), rm->conf.timeout_ns),
+		.cancelled = &rm->cancelled,
+	};
+	if (it->version) {
+		/* Whoever has it open keeps its bytes (P1).  If they cannot be had
+		 * the reader gets ESTALE, never other bytes. */
+		if (!blocks_complete(rm->bl, it->version, &call))
+			version_keep(it->version);
+	}
+	struct cond cond = {0};
+	if (*it->etag && (rm->be->caps & BACKEND_DEL_IF))
+		cond.if_etag = it->etag;
+	return backend_del(rm->be, it->key, &cond, &call);
+}
+
+/* Final either way: the object is gone, or it is another one, or we may not. */
+static bool is_over(const struct item *it, int r)
+{
+	if (!r || r == -ENOENT)
+		return true;
+	if (r == -ESTALE) {
+		log_info("removal",
+			 "%s was removed here while somebody replaced it in the bucket: "
+			 "theirs stays",
+			 it->key);
+		return true;
+	}
+	return r == -EACCES || r == -EROFS || r == -EILSEQ || r == -ENAMETOOLONG;
+}
+
+static void fly(void *arg)
+{
+	struct item *it = arg;
+	struct removal *rm = it->rm;
+	int r = send_delete(rm, it);
+	bool over = is_over(it, r);
+	if (over) {
+		struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = it->key};
+		/* If this fails the next mount deletes once more: harmless. */
+		(void)journal_commit(rm->jn, &c, 1, false);
+		size_t len = strlen(it->key);
+		if (r && r != -ENOENT)
+			names_forget(rm->nm, it->key);
+		else if (it->key[len - 1] != '/')
+			names_removed(rm->nm, it->key);
+	}
+	(void)pthread_mutex_lock(&rm->lock);
+	if (over) {
+		forget_locked(rm, it);
+	} else {
+		it->state = WAITING;
+		it->due_ns = clock_add(clock_now_ns(), rm->conf.retry_ns);
+		(void)pthread_cond_broadcast(&rm->changed);
+	}
+	(void)pthread_mutex_unlock(&rm->lock);
+	if (over)
+		item_free(it);
+}
+
+/* Start what is due; when the next is due. */
+static uint64_t start_due_locked(struct removal *rm)
+{
+	uint64_t now = clock_now_ns(), next = CLOCK_NEVER;
+	struct map_node *node = NULL;
+	while ((node = map_next(&rm->items, node))) {
+		struct item *it = container_of(node, struct item, node);
+		if (it->state != WAITING || has_items_below_locked(rm, it))
+			continue;
+		if (!rm->hurry && it->due_ns > now) {
+			next = it->due_ns < next ? it->due_ns : next;
+			continue;
+		}
+		if (pool_submit(rm->pool, PRIO_DEMAND, fly, it))
+			next = clock_add(now, NS_PER_S);
+		else
+			it->state = FLYING;
+	}
+	rm->hurry = false;
+	return next;
+}
+
+static void wait_until_locked(struct removal *rm, uint64_t when_ns)
+{
+	if (when_ns == CLOCK_NEVER) {
+		(void)pthread_cond_wait(&rm->changed, &rm->lock);
+		return;
+	}
+	struct timespec ts = {.tv_sec = (time_t)(when_ns / NS_PER_S),
+			      .tv_nsec = (long)(when_ns % NS_PER_S)};
+	(void)pthread_cond_timedwait(&rm->changed, &rm->lock, &ts);
+}
+
+static void *clock_main(void *arg)
+{
+	struct removal *rm = arg;
+	(void)pthread_setname_np(pthread_self(), "removal");
+	SCOPED_LOCK(&rm->lock);
+	while (!rm->closing)
+		wait_until_locked(rm, start_due_locked(rm));
+	return NULL;
+}
+
+static int insert(struct removal *rm, const char *key, const char *etag,
+		  struct version *open_version)
+{
+	size_t size = strlen(key) + 1;
+	struct item *it = calloc(1, sizeof(*it) + size);
+	if (!it)
+		return -ENOMEM;
+	memcpy(it->key, key, size);
+	memcpy(it->etag, etag, strlen(etag) + 1);
+	it->rm = rm;
+	it->due_ns = clock_add(clock_now_ns(), rm->conf.delay_ns);
+	it->version = open_version ? version_ref(open_version) : NULL;
+
+	(void)pthread_mutex_lock(&rm->lock);
+	struct item *old = find_locked(rm, key);
+	while (old && old->state == FLYING) {
+		(void)pthread_cond_wait(&rm->changed, &rm->lock);
+		old = find_locked(rm, key);
+	}
+	if (old)
+		forget_locked(rm, old);
+	int r = map_insert(&rm->items, &it->node, map_hash_string(key));
+	(void)pthread_cond_broadcast(&rm->changed);
+	(void)pthread_mutex_unlock(&rm->lock);
+	if (old)
+		item_free(old);
+	if (r)
+		item_free(it);
+	return r;
+}
+
+int removal_note(struct removal *rm, const char *key, const char *etag,
+		 struct version *open_version)
+{
+	return insert(rm, key, etag, open_version);
+}
+
+int removal_load(struct removal *rm, const char *key, const char *etag)
+{
+	if (strlen(etag) >= ETAG_SIZE)
+		return -EUCLEAN;
+	return insert(rm, key, etag, NULL);
+}
+
+int removal_add(struct removal *rm, const char *key, const char *etag,
+		struct version *open_version)
+{
+	struct journal_change c = {.kind = JOURNAL_PUT_GONE, .key = key, .etag = etag};
+	int r = journal_commit(rm->jn, &c, 1, false);
+	return r ? r : insert(rm, key, etag, open_version);
+}
+
+bool removal_pending(struct removal *rm, const char *key)
+{
+	SCOPED_LOCK(&rm->lock);
+	return find_locked(rm, key) != NULL;
+}
+
+bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE])
+{
+	SCOPED_LOCK(&rm->lock);
+	struct item *it = find_locked(rm, key);
+	while (it && it->state == FLYING) {
+		(void)pthread_cond_wait(&rm->changed, &rm->lock);
+		it = find_locked(rm, key);
+	}
+	if (!it)
+		return false;
+	it->state = HELD;
+	memcpy(ret_etag, it->etag, strlen(it->etag) + 1);
+	return true;
+}
+
+void removal_settled(struct removal *rm, const char *key)
+{
+	(void)pthread_mutex_lock(&rm->lock);
+	struct item *it = find_locked(rm, key);
+	if (it)
+		forget_locked(rm, it);
+	(void)pthread_mutex_unlock(&rm->lock);
+	if (it)
+		item_free(it);
+}
+
+void removal_release(struct removal *rm, const char *key)
+{
+	SCOPED_LOCK(&rm->lock);
+	struct item *it = find_locked(rm, key);
+	if (it && it->state == HELD) {
+		it->state = WAITING;
+		it->due_ns = clock_add(clock_now_ns(), rm->conf.delay_ns);
+		(void)pthread_cond_broadcast(&rm->changed);
+	}
+}
+
+uint64_t removal_drain(struct removal *rm, uint64_t deadline_ns)
+{
+	SCOPED_LOCK(&rm->lock);
+	/* Each pass sends what is due; a marker becomes due when its files went. */
+	while (rm->items.n && clock_now_ns() < deadline_ns) {
+		rm->hurry = true;
+		(void)pthread_cond_broadcast(&rm->changed);
+		uint64_t soon = clock_add(clock_now_ns(), 200 * NS_PER_MS);
+		wait_until_locked(rm, soon < deadline_ns ? soon : deadline_ns);
+	}
+	return rm->items.n;
+}
+
+int removal_start(struct removal *rm)
+{
+	int r = pthread_create(&rm->clock_thread, NULL, clock_main, rm);
+	rm->started = !r;
+	return -r;
+}
+
+int removal_new(const struct removal_conf *conf, struct backend *be, struct blocks *bl,
+		struct journal *jn, struct names *nm, struct removal **ret)
+{
+	struct removal *rm = calloc(1, sizeof(*rm));
+	if (!rm)
+		return -ENOMEM;
+	rm->conf = *conf;
+	rm->be = be;
+	rm->bl = bl;
+	rm->jn = jn;
+	rm->nm = nm;
+	(void)pthread_mutex_init(&rm->lock, NULL);
+	pthread_condattr_t attr;
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&rm->changed, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	struct pool_conf pc = {.name = "remove", .threads_max = conf->threads};
+	int r = pool_new(&pc, &rm->pool);
+	if (r) {
+		removal_free(rm);
+		return r;
+	}
+	*ret = rm;
+	return 0;
+}
+
+void removal_free(struct removal *rm)
+{
+	if (!rm)
+		return;
+	(void)pthread_mutex_lock(&rm->lock);
+	rm->closing = true;
+	atomic_store(&rm->cancelled, true);
+	(void)pthread_cond_broadcast(&rm->changed);
+	(void)pthread_mutex_unlock(&rm->lock);
+	if (rm->started)
+		(void)pthread_join(rm->clock_thread, NULL);
+	pool_free(rm->pool);
+	struct map_node *node = map_next(&rm->items, NULL);
+	while (node) {
+		struct map_node *next = map_next(&rm->items, node);
+		item_free(container_of(node, struct item, node));
+		node = next;
+	}
+	map_done(&rm->items);
+	(void)pthread_cond_destroy(&rm->changed);
+	(void)pthread_mutex_destroy(&rm->lock);
+	free(rm);
+}

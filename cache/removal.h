@@ -1,0 +1,60 @@
+/* removal.h - names that are gone for the user and still to be removed from the
+ * bucket (P4).
+ *
+ * Programs that replace a file unlink it and write it anew.  So an unlink is
+ * journaled, hides the name at once, and the DELETE goes out a moment later -
+ * unless the name is written again before: then the upload replaces the object
+ * and no DELETE is sent.  Markers of directories ("d/") go after what was in them.
+ *
+ *          removal_add               the delay is over          answer
+ *   (none) -----------> WAITING ------------------------> FLYING ------> (none)
+ *                        |   ^                               |
+ *            removal_take |   | removal_release               | no answer: later
+ *                        v   |                               v
+ *                        HELD ---- removal_settled -> (none)  WAITING
+ */
+#ifndef CACHE_REMOVAL_H
+#define CACHE_REMOVAL_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "backends/backend.h"
+#include "cache/blocks.h"
+#include "cache/journal.h"
+#include "cache/names.h"
+
+struct removal;
+
+struct removal_conf {
+	uint64_t delay_ns;
+	uint64_t retry_ns;   /* after a fault */
+	uint64_t timeout_ns; /* of one DELETE with its retries */
+	uint32_t threads;
+};
+
+/* All but conf are borrowed until removal_free. */
+int removal_new(const struct removal_conf *conf, struct backend *be, struct blocks *bl,
+		struct journal *jn, struct names *nm, struct removal **ret);
+void removal_free(struct removal *rm);
+/* From the journal, before removal_start: no commit. */
+int removal_load(struct removal *rm, const char *key, const char *etag);
+int removal_start(struct removal *rm);
+
+/* Journal it and hide it.  etag: the version that the user saw ("" = any).
+ * open_version (may be NULL, borrowed): somebody has it open; its bytes are all
+ * fetched before the object goes. */
+int removal_add(struct removal *rm, const char *key, const char *etag,
+		struct version *open_version);
+/* The same without the commit: the caller's transaction did it. */
+int removal_note(struct removal *rm, const char *key, const char *etag,
+		 struct version *open_version);
+bool removal_pending(struct removal *rm, const char *key);
+/* The name is being written again: true and the etag in the bucket, if its
+ * removal was pending; it is held from then on.  Waits out a DELETE in flight. */
+bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE]);
+/* The new file was sealed; the row is gone from the journal already. */
+void removal_settled(struct removal *rm, const char *key);
+/* The new file was dropped before it was sealed: remove after all. */
+void removal_release(struct removal *rm, const char *key);
+/* Send everything now; how many are left when the deadline passes. */
+uint64_t removal_drain(struct removal *rm, uint64_t deadline_ns);
+#endif

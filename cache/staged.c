@@ -1,0 +1,438 @@
+/* staged.c - the set of staged files: making, finding, loading, retiring.
+ * See staged.h for the states and the invariants. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "cache/staged_impl.h"
+#include "backends/util/buf.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "cache/local_only.h"
+#include "backends/util/banned.h"
+
+void staged_copy_string(char *dst, size_t size, const char *src)
+{
+	(void)snprintf(dst, size, "%s", src);
+}
+
+static bool staged_is(const struct map_node *node, const void *key)
+{
+	return !strcmp(container_of(node, struct staged, node)->key, key);
+}
+
+struct staged *staged_find_locked(struct staging *sg, const char *key)
+{
+	struct map_node *node =
+		map_find(&sg->by_key, map_hash_string(key), staged_is, key);
+	return node ? container_of(node, struct staged, node) : NULL;
+}
+
+struct staged *staged_find(struct staging *sg, const char *key)
+{
+	SCOPED_LOCK(&sg->lock);
+	struct staged *st = staged_find_locked(sg, key);
+	return st ? staged_ref(st) : NULL;
+}
+
+struct staged *staged_ref(struct staged *st)
+{
+	atomic_fetch_add(&st->refs, 1);
+	return st;
+}
+
+void staged_unref(struct staged *st)
+{
+	if (!st || atomic_fetch_sub(&st->refs, 1) != 1)
+		return;
+	atomic_fetch_sub(&st->sg->used_bytes, atomic_load(&st->charged_bytes));
+	if (st->fd >= 0)
+		(void)close(st->fd);
+	staged_unref(st->older);
+	(void)pthread_rwlock_destroy(&st->io);
+	free(st->upload_id);
+	free(st->path);
+	free(st->key);
+	free(st);
+}
+
+/* The map holds a reference to what it has. */
+int staged_map_locked(struct staged *st)
+{
+	int r = map_insert(&st->sg->by_key, &st->node, map_hash_string(st->key));
+	if (!r) {
+		st->mapped = true;
+		(void)staged_ref(st);
+	}
+	return r;
+}
+
+void staged_unmap_locked(struct staged *st)
+{
+	if (!st->mapped)
+		return;
+	map_remove(&st->sg->by_key, &st->node);
+	st->mapped = false;
+	staged_unref(st);
+}
+
+void staged_claim_locked(struct staged *st)
+{
+	while (st->busy)
+		(void)pthread_cond_wait(&st->sg->changed, &st->sg->lock);
+	st->busy = true;
+}
+
+void staged_unclaim_locked(struct staged *st)
+{
+	st->busy = false;
+	(void)pthread_cond_broadcast(&st->sg->changed);
+}
+
+void staged_set_state_locked(struct staged *st, enum staged_state state)
+{
+	atomic_store(&st->state, (int)state);
+	(void)pthread_cond_broadcast(&st->sg->changed);
+}
+
+enum staged_state staged_get_state(const struct staged *st)
+{
+	return (enum staged_state)atomic_load(&st->state);
+}
+
+void staged_row_locked(const struct staged *st, struct journal_row *ret)
+{
+	static const enum row_state states[] = {
+		[STAGED_OPEN] = ROW_OPEN,	  [STAGED_SEALED] = ROW_SEALED,
+		[STAGED_CONFLICT] = ROW_CONFLICT, [STAGED_DONE] = ROW_OPEN,
+		[STAGED_DROPPED] = ROW_OPEN,
+	};
+	uint64_t size;
+	int64_t mtime_ns;
+	staged_stat((struct staged *)(uintptr_t)st, &size, &mtime_ns);
+	*ret = (struct journal_row){
+		.id = st->id,
+		.key = st->key,
+		.state = states[staged_get_state(st)],
+		.local = st->local,
+		.synced = st->synced,
+		.size = size,
+		.base = st->base,
+		.tag = st->tag,
+		.base_tag = st->base_tag,
+		.upload_id = st->upload_id ? st->upload_id : "",
+	};
+}
+
+bool staging_is_local(const struct staging *sg, const char *key)
+{
+	return local_only_match(sg->local_only, key);
+}
+
+uint64_t staging_room(const struct staging *sg)
+{
+	uint64_t used = atomic_load(&sg->used_bytes);
+	return used < sg->conf.max_bytes ? sg->conf.max_bytes - used : 0;
+}
+
+int staging_each(struct staging *sg, staged_fn *fn, void *arg)
+{
+	SCOPED_LOCK(&sg->lock);
+	struct map_node *node = NULL;
+	while ((node = map_next(&sg->by_key, node))) {
+		struct staged *st = container_of(node, struct staged, node);
+		int r = fn(arg, st->key, st);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+struct below {
+	const char *dir;
+	size_t len;
+};
+
+static int is_below(void *arg, const char *key, struct staged *st)
+{
+	const struct below *b = arg;
+	(void)st;
+	return !b->len || (!strncmp(key, b->dir, b->len) && key[b->len] == '/');
+}
+
+bool staging_has_below(struct staging *sg, const char *dir)
+{
+	struct below b = {.dir = dir, .len = strlen(dir)};
+	return staging_each(sg, is_below, &b) != 0;
+}
+
+int staged_alloc(struct staging *sg, uint64_t id, const char *key, struct staged **ret)
+{
+	struct staged *st = calloc(1, sizeof(*st));
+	if (!st)
+		return -ENOMEM;
+	st->sg = sg;
+	st->id = id;
+	st->fd = -1;
+	atomic_store(&st->refs, 1);
+	(void)pthread_rwlock_init(&st->io, NULL);
+	st->key = strdup(key);
+	if (!st->key ||
+	    asprintf(&st->path, "%s/%llu", sg->dir, (unsigned long long)id) < 0) {
+		st->path = NULL;
+		staged_unref(st);
+		return -ENOMEM;
+	}
+	*ret = st;
+	return 0;
+}
+
+static int open_new(struct staged *st)
+{
+	st->fd = open(st->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (st->fd >= 0)
+		return 0;
+	int r = -errno;
+	log_error("journal", "create %s for %s: %s", st->path, st->key, strerror(-r));
+	return r;
+}
+
+/* What the new file replaces: the version that the user sees, or the one whose
+ * removal was on its way. */
+static void take_base(struct staged *st, const struct object *base)
+{
+	if (base)
+		staged_copy_string(st->base, sizeof(st->base), base->etag);
+	st->local = staging_is_local(st->sg, st->key);
+	if (!st->local && !base)
+		st->holds_removal = removal_take(st->sg->rm, st->key, st->base);
+}
+
+static int commit_new(struct staged *st)
+{
+	struct journal_row row;
+	staged_row_locked(st, &row); /* nobody else knows st yet */
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
+	return journal_commit(st->sg->jn, &c, 1, false);
+}
+
+int staged_create(struct staging *sg, const char *key, const struct object *base,
+		  bool anonymous, struct staged **ret)
+{
+	struct staged *st = NULL;
+	int r = staged_alloc(sg, journal_new_id(sg->jn), key, &st);
+	if (r)
+		return r;
+	r = open_new(st);
+	if (r) {
+		staged_unref(st);
+		return r;
+	}
+	if (anonymous) {
+		(void)unlink(st->path);
+		atomic_store(&st->state, STAGED_DROPPED);
+		*ret = st;
+		return 0;
+	}
+	take_base(st, base);
+	atomic_store(&st->dirty, true);
+	r = commit_new(st);
+	if (!r) {
+		SCOPED_LOCK(&sg->lock);
+		/* A DONE file of this name that is not retired yet gives way. */
+		struct staged *old = staged_find_locked(sg, key);
+		if (old)
+			staged_unmap_locked(old);
+		r = staged_map_locked(st);
+	}
+	if (r) {
+		(void)unlink(st->path);
+		if (st->holds_removal)
+			removal_release(sg->rm, key);
+		staged_unref(st);
+		return r;
+	}
+	*ret = st;
+	return 0;
+}
+
+/* --- retiring --- */
+
+static void adopt(struct staged *st)
+{
+	struct staging *sg = st->sg;
+	struct version *v = NULL;
+	(void)pthread_rwlock_wrlock(&st->io);
+	if (!version_get(sg->bl, st->key, &st->object, &v))
+		/* Without room it is fetched when it is read next. */
+		(void)blocks_adopt(sg->bl, v, st->path);
+	else
+		(void)unlink(st->path);
+	atomic_store(&st->retired, true);
+	(void)pthread_rwlock_unlock(&st->io);
+	version_unref(v);
+}
+
+void staged_retire_if_idle(struct staged *st)
+{
+	struct staging *sg = st->sg;
+	(void)pthread_mutex_lock(&sg->lock);
+	bool idle = staged_get_state(st) == STAGED_DONE && !st->busy &&
+		    !atomic_load(&st->writers) && !atomic_load(&st->retired);
+	if (idle)
+		staged_claim_locked(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+	if (!idle)
+		return;
+
+	adopt(st);
+	(void)staged_ref(st); /* the map's may be the last */
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_unmap_locked(st);
+	staged_unclaim_locked(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+	atomic_fetch_sub(&sg->used_bytes, atomic_exchange(&st->charged_bytes, 0));
+	staged_unref(st);
+}
+
+void staged_add_writers(struct staged *st, int n)
+{
+	if (atomic_fetch_add(&st->writers, n) + n == 0 && n < 0)
+		staged_retire_if_idle(st);
+}
+
+int staged_writers(const struct staged *st)
+{
+	return atomic_load(&st->writers);
+}
+
+bool staged_retired(const struct staged *st)
+{
+	return atomic_load(&st->retired);
+}
+
+bool staged_get_local(const struct staged *st)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	return st->local;
+}
+
+bool staged_object(struct staged *st, struct object *ret)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	if (staged_get_state(st) != STAGED_DONE)
+		return false;
+	*ret = st->object;
+	return true;
+}
+
+const char *staged_state_name(const struct staged *st)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	switch (staged_get_state(st)) {
+	case STAGED_OPEN:
+		return st->local ? "local" : "staged";
+	case STAGED_SEALED:
+		return st->sending ? "uploading" : "waiting";
+	case STAGED_CONFLICT:
+		return "conflict";
+	case STAGED_DONE:
+		return "clean";
+	default:
+		return "removed";
+	}
+}
+
+/* --- loading --- */
+
+/* Written by a daemon that died before any promise was made about it. */
+static bool was_never_promised(const struct journal_row *row)
+{
+	return row->state == ROW_OPEN && !row->local && !row->synced;
+}
+
+static int drop_row(struct staging *sg, const struct journal_row *row, const char *path)
+{
+	log_warn("journal",
+		 "%s was being written when the last mount ended and was neither closed "
+		 "nor synced: the old contents stand",
+		 row->key);
+	(void)unlink(path);
+	(void)sg;
+	return 0;
+}
+
+static int load_file(struct staged *st, const struct journal_row *row)
+{
+	struct stat sb;
+	st->fd = open(st->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (st->fd < 0 && errno != ENOENT)
+		return -errno;
+	if (st->fd < 0)
+		return 0;
+	if (fstat(st->fd, &sb))
+		return -errno;
+	if (row->state == ROW_SEALED && (uint64_t)sb.st_size != row->size) {
+		log_error("journal", "%s: the staged file %s has %lld bytes, not %llu",
+			  row->key, st->path, (long long)sb.st_size,
+			  (unsigned long long)row->size);
+		return -EUCLEAN;
+	}
+	atomic_store(&st->charged_bytes, (uint64_t)sb.st_size);
+	atomic_fetch_add(&st->sg->used_bytes, (uint64_t)sb.st_size);
+	return 0;
+}
+
+static void load_fields(struct staged *st, const struct journal_row *row)
+{
+	static const enum staged_state states[] = {
+		[ROW_OPEN] = STAGED_OPEN,
+		[ROW_SEALED] = STAGED_SEALED,
+		[ROW_CONFLICT] = STAGED_CONFLICT,
+	};
+	st->local = row->local;
+	st->synced = row->synced;
+	st->recovered = true;
+	staged_copy_string(st->base, sizeof(st->base), row->base);
+	staged_copy_string(st->tag, sizeof(st->tag), row->tag);
+	staged_copy_string(st->base_tag, sizeof(st->base_tag), row->base_tag);
+	if (*row->upload_id)
+		st->upload_id = strdup(row->upload_id);
+	atomic_store(&st->state, states[row->state]);
+	/* Synced but not closed: what fsync promised is uploaded as it is. */
+	atomic_store(&st->dirty, row->state == ROW_OPEN);
+}
+
+int staging_load(struct staging *sg, const struct journal_row *row)
+{
+	if (row->state > ROW_CONFLICT || strlen(row->base) >= ETAG_SIZE ||
+	    strlen(row->tag) >= TAG_SIZE || strlen(row->base_tag) >= TAG_SIZE)
+		return -EUCLEAN;
+	struct staged *st = NULL;
+	int r = staged_alloc(sg, row->id, row->key, &st);
+	if (r)
+		return r;
+	if (was_never_promised(row)) {
+		r = drop_row(sg, row, st->path);
+		staged_unref(st);
+		return r;
+	}
+	r = load_file(st, row);
+	if (!r) {
+		load_fields(st, row);
+		SCOPED_LOCK(&sg->lock);
+		/* Rows come in the order of their ids: an earlier generation of the
+		 * name goes first (staged (3)). */
+		struct staged *older = staged_find_locked(sg, st->key);
+		if (older) {
+			st->older = staged_ref(older);
+			staged_unmap_locked(older);
+		}
+		r = staged_map_locked(st);
+	}
+	staged_unref(st);
+	return r;
+}

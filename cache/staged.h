@@ -1,0 +1,142 @@
+/* staged.h - bytes that users wrote and the bucket does not have yet.
+ *
+ *   staged_create          staged_publish           upload.c
+ *  (none) -----------> OPEN -----------> SEALED ------------> DONE --> retired
+ *                       ^ |                 |  ^                |      (the file is
+ *       staged_writable | | staged_drop     |  | later          |       the cache's)
+ *                       | v                 v  | again          |
+ *                       | DROPPED        CONFLICT <-+           |
+ *                       +---------------------------------------+
+ *
+ * Invariants (cited as "staged (n)"):
+ *  (1) From SEALED on, bytes and intent survive a crash (P3): the bytes are
+ *      synced before the row is committed.
+ *  (2) A SEALED file does not change.  Writing to it makes a new generation, a
+ *      copy, that is uploaded after it.
+ *  (3) Generations of one key are uploaded one after the other, in order.
+ *  (4) An upload carries the etag that its file started from (P5).  When the
+ *      bucket has something else that is not an earlier upload of ours, the file
+ *      becomes a CONFLICT and is kept until the user decides.
+ *  (5) Staged and sealed bytes are never evicted.  What does not fit is ENOSPC at
+ *      write, never a shorter object (P9).
+ *  (6) A local name (P6) is never sealed: it stays OPEN, on this disk.
+ *
+ * A staged file is refcounted; whoever has it open keeps its descriptor.
+ */
+#ifndef CACHE_STAGED_H
+#define CACHE_STAGED_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "backends/backend.h"
+#include "cache/blocks.h"
+#include "cache/journal.h"
+#include "cache/names.h"
+#include "cache/removal.h"
+
+struct staging; /* all staged files of a mount */
+struct staged;	/* one generation of one file */
+
+enum staged_state {
+	STAGED_OPEN,
+	STAGED_SEALED,
+	STAGED_CONFLICT,
+	STAGED_DONE,
+	STAGED_DROPPED,
+};
+
+struct staging_conf {
+	const char *dir;	/* borrowed for the call; holds staged/ */
+	const char *local_only; /* borrowed for the call */
+	uint64_t max_bytes;
+	uint64_t retry_ns;   /* a failed upload is tried again after this */
+	uint64_t timeout_ns; /* of one request with its retries */
+	uint32_t threads;    /* requests that upload at once, at most */
+};
+
+/* All but conf are borrowed until staging_free. */
+int staging_new(const struct staging_conf *conf, struct backend *be, struct blocks *bl,
+		struct journal *jn, struct names *nm, struct removal *rm,
+		struct staging **ret);
+/* Stops uploads where they are; the next mount goes on. */
+void staging_free(struct staging *sg);
+/* One row of the journal, while it is loaded. */
+int staging_load(struct staging *sg, const struct journal_row *row);
+/* After loading: removes files that no row names, starts the uploads. */
+int staging_start(struct staging *sg);
+/* Wait for uploads; how many are left when the deadline passes. */
+uint64_t staging_drain(struct staging *sg, uint64_t deadline_ns);
+bool staging_is_local(const struct staging *sg, const char *key);
+uint64_t staging_room(const struct staging *sg);
+
+/* The newest generation under this name that is not DONE-and-retired; a reference
+ * or NULL. */
+struct staged *staged_find(struct staging *sg, const char *key);
+struct staged *staged_ref(struct staged *st);
+void staged_unref(struct staged *st); /* NULL is fine */
+
+typedef int staged_fn(void *arg, const char *key, struct staged *st);
+/* Each name that has a staged file, under the lock: fn must only copy. */
+int staging_each(struct staging *sg, staged_fn *fn, void *arg);
+/* Is any staged file below this directory ("" = all)? */
+bool staging_has_below(struct staging *sg, const char *dir);
+
+/* Make an empty OPEN file.  base: the version in the bucket that it will replace,
+ * NULL if there is none.  A removal of the key that is still pending is taken
+ * back.  anonymous: its name is gone already; it is never uploaded. */
+int staged_create(struct staging *sg, const char *key, const struct object *base,
+		  bool anonymous, struct staged **ret);
+/* A file that may be written now: st itself (OPEN, or DONE and opened again), or,
+ * if st is SEALED, a new generation with a copy of its bytes.  *ret is a
+ * reference. */
+int staged_writable(struct staged *st, struct staged **ret);
+/* True if staged_writable would have nothing to do. */
+bool staged_is_open(const struct staged *st);
+
+/* -EAGAIN: it was sealed meanwhile, ask staged_writable again.  -ENOSPC. */
+int staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off);
+int staged_truncate(struct staged *st, uint64_t size);
+/* Publish it when it is closed even if nothing is written any more. */
+void staged_mark_dirty(struct staged *st);
+/* mode as fallocate(2): 0 or FALLOC_FL_KEEP_SIZE. */
+int staged_allocate(struct staged *st, int mode, uint64_t off, uint64_t len);
+int staged_set_mtime(struct staged *st, int64_t mtime_ns);
+/* Copy the first len bytes of a version into it. */
+int staged_fill(struct staged *st, struct version *v, uint64_t len, struct call *call);
+/* Bytes read, short only at the end.  -ESTALE: retired, read the version. */
+ssize_t staged_read(struct staged *st, void *dst, size_t len, uint64_t off);
+void staged_stat(struct staged *st, uint64_t *ret_size, int64_t *ret_mtime_ns);
+enum staged_state staged_get_state(const struct staged *st);
+bool staged_get_local(const struct staged *st);
+/* DONE: the object that it became.  False: not (yet). */
+bool staged_object(struct staged *st, struct object *ret);
+bool staged_retired(const struct staged *st);
+/* Open handles that may write; at the last one a DONE file is retired. */
+void staged_add_writers(struct staged *st, int n);
+int staged_writers(const struct staged *st);
+
+/* Durable on this disk, whatever happens (fsync). */
+int staged_sync(struct staged *st);
+/* If something was written: seal it and upload it.  wait: return when the upload
+ * has succeeded or failed (P2); else when it is durable here.  A local name: 0. */
+int staged_publish(struct staged *st, bool wait, struct call *call);
+/* The name is gone: forget the file, and what the bucket has under the name is
+ * removed (not a CONFLICT's: that is somebody else's).  Returns when no upload of
+ * it is in flight. */
+int staged_drop(struct staged *st);
+
+struct staged_move {
+	const char *to;		   /* key */
+	const struct object *base; /* what the bucket has there; NULL = nothing */
+	struct staged *over;	   /* staged file that is replaced there, or NULL */
+	bool publish;		   /* upload it now under the new name ... */
+	bool wait;		   /* ... and change names only when that succeeded */
+};
+/* Rename; what the bucket has under the old name is removed.  On failure nothing
+ * has changed.  -EALREADY: it is in the bucket meanwhile (DONE): rename the
+ * object instead. */
+int staged_rename(struct staged *st, const struct staged_move *mv, struct call *call);
+/* Words for user.mastfs.state. */
+const char *staged_state_name(const struct staged *st);
+#endif

@@ -1,0 +1,96 @@
+/* staged_impl.h - what staged.c, staged_io.c, publish.c and rename.c share.
+ * Nobody else includes this. */
+#ifndef CACHE_STAGED_IMPL_H
+#define CACHE_STAGED_IMPL_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include "backends/util/map.h"
+#include "backends/util/pool.h"
+#include "cache/staged.h"
+
+struct staging {
+	/* set once */
+	struct staging_conf conf; /* its strings owned */
+	char *dir, *local_only;	  /* owned */
+	struct backend *be;	  /* borrowed, as all of these */
+	struct blocks *bl;
+	struct journal *jn;
+	struct names *nm;
+	struct removal *rm;
+	struct pool *jobs, *parts;
+	pthread_t keeper;
+	bool keeper_runs;
+
+	/* guarded by lock */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* any state of any file */
+	struct map by_key;	/* the newest generation of each name */
+	bool closing;
+
+	/* atomic */
+	_Atomic uint64_t used_bytes;
+	atomic_bool cancelled;
+};
+
+struct staged {
+	/* set once */
+	struct map_node node; /* in by_key while mapped; guarded by lock */
+	struct staging *sg;   /* borrowed */
+	uint64_t id;
+	int fd;	    /* owned; -1: the file is lost (recovery) */
+	char *path; /* owned */
+
+	/* Held for reading around each pread and pwrite, for writing to seal and to
+	 * retire: no byte changes while a file is on its way. */
+	pthread_rwlock_t io;
+
+	/* atomic */
+	atomic_int refs, writers;
+	_Atomic int state; /* enum staged_state; changes under lock */
+	atomic_bool dirty; /* written since it was last sealed */
+	atomic_bool retired, cancel;
+	_Atomic uint64_t charged_bytes; /* of staging.used_bytes */
+
+	/* guarded by staging.lock */
+	char *key; /* owned */
+	bool local, mapped, holds_removal, synced;
+	bool busy;	/* one thread seals, renames, drops or retires it */
+	bool sending;	/* an upload job is queued or runs */
+	bool no_retry;	/* a rename waits for this attempt; nobody else starts one */
+	bool recovered; /* sealed by an earlier daemon */
+	bool uncertain; /* an upload of it was broken off: it may have succeeded */
+	char base[ETAG_SIZE], tag[TAG_SIZE], base_tag[TAG_SIZE];
+	char *upload_id;      /* owned; NULL = none */
+	struct staged *older; /* reference; to be uploaded before this one */
+	uint64_t retry_at_ns, attempts;
+	int error;	      /* of the last attempt */
+	struct object object; /* DONE */
+};
+
+/* Functions whose name ends in _locked: staging.lock is held. */
+struct staged *staged_find_locked(struct staging *sg, const char *key);
+int staged_map_locked(struct staged *st);
+void staged_unmap_locked(struct staged *st);
+/* One thread at a time seals, renames, drops or retires: wait for the turn. */
+void staged_claim_locked(struct staged *st);
+void staged_unclaim_locked(struct staged *st);
+void staged_set_state_locked(struct staged *st, enum staged_state state);
+/* Stop an upload in flight and wait until it has stopped. */
+void staged_stop_sending_locked(struct staged *st);
+/* Hand it to the cache if it is in the bucket and nobody may write it. */
+void staged_retire_if_idle(struct staged *st);
+/* The row as it is now, with strings borrowed from st. */
+void staged_row_locked(const struct staged *st, struct journal_row *ret);
+int staged_alloc(struct staging *sg, uint64_t id, const char *key, struct staged **ret);
+/* Seal under a key and a base, which may differ from its own during a rename.
+ * The caller has claimed it. */
+int staged_seal(struct staged *st, const char *key, const char *base,
+		const struct journal_change *extra, size_t n_extra);
+/* Queue an upload if one is due. */
+void staged_submit_locked(struct staged *st);
+/* Wait for the attempt after the given number. */
+int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call *call);
+/* Delete staged files that no row names. */
+int staging_remove_strays(struct staging *sg);
+void staged_copy_string(char *dst, size_t size, const char *src);
+#endif

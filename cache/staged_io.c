@@ -1,0 +1,325 @@
+/* staged_io.c - the bytes of one staged file.  See staged.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "cache/staged_impl.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "backends/util/banned.h"
+
+/* Charge the file for growing to size, or refuse: the limit is kept at write and
+ * never by cutting an object short (staged (5)). */
+static int charge(struct staged *st, uint64_t size)
+{
+	struct staging *sg = st->sg;
+	uint64_t have = atomic_load(&st->charged_bytes);
+	while (size > have) {
+		uint64_t more = size - have;
+		uint64_t used = atomic_fetch_add(&sg->used_bytes, more) + more;
+		if (used > sg->conf.max_bytes) {
+			atomic_fetch_sub(&sg->used_bytes, more);
+			return -ENOSPC;
+		}
+		if (atomic_compare_exchange_strong(&st->charged_bytes, &have, size))
+			return 0;
+		atomic_fetch_sub(&sg->used_bytes, more);
+	}
+	return 0;
+}
+
+static void refund(struct staged *st, uint64_t size)
+{
+	uint64_t had = atomic_exchange(&st->charged_bytes, size);
+	if (had >= size)
+		atomic_fetch_sub(&st->sg->used_bytes, had - size);
+	else
+		atomic_fetch_add(&st->sg->used_bytes, size - had);
+}
+
+static int write_all(const struct staged *st, const char *p, size_t len, uint64_t off)
+{
+	while (len) {
+		ssize_t n = pwrite(st->fd, p, len, (off_t)off);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		p += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Writable in place: being written, or unlinked and private to its handles. */
+static bool may_change(const struct staged *st)
+{
+	enum staged_state state = staged_get_state(st);
+	return state == STAGED_OPEN || state == STAGED_DROPPED;
+}
+
+static void io_unlock(pthread_rwlock_t **l)
+{
+	(void)pthread_rwlock_unlock(*l);
+}
+
+static pthread_rwlock_t *io_rdlock(struct staged *st)
+{
+	(void)pthread_rwlock_rdlock(&st->io);
+	return &st->io;
+}
+
+#define SCOPED_IO(st)                                                              \
+	__attribute__((unused, cleanup(io_unlock))) pthread_rwlock_t *scoped_io_ = \
+		io_rdlock(st)
+
+int staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off)
+{
+	uint64_t end;
+	if (__builtin_add_overflow(off, len, &end) || end > INT64_MAX)
+		return -EFBIG;
+	SCOPED_IO(st);
+	if (!may_change(st))
+		return -EAGAIN;
+	int r = charge(st, end);
+	if (r)
+		return r;
+	atomic_store(&st->dirty, true);
+	r = write_all(st, bytes, len, off);
+	/* The disk is full of what can be fetched again: that goes first. */
+	if (r == -ENOSPC && blocks_shrink(st->sg->bl, len + (UINT64_C(64) << 20)))
+		r = write_all(st, bytes, len, off);
+	if (r)
+		log_error("journal", "write %s at %llu: %s", st->path,
+			  (unsigned long long)off, strerror(-r));
+	return r;
+}
+
+void staged_mark_dirty(struct staged *st)
+{
+	atomic_store(&st->dirty, true);
+}
+
+int staged_truncate(struct staged *st, uint64_t size)
+{
+	if (size > INT64_MAX)
+		return -EFBIG;
+	SCOPED_IO(st);
+	if (!may_change(st))
+		return -EAGAIN;
+	int r = charge(st, size);
+	if (r)
+		return r;
+	atomic_store(&st->dirty, true);
+	if (ftruncate(st->fd, (off_t)size))
+		return -errno;
+	refund(st, size);
+	return 0;
+}
+
+int staged_allocate(struct staged *st, int mode, uint64_t off, uint64_t len)
+{
+	uint64_t end;
+	if (mode & ~FALLOC_FL_KEEP_SIZE)
+		return -EOPNOTSUPP;
+	if (__builtin_add_overflow(off, len, &end) || end > INT64_MAX)
+		return -EFBIG;
+	SCOPED_IO(st);
+	if (!may_change(st))
+		return -EAGAIN;
+	/* Keeping the size it is a wish, and the limit is for what is written. */
+	if (end > atomic_load(&st->charged_bytes) + staging_room(st->sg))
+		return -ENOSPC;
+	int r = mode ? 0 : charge(st, end);
+	if (r)
+		return r;
+	if (!mode)
+		atomic_store(&st->dirty, true);
+	return fallocate(st->fd, mode, (off_t)off, (off_t)len) ? -errno : 0;
+}
+
+int staged_set_mtime(struct staged *st, int64_t mtime_ns)
+{
+	struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT},
+				 {.tv_sec = mtime_ns / (int64_t)NS_PER_S,
+				  .tv_nsec = mtime_ns % (int64_t)NS_PER_S}};
+	if (ts[1].tv_nsec < 0) {
+		ts[1].tv_nsec += (long)NS_PER_S;
+		ts[1].tv_sec--;
+	}
+	SCOPED_IO(st);
+	if (staged_retired(st) || st->fd < 0)
+		return -ESTALE;
+	return futimens(st->fd, ts) ? -errno : 0;
+}
+
+ssize_t staged_read(struct staged *st, void *dst, size_t len, uint64_t off)
+{
+	size_t got = 0;
+	SCOPED_IO(st);
+	if (staged_retired(st))
+		return -ESTALE;
+	if (st->fd < 0)
+		return -EIO;
+	while (got < len) {
+		ssize_t n =
+			pread(st->fd, (char *)dst + got, len - got, (off_t)(off + got));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		got += (size_t)n;
+	}
+	return (ssize_t)got;
+}
+
+void staged_stat(struct staged *st, uint64_t *ret_size, int64_t *ret_mtime_ns)
+{
+	struct stat sb = {0};
+	if (st->fd >= 0)
+		(void)fstat(st->fd, &sb);
+	*ret_size = (uint64_t)sb.st_size;
+	*ret_mtime_ns =
+		(int64_t)sb.st_mtim.tv_sec * (int64_t)NS_PER_S + sb.st_mtim.tv_nsec;
+}
+
+int staged_fill(struct staged *st, struct version *v, uint64_t len, struct call *call)
+{
+	if (!len)
+		return 0;
+	int r = charge(st, len);
+	return r ? r : blocks_export(st->sg->bl, v, len, st->fd, call);
+}
+
+/* --- becoming writable --- */
+
+bool staged_is_open(const struct staged *st)
+{
+	return may_change(st);
+}
+
+/* Bytes and time of a sealed file, in a new file.  The disk shares the blocks
+ * where it can (copy_file_range). */
+static int copy_bytes(struct staged *from, struct staged *to)
+{
+	uint64_t size;
+	int64_t mtime_ns;
+	staged_stat(from, &size, &mtime_ns);
+	int r = charge(to, size);
+	off_t in = 0, out = 0;
+	while (!r && (uint64_t)in < size) {
+		ssize_t n = copy_file_range(from->fd, &in, to->fd, &out,
+					    size - (uint64_t)in, 0);
+		if (n < 0)
+			r = -errno;
+		else if (!n)
+			r = -EIO;
+	}
+	if (r)
+		log_error("journal", "copy %s to go on writing %s: %s", from->path,
+			  from->key, strerror(-r));
+	return r;
+}
+
+static int commit_row(struct staged *st, bool durable)
+{
+	struct journal_row row;
+	(void)pthread_mutex_lock(&st->sg->lock);
+	staged_row_locked(st, &row);
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
+	return journal_commit(st->sg->jn, &c, 1, durable);
+}
+
+/* The next generation of a file that is on its way (staged (2), (3)). */
+static int fork_generation(struct staged *st, struct staged **ret)
+{
+	struct staging *sg = st->sg;
+	struct staged *next = NULL;
+	struct object base = {0};
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_copy_string(base.etag, sizeof(base.etag), st->base);
+	CLEANUP_FREE char *key = strdup(st->key);
+	(void)pthread_mutex_unlock(&sg->lock);
+	int r = key ? staged_create(sg, key, &base, false, &next) : -ENOMEM;
+	if (r)
+		return r;
+	r = copy_bytes(st, next);
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_copy_string(next->base_tag, sizeof(next->base_tag), st->tag);
+	if (staged_get_state(st) == STAGED_DONE)
+		staged_copy_string(next->base, sizeof(next->base), st->object.etag);
+	else
+		next->older = staged_ref(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+	if (!r)
+		r = commit_row(next, false);
+	if (r) {
+		(void)staged_drop(next);
+		staged_unref(next);
+		return r;
+	}
+	*ret = next;
+	return 0;
+}
+
+/* In the bucket, and its file is still ours: go on in the same file. */
+static int reopen_locked(struct staged *st)
+{
+	struct staging *sg = st->sg;
+	staged_copy_string(st->base, sizeof(st->base), st->object.etag);
+	staged_copy_string(st->base_tag, sizeof(st->base_tag), st->tag);
+	st->synced = false;
+	staged_set_state_locked(st, STAGED_OPEN);
+	struct journal_row row;
+	staged_row_locked(st, &row);
+	(void)pthread_mutex_unlock(&sg->lock);
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
+	int r = journal_commit(sg->jn, &c, 1, false);
+	(void)pthread_mutex_lock(&sg->lock);
+	if (r)
+		staged_set_state_locked(st, STAGED_DONE);
+	return r;
+}
+
+int staged_writable(struct staged *st, struct staged **ret)
+{
+	struct staging *sg = st->sg;
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_claim_locked(st);
+	int r = 0;
+	enum staged_state state = staged_get_state(st);
+	if (staged_retired(st))
+		r = -ESTALE;
+	else if (state == STAGED_DONE)
+		r = reopen_locked(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+
+	bool fork = !r && (state == STAGED_SEALED || state == STAGED_CONFLICT);
+	if (fork)
+		r = fork_generation(st, ret);
+	else if (!r)
+		*ret = staged_ref(st);
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_unclaim_locked(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+	return r;
+}
+
+int staged_sync(struct staged *st)
+{
+	if (st->fd < 0)
+		return -EIO;
+	if (fdatasync(st->fd)) {
+		/* What the kernel could not write it has forgotten: do not trust a
+		 * second fsync that succeeds. */
+		int r = -errno;
+		log_error("journal", "sync %s: %s", st->path, strerror(-r));
+		return r;
+	}
+	return commit_row(st, true);
+}

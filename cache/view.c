@@ -1,0 +1,293 @@
+/* view.c - see view.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cache/view_impl.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/banned.h"
+
+enum { NAMES_MAX = 400000 };
+
+static bool local_dir_is(const struct map_node *node, const void *key)
+{
+	return !strcmp(container_of(node, struct local_dir, node)->path, key);
+}
+
+static struct local_dir *local_dir_find_locked(struct view *vw, const char *path)
+{
+	struct map_node *node =
+		map_find(&vw->local_dirs, map_hash_string(path), local_dir_is, path);
+	return node ? container_of(node, struct local_dir, node) : NULL;
+}
+
+static bool has_local_dir(struct view *vw, const char *path)
+{
+	SCOPED_LOCK(&vw->lock);
+	return local_dir_find_locked(vw, path) != NULL;
+}
+
+static int local_dir_add(struct view *vw, const char *path)
+{
+	size_t size = strlen(path) + 1;
+	struct local_dir *ld = calloc(1, sizeof(*ld) + size);
+	if (!ld)
+		return -ENOMEM;
+	memcpy(ld->path, path, size);
+	SCOPED_LOCK(&vw->lock);
+	int r = local_dir_find_locked(vw, path)
+			? -EEXIST
+			: map_insert(&vw->local_dirs, &ld->node, map_hash_string(path));
+	if (r)
+		free(ld);
+	return r == -EEXIST ? 0 : r;
+}
+
+static void local_dir_remove(struct view *vw, const char *path)
+{
+	SCOPED_LOCK(&vw->lock);
+	struct local_dir *ld = local_dir_find_locked(vw, path);
+	if (!ld)
+		return;
+	map_remove(&vw->local_dirs, &ld->node);
+	free(ld);
+}
+
+static char *marker_of(const char *path)
+{
+	char *marker = NULL;
+	return asprintf(&marker, "%s/", path) < 0 ? NULL : marker;
+}
+
+/* --- looking --- */
+
+void view_entry_done(struct view_entry *e)
+{
+	staged_unref(e->staged);
+	e->staged = NULL;
+}
+
+bool view_is_removed(struct view *vw, const char *path, bool *ret_marker)
+{
+	CLEANUP_FREE char *marker = marker_of(path);
+	*ret_marker = marker && removal_pending(vw->rm, marker);
+	return removal_pending(vw->rm, path);
+}
+
+int view_lookup(struct view *vw, const char *path, struct view_entry *ret,
+		struct call *call)
+{
+	*ret = (struct view_entry){.kind = NAME_DIR};
+	if (!*path || has_local_dir(vw, path))
+		return 0;
+	struct staged *st = staged_find(vw->sg, path);
+	if (st) {
+		ret->kind = NAME_FILE;
+		ret->staged = st;
+		return 0;
+	}
+	bool marker_gone;
+	bool file_gone = view_is_removed(vw, path, &marker_gone);
+	if (staging_has_below(vw->sg, path))
+		return 0;
+	/* Local names and what was removed are not asked for. */
+	if (file_gone || marker_gone || view_is_local(vw, path))
+		return -ENOENT;
+	return names_lookup(vw->nm, path, &ret->kind, &ret->object, call);
+}
+
+bool view_is_local(const struct view *vw, const char *path)
+{
+	return staging_is_local(vw->sg, path);
+}
+
+struct staging *view_staging(struct view *vw)
+{
+	return vw->sg;
+}
+
+void view_forget(struct view *vw, const char *path)
+{
+	names_forget(vw->nm, path);
+}
+
+/* --- changing --- */
+
+int view_create(struct view *vw, const char *path, const struct object *base,
+		struct staged **ret)
+{
+	return staged_create(vw->sg, path, base, false, ret);
+}
+
+static int put_marker(struct view *vw, const char *path, struct call *call)
+{
+	CLEANUP_FREE char *marker = marker_of(path);
+	char etag[ETAG_SIZE];
+	if (!marker)
+		return -ENOMEM;
+	bool held = removal_take(vw->rm, marker, etag);
+	/* No bytes: the descriptor is never read. */
+	struct source none = {.fd = -1};
+	struct put_opts opts = {0};
+	struct object obj;
+	int r = backend_put(vw->be, marker, &none, &opts, &obj, call);
+	if (held && r)
+		removal_release(vw->rm, marker);
+	if (held && !r) {
+		struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = marker};
+		r = journal_commit(vw->jn, &c, 1, false);
+		removal_settled(vw->rm, marker);
+	}
+	if (!r)
+		names_put_dir(vw->nm, path);
+	return r;
+}
+
+int view_mkdir(struct view *vw, const char *path, struct call *call)
+{
+	if (!view_is_local(vw, path))
+		return put_marker(vw, path, call);
+	struct journal_change c = {.kind = JOURNAL_PUT_DIR, .key = path};
+	int r = journal_commit(vw->jn, &c, 1, false);
+	return r ? r : local_dir_add(vw, path);
+}
+
+static int not_empty(void *arg, const char *name, enum name_kind kind)
+{
+	(void)arg;
+	(void)name;
+	(void)kind;
+	return -ENOTEMPTY;
+}
+
+int view_rmdir(struct view *vw, const char *path, struct call *call)
+{
+	int r = view_list(vw, path, not_empty, NULL, call);
+	if (r)
+		return r;
+	if (has_local_dir(vw, path)) {
+		struct journal_change c = {.kind = JOURNAL_DEL_DIR, .key = path};
+		r = journal_commit(vw->jn, &c, 1, false);
+		if (!r)
+			local_dir_remove(vw, path);
+		return r;
+	}
+	CLEANUP_FREE char *marker = marker_of(path);
+	return marker ? removal_add(vw->rm, marker, "", NULL) : -ENOMEM;
+}
+
+int view_unlink(struct view *vw, const struct view_entry *e, const char *path,
+		struct version *open_version)
+{
+	if (e->staged && !staged_retired(e->staged))
+		return staged_drop(e->staged);
+	struct object obj = e->object;
+	if (e->staged && !staged_object(e->staged, &obj))
+		return 0; /* it had gone already */
+	return removal_add(vw->rm, path, obj.etag, open_version);
+}
+
+/* --- birth and end --- */
+
+static int load_row(void *arg, const struct journal_row *row)
+{
+	struct view *vw = arg;
+	return staging_load(vw->sg, row);
+}
+
+static int load_gone(void *arg, const char *key, const char *etag)
+{
+	struct view *vw = arg;
+	return removal_load(vw->rm, key, etag);
+}
+
+static int load_dir(void *arg, const char *key)
+{
+	return local_dir_add(arg, key);
+}
+
+static int make_parts(struct view *vw, const struct view_conf *conf)
+{
+	struct names_conf nc = {.ttl_ns = conf->ttl_ns,
+				.entries_max = NAMES_MAX,
+				.negative_ttl_ns = conf->ttl_ns < 5 * NS_PER_S
+							   ? conf->ttl_ns
+							   : 5 * NS_PER_S};
+	struct removal_conf rc = {.delay_ns = NS_PER_S,
+				  .retry_ns = 30 * NS_PER_S,
+				  .timeout_ns = conf->timeout_ns,
+				  .threads = 8};
+	struct staging_conf sc = {.dir = conf->dir,
+				  .local_only = conf->local_only,
+				  .max_bytes = conf->staging_bytes,
+				  .retry_ns = 30 * NS_PER_S,
+				  .timeout_ns = conf->timeout_ns,
+				  .threads = conf->uploaders};
+	CLEANUP_FREE char *path = NULL;
+	if (asprintf(&path, "%s/journal.db", conf->dir) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	int r = journal_open(path, &vw->jn);
+	if (!r)
+		r = names_new(&nc, vw->be, vw->bl, &vw->nm);
+	if (!r)
+		r = removal_new(&rc, vw->be, vw->bl, vw->jn, vw->nm, &vw->rm);
+	return r ? r : staging_new(&sc, vw->be, vw->bl, vw->jn, vw->nm, vw->rm, &vw->sg);
+}
+
+int view_new(const struct view_conf *conf, struct backend *be, struct blocks *bl,
+	     struct view **ret)
+{
+	struct view *vw = calloc(1, sizeof(*vw));
+	if (!vw)
+		return -ENOMEM;
+	vw->be = be;
+	vw->bl = bl;
+	vw->wait_uploads = conf->wait_uploads;
+	vw->read_only = conf->read_only;
+	(void)pthread_mutex_init(&vw->lock, NULL);
+	struct journal_visitor visitor = {
+		.arg = vw, .row = load_row, .gone = load_gone, .dir = load_dir};
+	int r = make_parts(vw, conf);
+	if (!r)
+		r = journal_load(vw->jn, &visitor);
+	/* A read-only mount leaves what is pending to the next that may write. */
+	if (!r && !conf->read_only)
+		r = removal_start(vw->rm);
+	if (!r && !conf->read_only)
+		r = staging_start(vw->sg);
+	if (r) {
+		view_free(vw);
+		return r;
+	}
+	*ret = vw;
+	return 0;
+}
+
+uint64_t view_drain(struct view *vw, uint64_t deadline_ns)
+{
+	if (vw->read_only)
+		return 0;
+	uint64_t left = staging_drain(vw->sg, deadline_ns);
+	return left + removal_drain(vw->rm, deadline_ns);
+}
+
+void view_free(struct view *vw)
+{
+	if (!vw)
+		return;
+	staging_free(vw->sg);
+	removal_free(vw->rm);
+	names_free(vw->nm);
+	journal_close(vw->jn);
+	struct map_node *node = map_next(&vw->local_dirs, NULL);
+	while (node) {
+		struct map_node *next = map_next(&vw->local_dirs, node);
+		free(container_of(node, struct local_dir, node));
+		node = next;
+	}
+	map_done(&vw->local_dirs);
+	(void)pthread_mutex_destroy(&vw->lock);
+	free(vw);
+}

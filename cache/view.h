@@ -1,0 +1,70 @@
+/* view.h - the names as the user sees them: staged files over removals over the
+ * bucket.  Keys here are paths without a slash at either end; "" is the root.
+ *
+ * It owns the journal, the staged files, the removals and the remembered names,
+ * and makes every change of a name that involves more than one of them.
+ */
+#ifndef CACHE_VIEW_H
+#define CACHE_VIEW_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "cache/names.h"
+#include "cache/staged.h"
+
+struct view;
+
+struct view_conf {
+	const char *dir;	/* the cache directory; borrowed for the call */
+	const char *local_only; /* borrowed for the call */
+	uint64_t ttl_ns, staging_bytes, timeout_ns;
+	uint32_t uploaders;
+	bool read_only;
+	bool wait_uploads; /* close and rename wait for the upload (P2) */
+};
+
+/* Recovers the journal and goes on with what it holds.  be and bl are borrowed. */
+int view_new(const struct view_conf *conf, struct backend *be, struct blocks *bl,
+	     struct view **ret);
+/* How many files are not in the bucket when the deadline passes. */
+uint64_t view_drain(struct view *vw, uint64_t deadline_ns);
+void view_free(struct view *vw);
+
+struct view_entry {
+	enum name_kind kind;
+	struct staged *staged; /* a reference, or NULL: then object is all of it */
+	struct object object;  /* of a file that is not staged */
+};
+void view_entry_done(struct view_entry *e);
+
+/* call NULL in any of these: -EAGAIN rather than asking the bucket. */
+int view_lookup(struct view *vw, const char *path, struct view_entry *ret,
+		struct call *call);
+
+/* obj is NULL for a directory; for a staged file its size and time as now.  Must
+ * not call view. */
+typedef int view_list_fn(void *arg, const char *name, enum name_kind kind);
+int view_list(struct view *vw, const char *dir, view_list_fn *fn, void *arg,
+	      struct call *call);
+
+bool view_is_local(const struct view *vw, const char *path);
+struct staging *view_staging(struct view *vw);
+int view_create(struct view *vw, const char *path, const struct object *base,
+		struct staged **ret);
+int view_mkdir(struct view *vw, const char *path, struct call *call);
+/* -ENOTEMPTY */
+int view_rmdir(struct view *vw, const char *path, struct call *call);
+/* open_version: somebody has it open (NULL = nobody). */
+int view_unlink(struct view *vw, const struct view_entry *e, const char *path,
+		struct version *open_version);
+/* A file gets another name.  e is what is there now; over (or NULL) what it
+ * replaces.  *ret: the object at the new name, if it is in the bucket now
+ * (*ret_clean), as a copy of the version that was e. */
+int view_rename(struct view *vw, const struct view_entry *e, const char *from,
+		const struct view_entry *over, const char *to, bool *ret_clean,
+		struct object *ret, struct call *call);
+/* The user's mtime of a file in the bucket; *ret: the version that it is now. */
+int view_set_mtime(struct view *vw, const char *path, const struct object *obj,
+		   int64_t mtime_ns, struct object *ret, struct call *call);
+/* What was believed of a path proved wrong. */
+void view_forget(struct view *vw, const char *path);
+#endif
