@@ -124,7 +124,7 @@ class LocalStore:
     def put(self, name, data=b"", path=None):
         """As another client would: a new file in the place of the old."""
         os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
-        temp = self.path(name) + ".other"
+        temp = os.path.join(os.path.dirname(self.root), "other")
         if path:
             shutil.copyfile(path, temp)
         else:

@@ -1,8 +1,8 @@
 """Twins: each action of astropy and cfitsio, on the mount and on a local disk, same bytes."""
 import os
 import re
-import shutil
 import subprocess
+import sys
 import warnings
 
 import pytest
@@ -193,10 +193,12 @@ def test_cfitsio(twins, action):
 
 @pytest.mark.parametrize("tool", ["fitsheader", "fitsinfo", "fitscheck"])
 def test_command_line_tools(twins, tool):
-    if not shutil.which(tool):
-        pytest.skip("no " + tool)
     twins.add("i2d", "x_i2d.fits")
-    said = [subprocess.run([tool, os.path.basename(p)], cwd=os.path.dirname(p),
-                           stdout=subprocess.PIPE, timeout=200).stdout
-            for p in twins.paths("x_i2d.fits")]
+    script = "from astropy.io.fits.scripts.%s import main; main()" % tool
+    said = []
+    for path in twins.paths("x_i2d.fits"):
+        done = subprocess.run([sys.executable, "-c", script, os.path.basename(path)],
+                              cwd=os.path.dirname(path), stdout=subprocess.PIPE, timeout=200)
+        assert done.returncode in (0, 1) and (done.stdout or tool == "fitscheck")
+        said.append((done.returncode, done.stdout))
     assert said[0] == said[1]
