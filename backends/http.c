@@ -329,7 +329,9 @@ static int on_progress(void *arg, curl_off_t dl_total, curl_off_t dl, curl_off_t
 	(void)ul_total;
 	(void)ul;
 	struct transfer *t = arg;
-	t->error = call_check(t->call);
+	/* It is also called on the way out, after another callback's error. */
+	if (!t->error)
+		t->error = call_check(t->call);
 	return t->error ? 1 : 0;
 }
 
