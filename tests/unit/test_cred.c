@@ -148,7 +148,7 @@ static void cred__a_process_prints_keys(void)
 	char text[512];
 	struct cred cred;
 	start_clean();
-	write_file("print", "#!/bin/sh\necho '{\"Version\":1,\"AccessKeyId\":\"P'$2'\","
+	write_file("print", "#!/bin/sh\necho '{\"Version\":1,\"AccessKeyId\":\"P'$#'\","
 			    "\"SecretAccessKey\":\"S\",\"SessionToken\":\"T\","
 			    "\"Expiration\":\"2099-01-01T00:00:00Z\"}'\n");
 	(void)snprintf(text, sizeof text,
