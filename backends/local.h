@@ -14,7 +14,7 @@
  *   - A put is a temporary file in .mastfs-tmp and a rename.  Whole, synced, or not
  *     there (P4).
  *   - The etag is dev:ino:size:mtime:ctime.  No two versions that this process
- *     publishes share one (see settle() in local.c); a foreign program that writes
+ *     publishes share one (see settle() in local_write.c); a foreign program that writes
  *     into a file in place twice within a tick of the kernel's clock is not seen.
  */
 #ifndef BACKENDS_LOCAL_H

@@ -370,6 +370,11 @@ int local_del(struct backend *be, const char *key, const struct cond *cond,
 	return r < 0 ? local_read_errno(l, "del", key, r) : 0;
 }
 
+static int same_etag(const struct object *a, const struct object *b)
+{
+	return strcmp(a->etag, b->etag) != 0 ? -ESTALE : 0;
+}
+
 /* New metadata for the version that is there, on the file itself.  -EPERM: only
  * its owner may, so make a new one. */
 static int copy_in_place(struct local *l, const char *key, const struct object *obj,
@@ -380,7 +385,7 @@ static int copy_in_place(struct local *l, const char *key, const struct object *
 	CLEANUP_CLOSE int fd = local_open_object(l, key, &now);
 	if (fd < 0)
 		return fd;
-	if (strcmp(now.etag, obj->etag) != 0 ||
+	if (same_etag(&now, obj) < 0 ||
 	    (opts->cond.if_etag && strcmp(now.etag, opts->cond.if_etag) != 0))
 		return -ESTALE;
 	if (opts->cond.if_absent)
@@ -405,7 +410,7 @@ static int copy_file(struct local *l, const char *from, const struct object *fro
 	CLEANUP_CLOSE int fd = local_open_object(l, from, &now);
 	if (fd < 0)
 		return fd;
-	if (strcmp(now.etag, from_obj->etag) != 0)
+	if (same_etag(&now, from_obj) < 0)
 		return -ESTALE;
 	struct source src = {.fd = fd, .len = now.size};
 	int r = put_file(l, to, &src, opts, ret, call);
@@ -424,7 +429,9 @@ int local_copy(struct backend *be, const char *from, const struct object *from_o
 		return -EINVAL;
 	if (local_is_marker(from)) {
 		CLEANUP_CLOSE int fd = local_open_object(l, from, &obj);
-		r = fd < 0 ? fd : put_marker(l, to, opts, &obj);
+		r = fd < 0 ? fd : same_etag(&obj, from_obj);
+		if (!r)
+			r = put_marker(l, to, opts, &obj);
 	} else {
 		if (!strcmp(from, to))
 			r = copy_in_place(l, from, from_obj, opts, &obj);

@@ -20,6 +20,7 @@
 struct names {
 	char **name; /* owned, and each of them */
 	size_t n, alloc, keep;
+	const char *bound; /* one of them: later ones are not needed; NULL = none */
 };
 
 static void names_done(struct names *names)
@@ -38,12 +39,19 @@ static void names_sort(struct names *names)
 {
 	if (names->n)
 		qsort(names->name, names->n, sizeof *names->name, by_bytes);
+	if (names->n < names->keep)
+		return;
 	while (names->n > names->keep)
 		free(names->name[--names->n]);
+	names->bound = names->name[names->n - 1];
 }
 
-static int names_add(struct names *names, const char *name, bool is_dir)
+/* Most names of a large directory end at the first line: they come after those of
+ * this page, or the page before had them. */
+static int names_add(struct names *names, const char *name)
 {
+	if (names->bound && strcmp(name, names->bound) > 0)
+		return 0;
 	if (names->n == names->alloc && names->n >= 2 * names->keep)
 		names_sort(names);
 	if (names->n == names->alloc) {
@@ -54,13 +62,9 @@ static int names_add(struct names *names, const char *name, bool is_dir)
 		names->name = p;
 		names->alloc = alloc;
 	}
-	size_t len = strlen(name);
-	char *copy = malloc(len + 2);
+	char *copy = strdup(name);
 	if (!copy)
 		return -ENOMEM;
-	memcpy(copy, name, len);
-	copy[len] = '/';
-	copy[len + is_dir] = '\0';
 	names->name[names->n++] = copy;
 	return 0;
 }
@@ -123,7 +127,7 @@ static int consider(struct walk_page *page, int dir, char *key, size_t base_len,
 	size_t want = strlen(page->prefix);
 	if (want > base_len && strncmp(key, page->prefix, want) != 0)
 		return 0;
-	return still_to_come(page, key, is_dir) ? names_add(names, name, is_dir) : 0;
+	return still_to_come(page, key, is_dir) ? names_add(names, key + base_len) : 0;
 }
 
 static int read_names(struct walk_page *page, int dir, char *key, size_t base_len,
