@@ -198,7 +198,7 @@ static int wait_locked(struct reader *rd)
 	if (!run)
 		return r;
 	/* Nobody wants it any more: its connection is needed. */
-	if (!--run->waiters && r && run->starter)
+	if (!--run->waiters && r && !run->hint)
 		atomic_store(&run->cancelled, true);
 	if (!r && run->state == RUN_ENDED)
 		r = outcome_locked(rd, run);
@@ -264,6 +264,9 @@ void blocks_hint(struct blocks *bl, struct version *v, uint64_t off, uint64_t le
 		return;
 	if (__builtin_add_overflow(off, len, &end) || end > v->obj.size)
 		end = v->obj.size;
+	/* More than this would push itself out again before it is read. */
+	if (end - off > bl->max_bytes / 4)
+		end = off + bl->max_bytes / 4;
 	uint64_t b = off / BLOCK_SIZE, stop = (end + BLOCK_SIZE - 1) / BLOCK_SIZE;
 	const uint64_t piece = FETCH_SIZE / BLOCK_SIZE;
 

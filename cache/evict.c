@@ -260,7 +260,7 @@ static size_t punch(const struct victim *x, size_t n, uint64_t *freed)
 
 static uint64_t evict_blocks(struct blocks *bl, uint64_t bytes)
 {
-	uint64_t max = bytes / BLOCK_SIZE + 1, freed = 0;
+	uint64_t max = bytes / BLOCK_SIZE + (bytes % BLOCK_SIZE != 0), freed = 0;
 	struct heap h = {.max = max < VICTIMS_MAX ? max : VICTIMS_MAX};
 	struct version **all;
 	size_t n_all;

@@ -229,7 +229,8 @@ int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
 		unlink_locked(run);
 	}
 	run_unref_locked(run);
-	return r ? r : (int64_t)n;
+	/* -EAGAIN is a word that readers know otherwise. */
+	return r == -EAGAIN ? -ENOMEM : r ? r : (int64_t)n;
 }
 
 struct run *run_find_locked(struct version *v, uint64_t block)

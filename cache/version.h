@@ -227,7 +227,7 @@ void cond_wait_ms(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ms);
 /* -- fetch.c -- */
 
 /* Claim the ABSENT blocks from first on, no further than last, and fetch them.
- * Returns how many there were, or -ENOMEM, -EAGAIN (no thread). */
+ * Returns how many there were, or -ENOMEM, -ESHUTDOWN. */
 int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
 			 uint64_t starter, enum prio prio);
 /* The run that brings this BUSY block, with a reference; NULL: an evictor has it. */

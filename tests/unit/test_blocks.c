@@ -1,0 +1,483 @@
+/* test_blocks.c - reading through the cache: what is fetched, by whom, how often. */
+#include "cache/blocks.h"
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+#include "backends/util/clock.h"
+#include "tests/unit/cache_rig.h"
+#include "tests/unit/check.h"
+#include "backends/util/banned.h"
+
+static void blocks__a_small_read_fetches_one_block(void)
+{
+	struct rig rig;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 20 * MIB + 123);
+	rig_read(&rig, v, 5 * MIB + 17, 4096);
+	CHECK_EQ(rig.mb.gets, 1);
+	CHECK_EQ(rig.mb.bytes, BLOCK_SIZE);
+	CHECK_EQ(version_cached_bytes(v), BLOCK_SIZE);
+	rig_read(&rig, v, 5 * MIB + 17, 4096);
+	CHECK_EQ(rig.mb.gets, 1);
+	/* The last block is as long as the object says. */
+	rig_read(&rig, v, 20 * MIB + 100, 23);
+	CHECK_EQ(rig.mb.bytes, BLOCK_SIZE + 123);
+	CHECK_EQ(rig_try(&rig, v, 20 * MIB, NULL, 124), -EINVAL);
+	CHECK_EQ(rig_try(&rig, v, UINT64_MAX, NULL, 2), -EINVAL);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void blocks__a_null_call_never_asks_the_network(void)
+{
+	struct rig rig;
+	char bytes[100];
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", MIB);
+	CHECK_EQ(blocks_read(rig.bl, v, 0, bytes, 100, NULL), -EAGAIN);
+	CHECK_EQ(rig.mb.gets, 0);
+	rig_read(&rig, v, 0, 100);
+	CHECK_EQ(blocks_read(rig.bl, v, 0, bytes, 100, NULL), 0);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void blocks__next_mount_reads_without_the_network(void)
+{
+	struct rig rig;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 20 * MIB);
+	rig_read(&rig, v, 0, 20 * MIB);
+	uint64_t gets = rig.mb.gets;
+	version_unref(v);
+	rig_reopen(&rig);
+	CHECK_EQ(rig_stats(&rig).used_bytes, 20 * MIB);
+	v = rig_version(&rig, "k", 20 * MIB);
+	CHECK_EQ(version_cached_bytes(v), 20 * MIB);
+	rig_read(&rig, v, 0, 20 * MIB);
+	CHECK_EQ(rig.mb.gets, gets);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+/* -- one GET for one block, blocks (3) -- */
+
+struct task {
+	struct rig *rig;
+	struct version *v;
+	uint64_t off, size;
+	uint32_t n, random;
+	atomic_bool cancelled, done;
+	int result;
+	pthread_t thread;
+};
+
+static uint32_t next_random(uint32_t *state)
+{
+	return *state = *state * 1664525u + 1013904223u;
+}
+
+static void *read_pieces(void *arg)
+{
+	struct task *t = arg;
+	for (uint32_t i = 0; i < t->n; i++) {
+		uint64_t off = ((uint64_t)next_random(&t->random) << 8) % t->size;
+		uint64_t len = 1 + (next_random(&t->random) >> 8) % (2 * MIB);
+		if (len > t->size - off)
+			len = t->size - off;
+		rig_read(t->rig, t->v, off, len);
+	}
+	rig_read(t->rig, t->v, 0, t->size);
+	return NULL;
+}
+
+static void blocks__many_readers_fetch_each_block_once(void)
+{
+	enum { N = 8 };
+	struct rig rig;
+	struct task tasks[N];
+	rig_init(&rig, 64 * MIB);
+	uint64_t size = 20 * MIB + 5;
+	membackend_watch(&rig.mb, size);
+	struct version *v = rig_version(&rig, "k", size);
+	for (uint32_t i = 0; i < N; i++) {
+		tasks[i] = (struct task){
+			.rig = &rig, .v = v, .size = size, .n = 20, .random = i};
+		CHECK_EQ(pthread_create(&tasks[i].thread, NULL, read_pieces, &tasks[i]),
+			 0);
+		blocks_hint(rig.bl, v, i * MIB, 3 * MIB);
+	}
+	for (uint32_t i = 0; i < N; i++)
+		CHECK_EQ(pthread_join(tasks[i].thread, NULL), 0);
+	CHECK_EQ(rig.mb.twice, 0);
+	CHECK_EQ(rig.mb.bytes, size);
+	CHECK_EQ(rig_stats(&rig).fetched_bytes, size);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void *read_one(void *arg)
+{
+	struct task *t = arg;
+	char bytes[4096];
+	struct call call = rig_call(t->random ? t->random * NS_PER_MS : 60 * NS_PER_S);
+	call.cancelled = &t->cancelled;
+	t->result = blocks_read(t->rig->bl, t->v, t->off, bytes, sizeof bytes, &call);
+	if (!t->result)
+		CHECK(membackend_same(7, t->off, bytes, sizeof bytes));
+	atomic_store(&t->done, true);
+	return NULL;
+}
+
+static void start(struct task *t, struct rig *rig, struct version *v, uint64_t off)
+{
+	*t = (struct task){.rig = rig, .v = v, .off = off};
+	CHECK_EQ(pthread_create(&t->thread, NULL, read_one, t), 0);
+}
+
+static void wait_gets(struct rig *rig, uint64_t n)
+{
+	while (atomic_load(&rig->mb.gets) < n)
+		clock_sleep_ns(NS_PER_MS);
+}
+
+static void blocks__bytes_are_served_before_the_get_ends(void)
+{
+	struct rig rig;
+	char *bytes = malloc(4 * MIB);
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 8 * MIB);
+	rig.mb.good_bytes = MIB + 5;
+	rig.mb.held = true;
+	blocks_hint(rig.bl, v, 0, 8 * MIB);
+	/* Four blocks came of the run of 32, which hangs now. */
+	rig_read(&rig, v, 0, MIB);
+	CHECK_EQ(rig.mb.running, 1);
+	struct call call = rig_call(150 * NS_PER_MS);
+	CHECK_EQ(blocks_read(rig.bl, v, 0, bytes, 2 * MIB, &call), -ETIMEDOUT);
+	rig.mb.held = false;
+	rig_read(&rig, v, 0, 8 * MIB);
+	CHECK_EQ(rig.mb.gets, 1);
+	version_unref(v);
+	rig_done(&rig);
+	free(bytes);
+}
+
+/* -- failure -- */
+
+static void blocks__a_failed_get_is_an_error_and_no_more(void)
+{
+	struct rig rig;
+	char *bytes = malloc(4 * MIB);
+	rig_init(&rig, 64 * MIB);
+	membackend_watch(&rig.mb, 4 * MIB);
+	struct version *v = rig_version(&rig, "k", 4 * MIB);
+	rig.mb.error = -EIO;
+	CHECK_EQ(rig_try(&rig, v, 0, bytes, 4096), -EIO);
+	CHECK_EQ(rig.mb.gets, 1);
+	CHECK_EQ(version_cached_bytes(v), 0);
+	rig.mb.error = -ESTALE;
+	CHECK_EQ(rig_try(&rig, v, 0, bytes, 4096), -ESTALE);
+	/* What came before the fault stays, half a block does not. */
+	rig.mb.error = -EIO;
+	rig.mb.good_bytes = MIB + 100;
+	blocks_hint(rig.bl, v, 0, 4 * MIB);
+	wait_gets(&rig, 3);
+	while (rig_stats(&rig).used_bytes != MIB || atomic_load(&rig.mb.running))
+		clock_sleep_ns(NS_PER_MS);
+	clock_sleep_ns(20 * NS_PER_MS);
+	CHECK_EQ(version_cached_bytes(v), MIB);
+	CHECK_EQ(rig_disk_bytes(&rig), MIB);
+	CHECK_EQ(rig_stats(&rig).used_bytes, MIB);
+	rig.mb.error = 0;
+	rig_read(&rig, v, 0, 4 * MIB);
+	CHECK_EQ(rig.mb.bytes, 4 * MIB + 100);
+	version_unref(v);
+	rig_done(&rig);
+	free(bytes);
+}
+
+static void blocks__one_interrupted_reader_does_not_fail_another(void)
+{
+	struct rig rig;
+	struct task a, b;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 4 * MIB);
+	rig.mb.held = true;
+	start(&a, &rig, v, 0);
+	wait_gets(&rig, 1);
+	start(&b, &rig, v, 8192);
+	clock_sleep_ns(20 * NS_PER_MS);
+	uint64_t before = clock_now_ns();
+	atomic_store(&a.cancelled, true);
+	CHECK_EQ(pthread_join(a.thread, NULL), 0);
+	CHECK_EQ(a.result, -EINTR);
+	CHECK(clock_now_ns() - before < NS_PER_S);
+	CHECK(!atomic_load(&b.done));
+	rig.mb.held = false;
+	CHECK_EQ(pthread_join(b.thread, NULL), 0);
+	CHECK_EQ(b.result, 0);
+	CHECK_EQ(rig.mb.gets, 1);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void blocks__the_last_waiter_takes_the_get_with_it(void)
+{
+	struct rig rig;
+	struct task a;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 4 * MIB);
+	rig.mb.held = true;
+	start(&a, &rig, v, 0);
+	wait_gets(&rig, 1);
+	atomic_store(&a.cancelled, true);
+	CHECK_EQ(pthread_join(a.thread, NULL), 0);
+	CHECK_EQ(a.result, -EINTR);
+	while (atomic_load(&rig.mb.running))
+		clock_sleep_ns(NS_PER_MS);
+	rig.mb.held = false;
+	rig_read(&rig, v, 0, 4096);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void blocks__a_fetch_ends_at_its_deadline(void)
+{
+	struct rig rig;
+	char bytes[10];
+	rig_init(&rig, 64 * MIB);
+	blocks_free(rig.bl);
+	rig.conf.read_timeout_ns = 200 * NS_PER_MS;
+	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	struct version *v = rig_version(&rig, "k", 4 * MIB);
+	rig.mb.held = true;
+	CHECK_EQ(rig_try(&rig, v, 0, bytes, 10), -ETIMEDOUT);
+	CHECK_EQ(rig.mb.gets, 1);
+	rig.mb.held = false;
+	rig_read(&rig, v, 0, 10);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+/* -- hints -- */
+
+static void blocks__a_failed_hint_does_not_fail_its_waiter(void)
+{
+	struct rig rig;
+	struct task a;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 4 * MIB);
+	rig.mb.hints_held = true;
+	blocks_hint(rig.bl, v, 0, 4 * MIB);
+	wait_gets(&rig, 1);
+	start(&a, &rig, v, 0);
+	clock_sleep_ns(20 * NS_PER_MS);
+	CHECK_EQ(rig.mb.gets, 1); /* it joined */
+	rig.mb.good_gets = 2;
+	rig.mb.error = -EIO;
+	rig.mb.hints_held = false;
+	CHECK_EQ(pthread_join(a.thread, NULL), 0);
+	CHECK_EQ(a.result, 0);
+	rig_read(&rig, v, 0, 4 * MIB);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void blocks__a_read_overtakes_queued_hints(void)
+{
+	struct rig rig;
+	rig_init(&rig, 2048 * MIB);
+	struct version *v = rig_version(&rig, "k", 400 * MIB);
+	rig.mb.hints_held = true;
+	blocks_hint(rig.bl, v, 0, 400 * MIB);
+	wait_gets(&rig, 12); /* 16 fetchers, 4 of them not for hints */
+	clock_sleep_ns(20 * NS_PER_MS);
+	CHECK_EQ(rig.mb.gets, 12);
+	/* Its block belongs to a hint that is in the queue. */
+	rig_read(&rig, v, 300 * MIB, 4096);
+	CHECK_EQ(rig.mb.gets, 13);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void blocks__hints_for_a_closed_file_are_dropped(void)
+{
+	struct rig rig;
+	rig_init(&rig, 2048 * MIB);
+	struct version *v = rig_version(&rig, "k", 400 * MIB);
+	rig.mb.hints_held = true;
+	blocks_hint(rig.bl, v, 0, 400 * MIB);
+	wait_gets(&rig, 12);
+	version_unref(v);
+	rig.mb.hints_held = false;
+	while (atomic_load(&rig.mb.running))
+		clock_sleep_ns(NS_PER_MS);
+	CHECK_EQ(rig.mb.gets, 12);
+	rig_done(&rig);
+}
+
+/* -- whole versions -- */
+
+static void write_object(const char *path, uint64_t size)
+{
+	char *bytes = malloc(size);
+	FILE *f = fopen(path, "w");
+	CHECK(f && bytes);
+	membackend_fill(7, 0, bytes, size);
+	CHECK_EQ(fwrite(bytes, 1, size, f), size);
+	CHECK_EQ(fclose(f), 0);
+	free(bytes);
+}
+
+static void blocks__adopted_bytes_are_never_fetched(void)
+{
+	struct rig rig;
+	char path[128];
+	uint64_t size = 5 * MIB + 77;
+	rig_init(&rig, 64 * MIB);
+	(void)snprintf(path, sizeof path, "%s/staged", rig.dir);
+	struct version *v = rig_version(&rig, "k", size);
+	write_object(path, size);
+	CHECK_EQ(blocks_adopt(rig.bl, v, path), 0);
+	CHECK(access(path, F_OK));
+	rig_read(&rig, v, 0, size);
+	version_unref(v);
+	rig_reopen(&rig);
+	v = rig_version(&rig, "k", size);
+	rig_read(&rig, v, 0, size);
+	CHECK_EQ(rig.mb.gets, 0);
+	/* Where something is here already, the rest is filled in. */
+	struct version *w = rig_version(&rig, "w", size);
+	rig_read(&rig, w, MIB, 10);
+	write_object(path, size);
+	CHECK_EQ(blocks_adopt(rig.bl, w, path), 0);
+	rig_read(&rig, w, 0, size);
+	CHECK_EQ(rig.mb.gets, 1);
+	/* A file of another length is not this version. */
+	struct version *x = rig_version(&rig, "x", size);
+	write_object(path, size - 1);
+	CHECK_EQ(blocks_adopt(rig.bl, x, path), -EINVAL);
+	CHECK(access(path, F_OK));
+	CHECK_EQ(version_cached_bytes(x), 0);
+	version_unref(v);
+	version_unref(w);
+	version_unref(x);
+	rig_done(&rig);
+}
+
+static void blocks__a_new_key_takes_the_bytes_along(void)
+{
+	struct rig rig;
+	uint64_t size = 5 * MIB + 77;
+	rig_init(&rig, 64 * MIB);
+	struct version *from = rig_version(&rig, "from", size);
+	struct version *to = rig_version(&rig, "to", size);
+	rig_read(&rig, from, MIB, 2 * MIB);
+	rig_read(&rig, to, MIB, 1);
+	uint64_t gets = rig.mb.gets;
+	CHECK_EQ(blocks_rekey(rig.bl, from, to), 0);
+	CHECK_EQ(version_cached_bytes(to), 2 * MIB);
+	rig_read(&rig, to, MIB, 2 * MIB);
+	rig_read(&rig, from, MIB, 2 * MIB);
+	CHECK_EQ(rig.mb.gets, gets);
+	CHECK_EQ(rig_disk_bytes(&rig), 4 * MIB);
+	version_unref(from);
+	version_unref(to);
+	rig_done(&rig);
+}
+
+static void blocks__export_and_complete_bring_everything(void)
+{
+	struct rig rig;
+	char path[128];
+	uint64_t size = 40 * MIB + 77;
+	rig_init(&rig, 64 * MIB);
+	rig.mb.delay_ns = 5 * NS_PER_MS;
+	membackend_watch(&rig.mb, size);
+	struct version *v = rig_version(&rig, "k", size);
+	struct call call = rig_call(60 * NS_PER_S);
+	(void)snprintf(path, sizeof path, "%s/out", rig.dir);
+	FILE *f = fopen(path, "w+");
+	CHECK(f);
+	CHECK_EQ(blocks_export(rig.bl, v, size - 10, fileno(f), &call), 0);
+	char *bytes = malloc(size);
+	CHECK_EQ(fread(bytes, 1, size, f), size - 10);
+	CHECK(membackend_same(7, 0, bytes, size - 10));
+	free(bytes);
+	CHECK_EQ(fclose(f), 0);
+	CHECK(rig.mb.running_max > 1);
+	CHECK_EQ(blocks_complete(rig.bl, v, &call), 0);
+	CHECK_EQ(version_cached_bytes(v), size);
+	CHECK_EQ(rig.mb.twice, 0);
+	struct version *w = rig_version(&rig, "w", 65 * MIB);
+	CHECK_EQ(blocks_complete(rig.bl, w, &call), -ENOSPC);
+	version_unref(v);
+	version_unref(w);
+	rig_done(&rig);
+}
+
+static void blocks__versions_do_not_answer_for_each_other(void)
+{
+	struct rig rig;
+	rig_init(&rig, 64 * MIB);
+	struct object a = {.size = MIB, .etag = "\"1\""}, b = {.size = MIB};
+	struct version *va, *vb, *vc;
+	CHECK_EQ(version_get(rig.bl, "k", &b, &vb), -EINVAL); /* no etag */
+	CHECK_EQ(version_get(rig.bl, "k", &a, &va), 0);
+	b = (struct object){.size = MIB, .etag = "\"2\""};
+	CHECK_EQ(version_get(rig.bl, "k", &b, &vb), 0);
+	CHECK(va != vb);
+	CHECK_EQ(version_get(rig.bl, "k", &a, &vc), 0);
+	CHECK(va == vc);
+	CHECK_STR(version_key(va), "k");
+	CHECK_STR(version_object(vb)->etag, "\"2\"");
+	rig_read(&rig, va, 0, MIB);
+	rig.mb.seed = 8;
+	rig_read(&rig, vb, 0, MIB);
+	rig.mb.seed = 7;
+	rig_read(&rig, va, 0, MIB);
+	version_unref(va);
+	version_unref(vb);
+	version_unref(vc);
+	version_unref(NULL);
+	rig_done(&rig);
+}
+
+static void blocks__the_users_mtime_is_remembered(void)
+{
+	struct rig rig;
+	int64_t t = 0;
+	rig_init(&rig, MIB);
+	CHECK_EQ(blocks_get_mtime(rig.bl, "k", "e", &t), -ENOENT);
+	blocks_set_mtime(rig.bl, "k", "e", -5);
+	blocks_set_mtime(rig.bl, "k", "f", 6);
+	rig_reopen(&rig);
+	CHECK_EQ(blocks_get_mtime(rig.bl, "k", "e", &t), 0);
+	CHECK_EQ(t, -5);
+	CHECK_EQ(blocks_get_mtime(rig.bl, "k", "f", &t), 0);
+	CHECK_EQ(t, 6);
+	rig_done(&rig);
+}
+
+int main(void)
+{
+	RUN(blocks__a_small_read_fetches_one_block);
+	RUN(blocks__a_null_call_never_asks_the_network);
+	RUN(blocks__next_mount_reads_without_the_network);
+	RUN(blocks__many_readers_fetch_each_block_once);
+	RUN(blocks__bytes_are_served_before_the_get_ends);
+	RUN(blocks__a_failed_get_is_an_error_and_no_more);
+	RUN(blocks__one_interrupted_reader_does_not_fail_another);
+	RUN(blocks__the_last_waiter_takes_the_get_with_it);
+	RUN(blocks__a_fetch_ends_at_its_deadline);
+	RUN(blocks__a_failed_hint_does_not_fail_its_waiter);
+	RUN(blocks__a_read_overtakes_queued_hints);
+	RUN(blocks__hints_for_a_closed_file_are_dropped);
+	RUN(blocks__adopted_bytes_are_never_fetched);
+	RUN(blocks__a_new_key_takes_the_bytes_along);
+	RUN(blocks__export_and_complete_bring_everything);
+	RUN(blocks__versions_do_not_answer_for_each_other);
+	RUN(blocks__the_users_mtime_is_remembered);
+	return 0;
+}

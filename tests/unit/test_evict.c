@@ -1,0 +1,472 @@
+/* test_evict.c - limits, damage and death: what is given up, and never invented. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <pthread.h>
+#include <unistd.h>
+#include "backends/util/clock.h"
+#include "cache/blocks.h"
+#include "cache/db.h"
+#include "tests/unit/cache_rig.h"
+#include "tests/unit/check.h"
+#include "backends/util/banned.h"
+
+/* -- the cap, blocks (5) -- */
+
+struct watch {
+	struct rig *rig;
+	atomic_bool stop;
+	uint64_t max, max_used;
+};
+
+static void *watch_disk(void *arg)
+{
+	struct watch *w = arg;
+	while (!atomic_load(&w->stop)) {
+		uint64_t disk = rig_disk_bytes(w->rig);
+		uint64_t used = rig_stats(w->rig).used_bytes;
+		w->max = disk > w->max ? disk : w->max;
+		w->max_used = used > w->max_used ? used : w->max_used;
+		clock_sleep_ns(NS_PER_MS / 4);
+	}
+	return NULL;
+}
+
+static void evict__the_cap_holds_at_every_moment(void)
+{
+	struct rig rig;
+	pthread_t thread;
+	rig_init(&rig, 4 * MIB);
+	struct watch w = {.rig = &rig};
+	CHECK_EQ(pthread_create(&thread, NULL, watch_disk, &w), 0);
+	struct version *v = rig_version(&rig, "k", 64 * MIB);
+	for (uint64_t off = 0; off < 64 * MIB; off += 300000) {
+		uint64_t len = 64 * MIB - off < 300000 ? 64 * MIB - off : 300000;
+		blocks_hint(rig.bl, v, off, 8 * MIB);
+		rig_read(&rig, v, off, len);
+	}
+	/* A read that is bigger than the cache. */
+	rig_read(&rig, v, MIB, 20 * MIB);
+	atomic_store(&w.stop, true);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	/* The file system's own records of a file's extents: a few pages. */
+	CHECK(w.max <= 4 * MIB + 65536);
+	CHECK(w.max_used <= 4 * MIB);
+	CHECK(rig_stats(&rig).evicted_bytes > 40 * MIB);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void evict__the_oldest_goes_first(void)
+{
+	struct rig rig;
+	rig_init(&rig, 8 * MIB);
+	struct version *a = rig_version(&rig, "a", 3 * MIB);
+	struct version *b = rig_version(&rig, "b", 3 * MIB);
+	rig_read(&rig, a, 0, 3 * MIB);
+	rig_read(&rig, b, 0, 3 * MIB);
+	rig_read(&rig, a, 0, 3 * MIB); /* used again */
+	CHECK_EQ(blocks_shrink(rig.bl, 2 * MIB), 2 * MIB);
+	CHECK_EQ(version_cached_bytes(a), 3 * MIB);
+	CHECK_EQ(version_cached_bytes(b), MIB);
+	CHECK_EQ(rig_disk_bytes(&rig), 4 * MIB);
+	rig_read(&rig, b, 0, 3 * MIB);
+	/* What nobody has loaded is older than what somebody has. */
+	version_unref(b);
+	version_unref(a);
+	rig_reopen(&rig);
+	b = rig_version(&rig, "b", 3 * MIB);
+	CHECK_EQ(blocks_shrink(rig.bl, 1), 3 * MIB);
+	CHECK_EQ(version_cached_bytes(b), 3 * MIB);
+	a = rig_version(&rig, "a", 3 * MIB);
+	CHECK_EQ(version_cached_bytes(a), 0);
+	CHECK_EQ(blocks_shrink(rig.bl, 100 * MIB), 3 * MIB);
+	CHECK_EQ(rig_stats(&rig).used_bytes, 0);
+	version_unref(a);
+	version_unref(b);
+	rig_done(&rig);
+}
+
+static void evict__a_kept_version_stays_until_it_is_closed(void)
+{
+	struct rig rig;
+	rig_init(&rig, 4 * MIB);
+	struct version *v = rig_version(&rig, "old", 2 * MIB);
+	rig_read(&rig, v, 0, 2 * MIB);
+	blocks_sync(rig.bl);
+	version_keep(v);
+	CHECK_EQ(blocks_shrink(rig.bl, 100 * MIB), 0);
+	struct version *w = rig_version(&rig, "new", 20 * MIB);
+	rig_read(&rig, w, 0, 20 * MIB);
+	uint64_t gets = rig.mb.gets;
+	rig_read(&rig, v, 0, 2 * MIB);
+	CHECK_EQ(rig.mb.gets, gets);
+	version_unref(v);
+	while (rig_count_files(&rig) > 1)
+		clock_sleep_ns(NS_PER_MS);
+	v = rig_version(&rig, "old", 2 * MIB);
+	CHECK_EQ(version_cached_bytes(v), 0);
+	version_unref(v);
+	version_unref(w);
+	rig_done(&rig);
+}
+
+static void evict__an_empty_version_loses_its_file(void)
+{
+	struct rig rig;
+	rig_init(&rig, 4 * MIB);
+	struct version *v = rig_version(&rig, "k", 2 * MIB);
+	rig_read(&rig, v, 0, 2 * MIB);
+	version_unref(v);
+	blocks_sync(rig.bl);
+	CHECK_EQ(rig_count_files(&rig), 1);
+	CHECK_EQ(blocks_shrink(rig.bl, MIB * 2), 2 * MIB);
+	blocks_sync(rig.bl);
+	CHECK_EQ(rig_count_files(&rig), 0);
+	rig_done(&rig);
+}
+
+/* blocks (4): readers and an evictor that wants everything */
+struct busy {
+	struct rig *rig;
+	struct version *v;
+	atomic_bool stop;
+	pthread_t thread;
+};
+
+static void *shrink_all(void *arg)
+{
+	struct busy *b = arg;
+	while (!atomic_load(&b->stop))
+		(void)blocks_shrink(b->rig->bl, 100 * MIB);
+	return NULL;
+}
+
+static void *read_all(void *arg)
+{
+	struct busy *b = arg;
+	for (int i = 0; i < 30; i++)
+		rig_read(b->rig, b->v, (uint64_t)(i % 8) * MIB / 2, 3 * MIB);
+	return NULL;
+}
+
+static void evict__no_reader_sees_a_hole(void)
+{
+	enum { N = 3 };
+	struct rig rig;
+	struct busy readers[N], evictor;
+	rig_init(&rig, 16 * MIB);
+	struct version *v = rig_version(&rig, "k", 8 * MIB);
+	evictor = (struct busy){.rig = &rig};
+	CHECK_EQ(pthread_create(&evictor.thread, NULL, shrink_all, &evictor), 0);
+	for (int i = 0; i < N; i++) {
+		readers[i] = (struct busy){.rig = &rig, .v = v};
+		CHECK_EQ(pthread_create(&readers[i].thread, NULL, read_all, &readers[i]),
+			 0);
+	}
+	for (int i = 0; i < N; i++)
+		CHECK_EQ(pthread_join(readers[i].thread, NULL), 0);
+	atomic_store(&evictor.stop, true);
+	CHECK_EQ(pthread_join(evictor.thread, NULL), 0);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+/* -- a disk that takes no bytes -- */
+
+static void in_child(void (*fn)(struct rig *rig), struct rig *rig)
+{
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		fn(rig);
+		_exit(0); /* nothing is closed, nothing is written out */
+	}
+	int status;
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+static void read_with_full_disk(struct rig *rig)
+{
+	CHECK_EQ(blocks_new(&rig->conf, &rig->mb.be, &rig->bl), 0);
+	struct rlimit limit = {.rlim_cur = 3 * MIB, .rlim_max = RLIM_INFINITY};
+	struct version *v = rig_version(rig, "k", 3 * MIB);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	rig_read(rig, v, 0, 10);
+	limit.rlim_cur = MIB + 1000;
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	blocks_hint(rig->bl, v, 0, 3 * MIB);
+	rig_read(rig, v, 0, 3 * MIB);
+	rig_read(rig, v, 2 * MIB, MIB);
+	CHECK(rig_stats(rig).bypassed > 0);
+}
+
+static void evict__a_full_disk_fails_no_read(void)
+{
+	struct rig rig;
+	rig_init(&rig, 64 * MIB);
+	blocks_free(rig.bl);
+	in_child(read_with_full_disk, &rig);
+	/* A disk of which nothing may be used. */
+	rig.conf.reserve_bytes = UINT64_C(1) << 60;
+	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	struct version *v = rig_version(&rig, "n", 3 * MIB);
+	rig_read(&rig, v, 0, 3 * MIB);
+	CHECK(rig_stats(&rig).bypassed > 0);
+	CHECK_EQ(version_cached_bytes(v), 0);
+	struct call call = rig_call(NS_PER_S);
+	CHECK_EQ(blocks_complete(rig.bl, v, &call), -ENOSPC);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+/* -- death, blocks (1) (2) (6) -- */
+
+static void read_and_die(struct rig *rig)
+{
+	CHECK_EQ(blocks_new(&rig->conf, &rig->mb.be, &rig->bl), 0);
+	struct version *v = rig_version(rig, "k", 20 * MIB);
+	rig_read(rig, v, 0, 3 * MIB);
+	blocks_sync(rig->bl);
+	rig_read(rig, v, 10 * MIB, 7 * MIB);
+	struct version *w = rig_version(rig, "w", 20 * MIB);
+	rig_read(rig, w, 0, 2 * MIB);
+}
+
+static void evict__what_a_killed_mount_left_is_true(void)
+{
+	struct rig rig;
+	rig_init(&rig, 64 * MIB);
+	blocks_free(rig.bl);
+	in_child(read_and_die, &rig);
+	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	uint64_t used = rig_stats(&rig).used_bytes;
+	CHECK(used >= 3 * MIB && used <= 12 * MIB);
+	/* Bytes that no row claims do not stay on the disk. */
+	CHECK(rig_disk_bytes(&rig) <= used + BLOCK_SIZE);
+	struct version *v = rig_version(&rig, "k", 20 * MIB);
+	uint64_t cached = version_cached_bytes(v);
+	CHECK(cached >= 3 * MIB && cached <= 10 * MIB);
+	rig_read(&rig, v, 0, 20 * MIB);
+	CHECK_EQ(rig.mb.bytes, 20 * MIB - cached);
+	CHECK_EQ(rig_stats(&rig).crc_errors, 0);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+/* -- damage: C3, C4, C7 -- */
+
+static void flip(const char *path, void *arg)
+{
+	(void)arg;
+	char c;
+	int fd = open(path, O_RDWR);
+	CHECK(fd >= 0);
+	for (off_t at = 1000; at < (off_t)(3 * MIB); at += MIB) {
+		CHECK_EQ(pread(fd, &c, 1, at), 1);
+		c ^= 4;
+		CHECK_EQ(pwrite(fd, &c, 1, at), 1);
+	}
+	CHECK_EQ(close(fd), 0);
+}
+
+static void cut(const char *path, void *arg)
+{
+	CHECK_EQ(truncate(path, *(off_t *)arg), 0);
+}
+
+static void zero(const char *path, void *arg)
+{
+	struct stat sb;
+	(void)arg;
+	CHECK_EQ(stat(path, &sb), 0);
+	CHECK_EQ(truncate(path, 0), 0);
+	CHECK_EQ(truncate(path, sb.st_size), 0);
+}
+
+static void delete_file(const char *path, void *arg)
+{
+	(void)arg;
+	CHECK_EQ(unlink(path), 0);
+}
+
+static void to_directory(const char *path, void *arg)
+{
+	(void)arg;
+	CHECK_EQ(unlink(path), 0);
+	CHECK_EQ(symlink("/etc/passwd", path), 0);
+}
+
+static void damaged(void (*fn)(const char *path, void *arg), void *arg,
+		    uint64_t refetched)
+{
+	struct rig rig;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 3 * MIB);
+	rig_read(&rig, v, 0, 3 * MIB);
+	version_unref(v);
+	blocks_free(rig.bl);
+	rig_files(&rig, fn, arg);
+	rig.mb.bytes = 0;
+	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	v = rig_version(&rig, "k", 3 * MIB);
+	rig_read(&rig, v, 0, 3 * MIB);
+	CHECK_EQ(rig.mb.bytes, refetched);
+	version_unref(v);
+	rig_reopen(&rig);
+	v = rig_version(&rig, "k", 3 * MIB);
+	rig_read(&rig, v, 0, 3 * MIB);
+	CHECK_EQ(rig.mb.bytes, refetched);
+	CHECK_EQ(rig_stats(&rig).used_bytes, 3 * MIB);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void evict__damage_between_mounts_is_fetched_again(void)
+{
+	off_t shorter = (off_t)(2 * MIB), longer = (off_t)(4 * MIB);
+	damaged(flip, NULL, 3 * BLOCK_SIZE);
+	damaged(cut, &shorter, 3 * MIB);
+	damaged(cut, &longer, 3 * MIB);
+	damaged(zero, NULL, 3 * MIB);
+	damaged(delete_file, NULL, 3 * MIB);
+	damaged(to_directory, NULL, 3 * MIB);
+}
+
+static void damaged_under(void (*fn)(const char *path, void *arg), void *arg)
+{
+	struct rig rig;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 6 * MIB);
+	rig_read(&rig, v, 0, 3 * MIB);
+	rig_files(&rig, fn, arg);
+	/* The old bytes or the bucket's; never zeros.  A fetch into the file is
+	 * what notices first. */
+	rig_read(&rig, v, 2 * MIB, 2 * MIB);
+	rig_read(&rig, v, 0, 6 * MIB);
+	version_unref(v);
+	rig_reopen(&rig);
+	v = rig_version(&rig, "k", 6 * MIB);
+	rig_read(&rig, v, 0, 6 * MIB);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void evict__damage_under_a_mount_is_fetched_again(void)
+{
+	off_t none = 0, some = (off_t)MIB;
+	damaged_under(delete_file, NULL);
+	damaged_under(cut, &none);
+	damaged_under(cut, &some);
+}
+
+static void swap_rows(struct rig *rig, const char *sql)
+{
+	char path[128];
+	struct db db;
+	(void)snprintf(path, sizeof path, "%s/index.db", rig->dir);
+	CHECK_EQ(db_open(path, "", 1, DB_SYNC_NORMAL, &db), 0);
+	CHECK_EQ(db_exec(&db, sql), 0);
+	db_close(&db);
+}
+
+static void evict__a_forged_row_is_fetched_again(void)
+{
+	struct rig rig;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 3 * MIB);
+	rig_read(&rig, v, 0, MIB);
+	version_unref(v);
+	blocks_free(rig.bl);
+	swap_rows(&rig,
+		  "UPDATE extent SET present=x'ff0f000000000000000000000000000000000"
+		  "00000000000000000000000000000'");
+	rig.mb.bytes = 0;
+	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	v = rig_version(&rig, "k", 3 * MIB);
+	CHECK_EQ(version_cached_bytes(v), 0);
+	rig_read(&rig, v, 0, 3 * MIB);
+	CHECK_EQ(rig.mb.bytes, 3 * MIB);
+	version_unref(v);
+	/* Bytes that are negative or too many do not wrap the count. */
+	blocks_free(rig.bl);
+	swap_rows(&rig, "UPDATE version SET bytes=-5");
+	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	CHECK_EQ(rig_stats(&rig).used_bytes, 0);
+	v = rig_version(&rig, "k", 3 * MIB);
+	CHECK_EQ(rig_stats(&rig).used_bytes, version_cached_bytes(v));
+	version_unref(v);
+	rig_done(&rig);
+}
+
+static void evict__a_lost_index_costs_time_only(void)
+{
+	struct rig rig;
+	char path[128];
+	rig_init(&rig, 64 * MIB);
+	(void)snprintf(path, sizeof path, "%s/index.db", rig.dir);
+	struct version *v = rig_version(&rig, "k", 3 * MIB);
+	rig_read(&rig, v, 0, 3 * MIB);
+	version_unref(v);
+	blocks_free(rig.bl);
+	int fd = open(path, O_RDWR);
+	CHECK(fd >= 0);
+	char junk[5000];
+	memset(junk, 'x', sizeof junk);
+	CHECK_EQ(pwrite(fd, junk, sizeof junk, 0), (ssize_t)sizeof junk);
+	CHECK_EQ(close(fd), 0);
+	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	CHECK_EQ(rig_count_files(&rig), 0);
+	CHECK_EQ(rig_stats(&rig).used_bytes, 0);
+	v = rig_version(&rig, "k", 3 * MIB);
+	rig_read(&rig, v, 0, 3 * MIB);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+/* P9: as many versions as one likes; only so many stay loaded. */
+static void evict__many_small_versions(void)
+{
+	enum { N = 6000 };
+	struct rig rig;
+	char key[32];
+	rig_init(&rig, 64 * MIB);
+	for (int i = 0; i < N; i++) {
+		(void)snprintf(key, sizeof key, "small%d", i);
+		struct version *v = rig_version(&rig, key, 100);
+		rig_read(&rig, v, 0, 100);
+		version_unref(v);
+	}
+	blocks_sync(rig.bl);
+	CHECK_EQ(rig_stats(&rig).used_bytes, N * 4096);
+	CHECK_EQ(rig.mb.gets, N);
+	for (int i = 0; i < N; i += 100) {
+		(void)snprintf(key, sizeof key, "small%d", i);
+		struct version *v = rig_version(&rig, key, 100);
+		rig_read(&rig, v, 0, 100);
+		version_unref(v);
+	}
+	CHECK_EQ(rig.mb.gets, N);
+	rig_done(&rig);
+}
+
+int main(void)
+{
+	RUN(evict__the_cap_holds_at_every_moment);
+	RUN(evict__the_oldest_goes_first);
+	RUN(evict__a_kept_version_stays_until_it_is_closed);
+	RUN(evict__an_empty_version_loses_its_file);
+	RUN(evict__no_reader_sees_a_hole);
+	RUN(evict__a_full_disk_fails_no_read);
+	RUN(evict__what_a_killed_mount_left_is_true);
+	RUN(evict__damage_between_mounts_is_fetched_again);
+	RUN(evict__damage_under_a_mount_is_fetched_again);
+	RUN(evict__a_forged_row_is_fetched_again);
+	RUN(evict__a_lost_index_costs_time_only);
+	RUN(evict__many_small_versions);
+	return 0;
+}

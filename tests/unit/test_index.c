@@ -1,0 +1,191 @@
+/* test_index.c - rows: what comes back, and what is not believed. */
+#include "cache/index.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include "cache/db.h"
+#include "tests/unit/cache_rig.h"
+#include "tests/unit/check.h"
+#include "backends/util/banned.h"
+
+static char dir[] = "/tmp/mastfs-index-XXXXXX";
+
+static struct store_id id_of(uint8_t n)
+{
+	struct store_id id = {.size = 200 * MIB};
+	memset(id.name, n, sizeof id.name);
+	return id;
+}
+
+static void save(struct index *ix, uint8_t n, uint64_t extent, uint8_t bits)
+{
+	struct index_version v = {
+		.id = id_of(n),
+		.key = "key",
+		.etag = "etag",
+		.disk_bytes = n * UINT64_C(1000),
+		.atime_ns = n,
+	};
+	struct index_extent e = {.no = extent};
+	e.present[3] = bits;
+	e.crc[24] = 0xdeadbeef;
+	CHECK_EQ(index_save(ix, &v, &e, 1), 0);
+}
+
+struct seen {
+	uint64_t n, last;
+};
+
+static int see(void *arg, const struct index_extent *e)
+{
+	struct seen *s = arg;
+	CHECK_EQ(e->present[3], 1);
+	CHECK_EQ(e->crc[24], 0xdeadbeef);
+	s->n++;
+	s->last = e->no;
+	return 0;
+}
+
+static int load(struct index *ix, uint8_t n, struct seen *s, uint64_t *bytes)
+{
+	struct store_id id = id_of(n);
+	*s = (struct seen){0};
+	return index_load(ix, &id, see, s, bytes);
+}
+
+static void index__rows_come_back(void)
+{
+	struct index *ix;
+	struct seen s;
+	uint64_t bytes = 0;
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(load(ix, 1, &s, &bytes), -ENOENT);
+	save(ix, 1, 0, 1);
+	save(ix, 1, 2, 1);
+	save(ix, 2, 1, 1);
+	index_free(ix);
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(load(ix, 1, &s, &bytes), 0);
+	CHECK_EQ(s.n, 2);
+	CHECK_EQ(s.last, 2);
+	CHECK_EQ(bytes, 1000);
+	/* An extent without a block has no row. */
+	save(ix, 1, 2, 0);
+	CHECK_EQ(load(ix, 1, &s, &bytes), 0);
+	CHECK_EQ(s.n, 1);
+	struct store_id id = id_of(1);
+	CHECK(index_has(ix, id.name));
+	CHECK_EQ(index_drop(ix, &id), 0);
+	CHECK(!index_has(ix, id.name));
+	CHECK_EQ(load(ix, 1, &s, &bytes), -ENOENT);
+	CHECK_EQ(load(ix, 2, &s, &bytes), 0);
+	index_free(ix);
+}
+
+static void index__the_oldest_comes_first(void)
+{
+	struct index *ix;
+	struct store_id ids[4], id = id_of(3);
+	uint64_t bytes[4];
+	CHECK_EQ(index_new(dir, &ix), 0);
+	save(ix, 5, 0, 1);
+	save(ix, 3, 0, 1);
+	save(ix, 4, 0, 1);
+	CHECK_EQ(index_oldest(ix, 1, ids, bytes, 4), 3); /* 2 is the first */
+	CHECK_EQ(ids[0].name[0], 3);
+	CHECK_EQ(bytes[0], 3000);
+	CHECK_EQ(ids[2].name[0], 5);
+	CHECK_EQ(index_touch(ix, &id, 100), 0);
+	CHECK_EQ(index_oldest(ix, 3, ids, bytes, 4), 1);
+	CHECK_EQ(ids[0].name[0], 3);
+	index_free(ix);
+}
+
+static void forge(const char *sql)
+{
+	char path[128];
+	struct db db;
+	(void)snprintf(path, sizeof path, "%s/index.db", dir);
+	CHECK_EQ(db_open(path, "", 1, DB_SYNC_NORMAL, &db), 0);
+	CHECK_EQ(db_exec(&db, sql), 0);
+	db_close(&db);
+}
+
+/* blocks (2) */
+static void index__a_changed_or_moved_row_is_not_believed(void)
+{
+	static const char *const forgeries[] = {
+		"UPDATE extent SET crc=zeroblob(1024)",
+		"UPDATE extent SET present=randomblob(32)",
+		"UPDATE extent SET no=no+1",
+		"UPDATE extent SET no=-1",
+		"UPDATE extent SET sum=sum+4294967296",
+		"UPDATE extent SET crc=x'00'",
+		"UPDATE extent SET crc=7, present='x'",
+		"UPDATE version SET name=zeroblob(32) WHERE name=(SELECT max(name) FROM"
+		" version); UPDATE extent SET version=(SELECT id FROM version WHERE"
+		" name<>zeroblob(32) AND atime=8)",
+	};
+	for (size_t i = 0; i < sizeof forgeries / sizeof *forgeries; i++) {
+		struct index *ix;
+		struct seen s;
+		uint64_t bytes;
+		forge("DELETE FROM extent; DELETE FROM version");
+		CHECK_EQ(index_new(dir, &ix), 0);
+		save(ix, 8, 1, 1);
+		save(ix, 9, 0, 1);
+		index_free(ix);
+		if (i + 1 == sizeof forgeries / sizeof *forgeries)
+			forge("DELETE FROM extent WHERE no=1");
+		forge(forgeries[i]);
+		CHECK_EQ(index_new(dir, &ix), 0);
+		CHECK_EQ(load(ix, 8, &s, &bytes), -EUCLEAN);
+		CHECK_EQ(s.n, 0);
+		index_free(ix);
+	}
+	/* A size that is not the name's. */
+	struct index *ix;
+	struct seen s;
+	uint64_t bytes;
+	forge("UPDATE version SET size=1");
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(load(ix, 8, &s, &bytes), -ENOENT);
+	index_free(ix);
+}
+
+static void index__what_cannot_be_read_is_thrown_away(void)
+{
+	char path[128];
+	struct index *ix;
+	struct seen s;
+	uint64_t bytes;
+	(void)snprintf(path, sizeof path, "%s/index.db", dir);
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	CHECK(fd >= 0);
+	for (int i = 0; i < 100; i++)
+		CHECK_EQ(write(fd, "this is no database, it only has its name\n", 42),
+			 42);
+	CHECK_EQ(close(fd), 0);
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(load(ix, 8, &s, &bytes), -ENOENT);
+	save(ix, 8, 0, 1);
+	CHECK_EQ(load(ix, 8, &s, &bytes), 0);
+	index_free(ix);
+	/* A newer mastfs may want its file back. */
+	forge("PRAGMA user_version=99");
+	CHECK_EQ(index_new(dir, &ix), -EPROTO);
+	CHECK_EQ(access(path, F_OK), 0);
+}
+
+int main(void)
+{
+	char command[64];
+	CHECK(mkdtemp(dir));
+	RUN(index__rows_come_back);
+	RUN(index__the_oldest_comes_first);
+	RUN(index__a_changed_or_moved_row_is_not_believed);
+	RUN(index__what_cannot_be_read_is_thrown_away);
+	(void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
+	CHECK_EQ(system(command), 0);
+	return 0;
+}
