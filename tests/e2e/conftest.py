@@ -64,9 +64,11 @@ def folder(tmp_path):
 def minio_server(tmp_path_factory):
     if not lib.MINIO:
         pytest.skip("no MinIO")
-    server = lib.MinioServer(str(tmp_path_factory.mktemp("minio")))
+    place = str(tmp_path_factory.mktemp("minio"))
+    server = lib.MinioServer(place)
     yield server
     server.stop()
+    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture
