@@ -11,7 +11,8 @@ import pytest
 import lib
 from lib import body, read, same, wait, write
 
-KILLS = int(os.environ.get("MASTFS_KILLS", 100 if os.environ.get("CI") else 30))
+KILLS = int(os.environ.get("MASTFS_KILLS", 20 if lib.SANITIZER
+                           else 100 if os.environ.get("CI") else 30))
 ROUND = 10  # kills between two looks into the bucket with the cache wiped
 GONE = None
 
