@@ -283,7 +283,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	else if (is_2xx(reply) && reply->received > t->rq->expect)
 		t->error = -EBADMSG;
 	else if (is_2xx(reply) && t->rq->sink)
-		t->error = t->rq->sink(t->rq->arg, t->rq->sink_off + before, p, n);
+		t->error = reply->sink_error =
+			t->rq->sink(t->rq->arg, t->rq->sink_off + before, p, n);
 	else
 		t->error = keep_body(t, p, n);
 	return t->error < 0 ? 0 : n;
@@ -505,8 +506,10 @@ static int judge(const struct transfer *t, CURLcode code, const char *cause)
 		r = 0;
 	else if (!r)
 		r = check_whole(t);
-	if (r == -EBADMSG && !*cause)
+	if (r == -EBADMSG)
 		cause = "the answer is not what was asked for";
+	else if (t->error < 0)
+		cause = ""; /* libcurl only knows that a callback failed */
 	if (r)
 		(void)snprintf(t->reply->cause, sizeof t->reply->cause, "%s",
 			       *cause ? cause : strerror(-r));

@@ -46,7 +46,8 @@ struct http_reply {
 	struct buf body;    /* unless it went to the sink; errors cut at 16 KiB */
 	uint64_t received;  /* bytes of body */
 	bool has_length, chunked;
-	uint64_t length;	     /* Content-Length */
+	uint64_t length; /* Content-Length */
+	int sink_error;	 /* what the sink ended the transfer with; it is its to log */
 	char cause[HTTP_CAUSE_SIZE]; /* of a negative errno, for the log */
 };
 void http_reply_init(struct http_reply *r);

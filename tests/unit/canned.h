@@ -15,14 +15,19 @@ struct server {
 	int listening;
 	char url[64];
 	pthread_t thread;
-	const char *answer;
-	size_t answer_len;
-	int accepts;	     /* connections to take */
-	useconds_t delay_us; /* before the answer */
-	char seen[65536];    /* the last request: head and what came with it */
+	const char *answers[8]; /* one a connection, up to the first NULL */
+	useconds_t delay_us;	/* before the answer */
+	char seen[65536];	/* the last request: head and what came with it */
 	size_t seen_len;
-	size_t body_wanted;
+	int served;
 };
+
+/* How long the body is that the head announces. */
+static size_t body_of(const char *head)
+{
+	const char *length = strstr(head, "Content-Length: ");
+	return length ? strtoul(length + 16, NULL, 10) : 0;
+}
 
 static void read_request(struct server *s, int fd)
 {
@@ -35,7 +40,7 @@ static void read_request(struct server *s, int fd)
 		s->seen_len += (size_t)n;
 		s->seen[s->seen_len] = '\0';
 		const char *end = strstr(s->seen, "\r\n\r\n");
-		if (end && s->seen_len - (size_t)(end + 4 - s->seen) >= s->body_wanted)
+		if (end && s->seen_len - (size_t)(end + 4 - s->seen) >= body_of(s->seen))
 			return;
 	}
 }
@@ -43,16 +48,18 @@ static void read_request(struct server *s, int fd)
 static void *serve(void *arg)
 {
 	struct server *s = arg;
-	for (int i = 0; i < s->accepts; i++) {
+	for (int i = 0; i < 8 && s->answers[i]; i++) {
 		int fd = accept(s->listening, NULL, NULL);
 		if (fd < 0)
 			return NULL;
 		read_request(s, fd);
+		s->served++;
 		if (s->delay_us)
 			(void)usleep(s->delay_us);
-		for (size_t done = 0; done < s->answer_len;) {
-			ssize_t n = send(fd, s->answer + done, s->answer_len - done,
-					 MSG_NOSIGNAL);
+		size_t len = strlen(s->answers[i]);
+		for (size_t done = 0; done < len;) {
+			ssize_t n =
+				send(fd, s->answers[i] + done, len - done, MSG_NOSIGNAL);
 			if (n <= 0)
 				break;
 			done += (size_t)n;
@@ -62,16 +69,14 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+/* answer NULL: the answers are set already. */
 static void server_start(struct server *s, const char *answer)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET,
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof at;
-	s->answer = answer;
-	if (!s->answer_len)
-		s->answer_len = strlen(answer);
-	if (!s->accepts)
-		s->accepts = 1;
+	if (answer)
+		s->answers[0] = answer;
 	s->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	CHECK(s->listening >= 0);
 	CHECK(!bind(s->listening, (struct sockaddr *)&at, sizeof at));

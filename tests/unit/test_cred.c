@@ -197,7 +197,6 @@ static void cred__a_web_identity_is_exchanged(void)
 			  "<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>"
 			  "</AssumeRoleWithWebIdentityResult>"
 			  "</AssumeRoleWithWebIdentityResponse>"));
-	s.body_wanted = 40;
 	write_file("token", "to+ken\n");
 	set("AWS_WEB_IDENTITY_TOKEN_FILE", path_of("token"));
 	set("AWS_ROLE_ARN", "arn:aws:iam::1:role/r");

@@ -1,0 +1,280 @@
+/* test_s3.c - answers that a real store seldom gives, and what becomes of them. */
+#include "backends/s3.h"
+#include <errno.h>
+#include <sys/mman.h>
+#include "backends/s3_error.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "tests/unit/canned.h"
+#include "tests/unit/check.h"
+#include "backends/util/banned.h"
+
+#define HEAD_OK                                                   \
+	"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 5\r\n" \
+	"Last-Modified: Fri, 24 May 2013 00:00:01 GMT\r\n\r\n"
+#define XML(body) "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" body
+
+static struct backend *open_at(struct server *s, const char *url)
+{
+	struct backend *be;
+	char endpoint[64];
+	(void)snprintf(endpoint, sizeof endpoint, "%.*s", (int)(strlen(s->url) - 4),
+		       s->url);
+	struct backend_conf conf = {.url = url, .endpoint = endpoint};
+	CHECK_EQ(s3_open(&conf, &be), 0);
+	return be;
+}
+
+static int head_of(struct server *s, struct object *ret)
+{
+	server_start(s, NULL);
+	struct backend *be = open_at(s, "s3://b");
+	int r = be->ops->head(be, "k", ret, NULL);
+	server_stop(s);
+	be->ops->free(be);
+	return r;
+}
+
+static void s3__a_bucket_elsewhere_is_found_once(void)
+{
+	struct object obj;
+	struct server s = {.answers = {"HTTP/1.1 301 X\r\nx-amz-bucket-region: eu-x-1\r\n"
+				       "Location: http://127.0.0.1:1/\r\n\r\n",
+				       HEAD_OK}};
+	CHECK_EQ(head_of(&s, &obj), 0);
+	CHECK_EQ(obj.size, 5);
+	CHECK_STR(obj.etag, "\"e\"");
+	CHECK_EQ(obj.mtime_ns, 1369353601000000000);
+	CHECK(strstr(s.seen, "/eu-x-1/s3/aws4_request"));
+	struct server t = {.answers = {"HTTP/1.1 301 X\r\nx-amz-bucket-region: a\r\n\r\n",
+				       "HTTP/1.1 301 X\r\nx-amz-bucket-region: b\r\n\r\n",
+				       HEAD_OK}};
+	CHECK_EQ(head_of(&t, &obj), -EINVAL);
+	CHECK_EQ(t.served, 2);
+}
+
+static void s3__a_region_that_is_none_is_not_believed(void)
+{
+	struct object obj;
+	struct server s = {
+		.answers = {
+			"HTTP/1.1 301 X\r\nx-amz-bucket-region: evil.example/\r\n\r\n",
+			HEAD_OK}};
+	CHECK_EQ(head_of(&s, &obj), -EINVAL);
+	CHECK_EQ(s.served, 1);
+}
+
+static void s3__a_clock_that_is_off_is_corrected_once(void)
+{
+	struct object obj;
+	struct server s = {
+		.answers = {
+			"HTTP/1.1 403 X\r\nDate: Fri, 24 May 2013 00:00:01 GMT\r\n\r\n",
+			HEAD_OK}};
+	CHECK_EQ(head_of(&s, &obj), 0);
+	CHECK(strstr(s.seen, "x-amz-date: 20130524T00000"));
+	struct server t = {
+		.answers = {
+			"HTTP/1.1 403 X\r\nDate: Fri, 24 May 2013 00:00:01 GMT\r\n\r\n",
+			"HTTP/1.1 403 X\r\nDate: Fri, 24 May 2019 00:00:01 GMT\r\n\r\n",
+			HEAD_OK}};
+	CHECK_EQ(head_of(&t, &obj), -EACCES);
+	CHECK_EQ(t.served, 2);
+}
+
+static void s3__expired_keys_are_asked_for_once(void)
+{
+	struct object obj;
+	CHECK(!setenv("AWS_SESSION_TOKEN", "old", 1));
+	struct server s = {.answers = {"HTTP/1.1 400 X\r\n\r\n", HEAD_OK}};
+	/* the environment has no others */
+	CHECK_EQ(head_of(&s, &obj), -EACCES);
+	CHECK_EQ(s.served, 1);
+	CHECK(strstr(s.seen, "x-amz-security-token: old\r\n"));
+	CHECK(!unsetenv("AWS_SESSION_TOKEN"));
+}
+
+static void s3__a_head_without_a_size_is_no_answer(void)
+{
+	struct object obj;
+	struct server s = {.answers = {"HTTP/1.1 200 OK\r\nETag: \"e\"\r\n\r\n"}};
+	struct server t = {.answers = {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"}};
+	CHECK_EQ(head_of(&s, &obj), -EBADMSG);
+	CHECK_EQ(head_of(&t, &obj), -EBADMSG);
+}
+
+static int finish(const char *answer, const char *head)
+{
+	struct server s = {.answers = {answer, head}};
+	struct part part = {.number = 1, .size = 5, .receipt = "\"p\" AAAAAAAAAAA="};
+	struct put_opts opts = {.cond.if_absent = true};
+	struct object obj;
+	server_start(&s, NULL);
+	struct backend *be = open_at(&s, "s3://b");
+	int r = be->ops->upload_finish(be, "k", "id", &part, 1, 5, &opts, &obj, NULL);
+	if (!head)
+		CHECK(strstr(s.seen,
+			     "<PartNumber>1</PartNumber><ETag>&quot;p&quot;</ETag>"
+			     "<ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME>"));
+	server_stop(&s);
+	be->ops->free(be);
+	return r;
+}
+
+#define COMPLETE                                              \
+	"<CompleteMultipartUploadResult><ETag>\"e\"</ETag></" \
+	"CompleteMultipartUploadResult>"
+
+static void s3__P2_200_is_not_success(void)
+{
+	CHECK_EQ(finish(XML(""), NULL), -EREMOTEIO);
+	CHECK_EQ(finish(XML("  \n"), NULL), -EREMOTEIO);
+	CHECK_EQ(finish(XML("<html></html>"), NULL), -EREMOTEIO);
+	CHECK_EQ(finish(XML(" <Error><Code>InternalError</Code></Error>"), NULL),
+		 -EREMOTEIO);
+	CHECK_EQ(finish(XML("<Error><Code>PreconditionFailed</Code></Error>"), NULL),
+		 -EEXIST);
+	CHECK_EQ(finish(XML("<Error><Code>NoSuchUpload</Code></Error>"), NULL), -ENXIO);
+	CHECK_EQ(finish(XML("<Error><Code>SlowDown</Code></Error>"), NULL), -EBUSY);
+	/* cut short */
+	CHECK_EQ(finish(XML("<CompleteMultipartUploadResult><ETag>"), NULL), -EREMOTEIO);
+	/* true, but the object is not what was sent */
+	CHECK_EQ(finish(XML(COMPLETE), HEAD_OK), 0);
+	CHECK_EQ(finish(XML(COMPLETE), "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n"
+				       "Content-Length: 4\r\n\r\n"),
+		 -EBADMSG);
+	CHECK_EQ(finish(XML(COMPLETE), "HTTP/1.1 404 X\r\n\r\n"), -EREMOTEIO);
+}
+
+struct seen {
+	char text[1024];
+};
+
+static int note(void *arg, const char *key, size_t len, const struct object *obj)
+{
+	struct seen *seen = arg;
+	size_t n = strlen(seen->text);
+	for (size_t i = 0; i < len; i++)
+		seen->text[n++] = key[i] ? key[i] : '@';
+	(void)snprintf(seen->text + n, sizeof seen->text - n, obj ? "=%d " : " ",
+		       obj ? (int)obj->size : 0);
+	return 0;
+}
+
+static int list(const char *answer, struct seen *seen, char **token)
+{
+	struct server s = {.answers = {answer}};
+	struct list_query q = {.prefix = "d/", .delim = '/'};
+	*seen = (struct seen){""};
+	*token = NULL;
+	server_start(&s, NULL);
+	struct backend *be = open_at(&s, "s3://b/p");
+	int r = be->ops->list(be, &q, token, note, seen, NULL);
+	CHECK(strstr(s.seen, "prefix=p%2Fd%2F"));
+	server_stop(&s);
+	be->ops->free(be);
+	return r;
+}
+
+#define PAGE(body) XML("<ListBucketResult>" body "</ListBucketResult>")
+#define KEY(key)   "<Contents><Key>" key "</Key><Size>3</Size></Contents>"
+#define DIR(key)   "<CommonPrefixes><Prefix>" key "</Prefix></CommonPrefixes>"
+
+static void s3__a_page_is_sorted_decoded_and_relative(void)
+{
+	struct seen seen;
+	char *token;
+	CHECK_EQ(list(PAGE("<Prefix>p/d/</Prefix><EncodingType>url</EncodingType>" KEY(
+			      "p/d/b+c") KEY("p/d/a%00x%2B") DIR("p/d/aa/")),
+		      &seen, &token),
+		 0);
+	CHECK_STR(seen.text, "d/a@x+=3 d/aa/ d/b c=3 ");
+	CHECK(!token);
+	/* not told to be encoded: as it stands */
+	CHECK_EQ(list(PAGE(KEY("p/d/b+%41")), &seen, &token), 0);
+	CHECK_STR(seen.text, "d/b+%41=3 ");
+	CHECK_EQ(list(PAGE("<IsTruncated>true</IsTruncated>"
+			   "<NextContinuationToken>t&amp;/=</NextContinuationToken>"),
+		      &seen, &token),
+		 0);
+	CHECK_STR(token, "t&/=");
+	free(token);
+}
+
+static void s3__P10_an_unsound_page_delivers_nothing(void)
+{
+	static const char *const bad[] = {
+		PAGE(KEY("p/d/a") KEY("other")),
+		PAGE(KEY("p/d/a") "<Contents><Size>3</Size></Contents>"),
+		PAGE(KEY("p/d/a") "<Contents><Key>p/d/b</Key><Size>-1</Size></Contents>"),
+		PAGE(KEY("p/d/a") "<IsTruncated>true</IsTruncated>"),
+		PAGE("<EncodingType>url</EncodingType>" KEY("p/d/a") KEY("p/d/%4")),
+		XML("<ListBucketResult>" KEY("p/d/a")),
+		XML("<Other>" KEY("p/d/a") "</Other>"),
+		XML(""),
+		XML("<html><body>Sign in to the network</body></html>"),
+		"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<ListBucketResult>",
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct seen seen;
+		char *token;
+		int r = list(bad[i], &seen, &token);
+		CHECK(r == -EBADMSG || r == -ECOMM);
+		CHECK_STR(seen.text, "");
+		CHECK(!token);
+	}
+	struct seen seen;
+	char *token;
+	/* nor does a bucket that is gone make its directories empty */
+	CHECK_EQ(list("HTTP/1.1 404 X\r\n\r\n<Error><Code>NoSuchBucket</Code></Error>",
+		      &seen, &token),
+		 -ENODEV);
+	CHECK_EQ(list("HTTP/1.1 404 Not Found\r\n\r\n", &seen, &token), -EREMOTEIO);
+}
+
+static int errno_of(int status, const char *code)
+{
+	struct s3_error e = {.status = status};
+	(void)snprintf(e.code, sizeof e.code, "%s", code);
+	return s3_errno(&e);
+}
+
+static void s3__errors_are_those_of_backend_h(void)
+{
+	CHECK_EQ(errno_of(404, "NoSuchKey"), -ENOENT);
+	CHECK_EQ(errno_of(404, ""), -ENOENT);
+	CHECK_EQ(errno_of(404, "NoSuchBucket"), -ENODEV);
+	CHECK_EQ(errno_of(404, "NoSuchUpload"), -ENXIO);
+	CHECK_EQ(errno_of(403, "AccessDenied"), -EACCES);
+	CHECK_EQ(errno_of(403, "InvalidObjectState"), -ENODATA);
+	CHECK_EQ(errno_of(412, "PreconditionFailed"), -ESTALE);
+	CHECK_EQ(errno_of(409, "ConditionalRequestConflict"), -EBUSY);
+	CHECK_EQ(errno_of(503, "SlowDown"), -EBUSY);
+	CHECK_EQ(errno_of(500, "InternalError"), -EREMOTEIO);
+	CHECK_EQ(errno_of(502, ""), -EREMOTEIO);
+	CHECK_EQ(errno_of(400, "BadDigest"), -EBADMSG);
+	CHECK_EQ(errno_of(400, "RequestTimeout"), -ECOMM);
+	CHECK_EQ(errno_of(400, "EntityTooLarge"), -EFBIG);
+	CHECK_EQ(errno_of(416, "InvalidRange"), -ESTALE);
+	CHECK_EQ(errno_of(507, ""), -ENOSPC);
+}
+
+int main(void)
+{
+	log_use_fd(memfd_create("log", MFD_CLOEXEC));
+	CHECK(!setenv("AWS_ACCESS_KEY_ID", "A", 1));
+	CHECK(!setenv("AWS_SECRET_ACCESS_KEY", "S", 1));
+	CHECK(!setenv("AWS_CONFIG_FILE", "/dev/null", 1));
+	CHECK(!setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1));
+	CHECK(!unsetenv("AWS_PROFILE") && !unsetenv("AWS_SESSION_TOKEN"));
+	RUN(s3__a_bucket_elsewhere_is_found_once);
+	RUN(s3__a_region_that_is_none_is_not_believed);
+	RUN(s3__a_clock_that_is_off_is_corrected_once);
+	RUN(s3__expired_keys_are_asked_for_once);
+	RUN(s3__a_head_without_a_size_is_no_answer);
+	RUN(s3__P2_200_is_not_success);
+	RUN(s3__a_page_is_sorted_decoded_and_relative);
+	RUN(s3__P10_an_unsound_page_delivers_nothing);
+	RUN(s3__errors_are_those_of_backend_h);
+	return 0;
+}
