@@ -53,6 +53,8 @@ static void url__endpoints(void)
 static void url__loopback_is_this_machine_only(void)
 {
 	CHECK(url_host_is_loopback("localhost"));
+	CHECK(url_host_is_loopback("bucket.localhost"));
+	CHECK(!url_host_is_loopback("notlocalhost"));
 	CHECK(url_host_is_loopback("127.1.2.3"));
 	CHECK(url_host_is_loopback("::1"));
 	CHECK(!url_host_is_loopback("10.0.0.1"));
