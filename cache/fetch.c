@@ -133,9 +133,9 @@ static void end(struct run *run, int r)
 	if (no_room && run->reserved)
 		room_refused(v->bl);
 	/* Half a block is no block, and the cap counts what is on the disk. */
-	if (run->block < run->first + run->n && run->pos > run->block * BLOCK_SIZE)
+	if (run->reserved)
 		(void)store_punch(v->bl->store, &v->id, run->block * BLOCK_SIZE,
-				  block_len(v, run->block));
+				  block_disk_len(v, run->block));
 	room_give(v->bl, run->reserved);
 	if (run->hint)
 		atomic_fetch_sub(&v->bl->n_hints, 1);

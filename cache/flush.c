@@ -66,13 +66,7 @@ static int flush_rows(struct version *v, const struct index_extent *rows, size_t
 	int r = store_sync(bl->store, &v->id);
 	if (r == -ENODATA)
 		return version_check_file(v, NULL); /* dirty again, if it was so */
-	if (!r)
-		r = index_save(bl->index, &row, rows, n);
-	if (!r) {
-		SCOPED_LOCK(&bl->lock);
-		v->has_row = true;
-	}
-	return r;
+	return r ? r : index_save(bl->index, &row, rows, n);
 }
 
 static void flush_version(struct version *v, struct index_extent *rows)
@@ -99,7 +93,7 @@ static void drop(struct version *v)
 static void touch(struct version *v)
 {
 	int64_t atime_ns = atomic_exchange(&v->atime_ns, 0);
-	if (atime_ns && v->has_row)
+	if (atime_ns && v->on_disk)
 		(void)index_touch(v->bl->index, &v->id, atime_ns);
 }
 

@@ -11,7 +11,8 @@
 
 struct seen {
 	struct store_id id;
-	uint64_t bytes;
+	uint64_t bytes; /* that it counts for */
+	bool forged;
 };
 
 struct recovery {
@@ -32,11 +33,12 @@ static int see_version(void *arg, const struct store_id *id, uint64_t bytes)
 	struct recovery *rec = arg;
 	struct blocks *bl = rec->bl;
 	uint64_t sum;
-	/* No sum of ours is so large; a forged one may not wrap. */
-	if (__builtin_add_overflow(atomic_load(&bl->used), bytes, &sum))
-		return -EUCLEAN;
-	atomic_store(&bl->used, sum);
-	if (!is_odd(bl, id, bytes))
+	/* What is forged counts for nothing, so that no sum can wrap. */
+	bool forged = id->size > VERSION_SIZE_MAX || bytes > id->size + 4096 ||
+		      __builtin_add_overflow(atomic_load(&bl->used), bytes, &sum);
+	if (!forged)
+		atomic_store(&bl->used, sum);
+	if (!forged && !is_odd(bl, id, bytes))
 		return 0;
 	if (rec->n == rec->alloc) {
 		size_t alloc = rec->alloc ? 2 * rec->alloc : 64;
@@ -46,7 +48,7 @@ static int see_version(void *arg, const struct store_id *id, uint64_t bytes)
 		rec->odd = more;
 		rec->alloc = alloc;
 	}
-	rec->odd[rec->n++] = (struct seen){.id = *id, .bytes = bytes};
+	rec->odd[rec->n++] = (struct seen){*id, forged ? 0 : bytes, forged};
 	return 0;
 }
 
@@ -75,9 +77,9 @@ static int punch_to(struct trim *t, uint64_t block)
 static int trim_extent(void *arg, const struct index_extent *row)
 {
 	struct trim *t = arg;
-	uint64_t n_blocks = t->id->size / BLOCK_SIZE + 1;
 	for (uint64_t i = 0; i < EXTENT_BLOCKS; i++) {
-		if (row->no >= n_blocks || !(row->present[i / 8] >> (i % 8) & 1))
+		if (row->no > t->id->size / EXTENT_SIZE ||
+		    !(row->present[i / 8] >> (i % 8) & 1))
 			continue;
 		int r = punch_to(t, row->no * EXTENT_BLOCKS + i);
 		if (r)
@@ -98,7 +100,7 @@ static int trim(struct blocks *bl, const struct store_id *id)
 
 static int mend(struct blocks *bl, const struct seen *s)
 {
-	if (s->id.size <= INT64_MAX - 2 * BLOCK_SIZE && !trim(bl, &s->id))
+	if (!s->forged && !trim(bl, &s->id))
 		return 0;
 	store_remove(bl->store, &s->id);
 	atomic_fetch_sub(&bl->used, s->bytes);

@@ -15,9 +15,6 @@
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
-/* A hostile size may not make us allocate: 8 MiB of pointers to extents. */
-#define OBJECT_MAX (UINT64_C(64) << 40)
-
 /* -- states -- */
 
 uint64_t range_disk_len(const struct version *v, uint64_t first, uint64_t n)
@@ -131,6 +128,12 @@ static void damaged_locked(struct version *v)
 			 v->key);
 }
 
+static void mark_on_disk(struct version *v)
+{
+	SCOPED_LOCK(&v->bl->lock);
+	v->on_disk = true;
+}
+
 int version_check_file(struct version *v, uint64_t *ret_epoch)
 {
 	struct store *st = v->bl->store;
@@ -141,8 +144,7 @@ int version_check_file(struct version *v, uint64_t *ret_epoch)
 	(void)pthread_mutex_unlock(&v->lock);
 
 	int r = store_check(st, &v->id);
-	bool gone = r == -ENODATA;
-	if (gone) {
+	if (r == -ENODATA) {
 		/* A file that is cut, if any, gets no byte of ours again. */
 		store_remove(st, &v->id);
 		(void)pthread_mutex_lock(&v->lock);
@@ -152,6 +154,7 @@ int version_check_file(struct version *v, uint64_t *ret_epoch)
 	}
 
 	(void)pthread_mutex_lock(&v->lock);
+	mark_on_disk(v);
 	v->checking = false;
 	if (ret_epoch)
 		*ret_epoch = v->epoch;
@@ -359,13 +362,13 @@ static void load(struct version *v)
 	int r = index_load(bl->index, &v->id, load_extent, v, &claimed);
 	if (r == -ENOENT)
 		return;
-	v->has_row = true;
+	v->on_disk = true;
 	if (r) {
 		/* A row was changed, or cannot be read: nothing of it is worth
 		 * the trouble of telling which. */
 		unload(v);
 		store_remove(bl->store, &v->id);
-		v->has_row = index_drop(bl->index, &v->id) < 0;
+		v->on_disk = index_drop(bl->index, &v->id) < 0;
 	}
 	/* What the row said was counted at start; count what is true instead. */
 	atomic_fetch_add(&bl->used, v->disk_bytes - claimed);
@@ -376,7 +379,7 @@ int version_get(struct blocks *bl, const char *key, const struct object *obj,
 {
 	struct store_id id;
 	/* Without an etag two versions cannot be told apart (blocks (7)). */
-	if (!*obj->etag || obj->size > OBJECT_MAX)
+	if (!*obj->etag || obj->size > VERSION_SIZE_MAX)
 		return !*obj->etag ? -EINVAL : -EFBIG;
 	int r = make_id(key, obj, &id);
 	if (r)
@@ -522,7 +525,7 @@ struct version *version_take_dirty(struct blocks *bl)
 /* An idle version's fields are nobody's but ours: no user, no run. */
 static bool must_drop_locked(const struct version *v)
 {
-	return v->kept || (v->has_row && !v->disk_bytes);
+	return v->kept || (v->on_disk && !v->disk_bytes);
 }
 
 struct version *version_take_idle(struct blocks *bl, uint32_t max, bool *ret_drop)

@@ -46,6 +46,9 @@ enum {
 	WAIT_SLICE_MS = 100,	  /* how late a waiter sees its cancellation */
 };
 
+/* A hostile size may not make us allocate: 8 MiB of pointers to extents. */
+#define VERSION_SIZE_MAX (UINT64_C(64) << 40)
+
 enum block_state { BLOCK_ABSENT, BLOCK_BUSY, BLOCK_PRESENT, BLOCK_UNVERIFIED };
 
 struct block {
@@ -114,7 +117,7 @@ struct version {
 	bool idle, in_dirty;
 	bool loading; /* its rows are being read */
 	bool kept;    /* not evicted while refs; dropped with the last */
-	bool has_row; /* in the index */
+	bool on_disk; /* it may have a row, a file or both */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
