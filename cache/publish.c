@@ -322,13 +322,28 @@ void staged_stop_sending_locked(struct staged *st)
 	}
 }
 
+bool staged_wants_publishing(struct staged *st)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	switch (staged_get_state(st)) {
+	case STAGED_OPEN:
+		return !st->local && !atomic_load(&st->nameless) &&
+		       atomic_load(&st->dirty);
+	case STAGED_SEALED:
+	case STAGED_CONFLICT:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int seal_if_written(struct staged *st)
 {
 	struct staging *sg = st->sg;
 	(void)pthread_mutex_lock(&sg->lock);
 	staged_claim_locked(st);
 	bool due = staged_get_state(st) == STAGED_OPEN && !st->local &&
-		   atomic_load(&st->dirty);
+		   !atomic_load(&st->nameless) && atomic_load(&st->dirty);
 	(void)pthread_mutex_unlock(&sg->lock);
 	/* key and base change only by who has claimed it */
 	int r = due ? staged_seal(st, st->key, st->base, NULL, 0) : 0;

@@ -49,6 +49,8 @@ void staged_unref(struct staged *st)
 	if (!st || atomic_fetch_sub(&st->refs, 1) != 1)
 		return;
 	atomic_fetch_sub(&st->sg->used_bytes, atomic_load(&st->charged_bytes));
+	if (atomic_load(&st->nameless))
+		(void)unlink(st->path);
 	if (st->fd >= 0)
 		(void)close(st->fd);
 	staged_unref(st->older);
@@ -219,44 +221,56 @@ static int commit_new(struct staged *st)
 	return journal_commit(st->sg->jn, &c, 1, false);
 }
 
-int staged_create(struct staging *sg, const char *key, const struct object *base,
-		  bool anonymous, struct staged **ret)
+int staged_prepare(struct staging *sg, const char *key, struct staged **ret)
 {
 	struct staged *st = NULL;
 	int r = staged_alloc(sg, journal_new_id(sg->jn), key, &st);
-	if (r)
-		return r;
-	r = open_new(st);
+	if (!r)
+		r = open_new(st);
 	if (r) {
 		staged_unref(st);
 		return r;
 	}
-	if (anonymous) {
-		(void)unlink(st->path);
-		atomic_store(&st->state, STAGED_DROPPED);
-		*ret = st;
-		return 0;
-	}
-	take_base(st, base);
+	atomic_store(&st->nameless, true);
 	atomic_store(&st->dirty, true);
-	r = commit_new(st);
+	*ret = st;
+	return 0;
+}
+
+int staged_enlist(struct staged *st, const struct object *base)
+{
+	struct staging *sg = st->sg;
+	take_base(st, base);
+	int r = commit_new(st);
 	if (!r) {
 		SCOPED_LOCK(&sg->lock);
-		/* A DONE file of this name that is not retired yet gives way. */
-		struct staged *old = staged_find_locked(sg, key);
+		/* An earlier file of this name gives way: it is in the bucket, or st
+		 * is its next generation and holds it. */
+		struct staged *old = staged_find_locked(sg, st->key);
 		if (old)
 			staged_unmap_locked(old);
 		r = staged_map_locked(st);
 	}
-	if (r) {
-		(void)unlink(st->path);
-		if (st->holds_removal)
-			removal_release(sg->rm, key);
-		staged_unref(st);
+	if (!r)
+		atomic_store(&st->nameless, false);
+	else if (st->holds_removal)
+		removal_release(sg->rm, st->key);
+	return r;
+}
+
+int staged_create(struct staging *sg, const char *key, const struct object *base,
+		  struct staged **ret)
+{
+	struct staged *st = NULL;
+	int r = staged_prepare(sg, key, &st);
+	if (r)
 		return r;
-	}
-	*ret = st;
-	return 0;
+	r = staged_enlist(st, base);
+	if (r)
+		staged_unref(st);
+	else
+		*ret = st;
+	return r;
 }
 
 /* --- retiring --- */
@@ -300,8 +314,7 @@ void staged_retire_if_idle(struct staged *st)
 
 void staged_add_writers(struct staged *st, int n)
 {
-	if (atomic_fetch_add(&st->writers, n) + n == 0 && n < 0)
-		staged_retire_if_idle(st);
+	atomic_fetch_add(&st->writers, n);
 }
 
 int staged_writers(const struct staged *st)

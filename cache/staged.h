@@ -82,11 +82,17 @@ int staging_each(struct staging *sg, staged_fn *fn, void *arg);
 /* Is any staged file below this directory ("" = all)? */
 bool staging_has_below(struct staging *sg, const char *dir);
 
-/* Make an empty OPEN file.  base: the version in the bucket that it will replace,
- * NULL if there is none.  A removal of the key that is still pending is taken
- * back.  anonymous: its name is gone already; it is never uploaded. */
+/* Make an OPEN file in two steps, so that nobody sees it half filled.
+ * staged_prepare: an empty file without a name; like that it is also what is
+ * written after its name was removed. */
+int staged_prepare(struct staging *sg, const char *key, struct staged **ret);
+/* Give it its name, journaled.  base: the version in the bucket that it will
+ * replace, NULL if there is none; a removal of the key that is still pending is
+ * taken back then. */
+int staged_enlist(struct staged *st, const struct object *base);
+/* Both. */
 int staged_create(struct staging *sg, const char *key, const struct object *base,
-		  bool anonymous, struct staged **ret);
+		  struct staged **ret);
 /* A file that may be written now: st itself (OPEN, or DONE and opened again), or,
  * if st is SEALED, a new generation with a copy of its bytes.  *ret is a
  * reference. */
@@ -101,6 +107,7 @@ int staged_truncate(struct staged *st, uint64_t size);
 void staged_mark_dirty(struct staged *st);
 /* mode as fallocate(2): 0 or FALLOC_FL_KEEP_SIZE. */
 int staged_allocate(struct staged *st, int mode, uint64_t off, uint64_t len);
+/* -ESTALE: it is in the bucket, with the time that it had. */
 int staged_set_mtime(struct staged *st, int64_t mtime_ns);
 /* Copy the first len bytes of a version into it. */
 int staged_fill(struct staged *st, struct version *v, uint64_t len, struct call *call);
@@ -112,10 +119,14 @@ bool staged_get_local(const struct staged *st);
 /* DONE: the object that it became.  False: not (yet). */
 bool staged_object(struct staged *st, struct object *ret);
 bool staged_retired(const struct staged *st);
-/* Open handles that may write; at the last one a DONE file is retired. */
+/* Open handles that may write, counted; cheap. */
 void staged_add_writers(struct staged *st, int n);
+/* Hand it to the cache if it is in the bucket and nobody may write it. */
+void staged_retire_if_idle(struct staged *st);
 int staged_writers(const struct staged *st);
 
+/* Would publishing it do anything?  Not for what is local or already there. */
+bool staged_wants_publishing(struct staged *st);
 /* Durable on this disk, whatever happens (fsync). */
 int staged_sync(struct staged *st);
 /* If something was written: seal it and upload it.  wait: return when the upload

@@ -49,6 +49,7 @@ struct staged {
 	_Atomic int state; /* enum staged_state; changes under lock */
 	atomic_bool dirty; /* written since it was last sealed */
 	atomic_bool retired, cancel;
+	atomic_bool nameless;		/* no row, no name: its file goes with it */
 	_Atomic uint64_t charged_bytes; /* of staging.used_bytes */
 
 	/* guarded by staging.lock */
@@ -77,8 +78,6 @@ void staged_unclaim_locked(struct staged *st);
 void staged_set_state_locked(struct staged *st, enum staged_state state);
 /* Stop an upload in flight and wait until it has stopped. */
 void staged_stop_sending_locked(struct staged *st);
-/* Hand it to the cache if it is in the bucket and nobody may write it. */
-void staged_retire_if_idle(struct staged *st);
 /* The row as it is now, with strings borrowed from st. */
 void staged_row_locked(const struct staged *st, struct journal_row *ret);
 int staged_alloc(struct staging *sg, uint64_t id, const char *key, struct staged **ret);

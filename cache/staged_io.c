@@ -140,7 +140,7 @@ int staged_allocate(struct staged *st, int mode, uint64_t off, uint64_t len)
 	return fallocate(st->fd, mode, (off_t)off, (off_t)len) ? -errno : 0;
 }
 
-int staged_set_mtime(struct staged *st, int64_t mtime_ns)
+static int set_file_mtime(struct staged *st, int64_t mtime_ns)
 {
 	struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT},
 				 {.tv_sec = mtime_ns / (int64_t)NS_PER_S,
@@ -153,6 +153,23 @@ int staged_set_mtime(struct staged *st, int64_t mtime_ns)
 	if (staged_retired(st) || st->fd < 0)
 		return -ESTALE;
 	return futimens(st->fd, ts) ? -errno : 0;
+}
+
+int staged_set_mtime(struct staged *st, int64_t mtime_ns)
+{
+	struct staging *sg = st->sg;
+	/* The time goes into the bucket with the bytes: one that is on its way is
+	 * stopped and sent with the new one. */
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_claim_locked(st);
+	staged_stop_sending_locked(st);
+	bool done = staged_get_state(st) == STAGED_DONE;
+	(void)pthread_mutex_unlock(&sg->lock);
+	int r = done ? -ESTALE : set_file_mtime(st, mtime_ns);
+	SCOPED_LOCK(&sg->lock);
+	staged_unclaim_locked(st);
+	staged_submit_locked(st);
+	return r;
 }
 
 ssize_t staged_read(struct staged *st, void *dst, size_t len, uint64_t off)
@@ -235,36 +252,40 @@ static int commit_row(struct staged *st, bool durable)
 	return journal_commit(st->sg->jn, &c, 1, durable);
 }
 
-/* The next generation of a file that is on its way (staged (2), (3)). */
+/* What the next generation starts from, and after whom it is uploaded. */
+static void follow_locked(struct staged *next, struct staged *st, struct object *ret_base)
+{
+	*ret_base = (struct object){0};
+	staged_copy_string(next->base_tag, sizeof(next->base_tag), st->tag);
+	if (staged_get_state(st) == STAGED_DONE) {
+		*ret_base = st->object;
+		return;
+	}
+	staged_copy_string(ret_base->etag, sizeof(ret_base->etag), st->base);
+	next->older = staged_ref(st);
+}
+
+/* The next generation of a file that is on its way (staged (2), (3)).  The caller
+ * has claimed st, so its key stands. */
 static int fork_generation(struct staged *st, struct staged **ret)
 {
-	struct staging *sg = st->sg;
 	struct staged *next = NULL;
-	struct object base = {0};
-	(void)pthread_mutex_lock(&sg->lock);
-	staged_copy_string(base.etag, sizeof(base.etag), st->base);
-	CLEANUP_FREE char *key = strdup(st->key);
-	(void)pthread_mutex_unlock(&sg->lock);
-	int r = key ? staged_create(sg, key, &base, false, &next) : -ENOMEM;
+	struct object base;
+	int r = staged_prepare(st->sg, st->key, &next);
 	if (r)
 		return r;
 	r = copy_bytes(st, next);
-	(void)pthread_mutex_lock(&sg->lock);
-	staged_copy_string(next->base_tag, sizeof(next->base_tag), st->tag);
-	if (staged_get_state(st) == STAGED_DONE)
-		staged_copy_string(next->base, sizeof(next->base), st->object.etag);
-	else
-		next->older = staged_ref(st);
-	(void)pthread_mutex_unlock(&sg->lock);
-	if (!r)
-		r = commit_row(next, false);
-	if (r) {
-		(void)staged_drop(next);
-		staged_unref(next);
-		return r;
+	if (!r) {
+		(void)pthread_mutex_lock(&st->sg->lock);
+		follow_locked(next, st, &base);
+		(void)pthread_mutex_unlock(&st->sg->lock);
+		r = staged_enlist(next, &base);
 	}
-	*ret = next;
-	return 0;
+	if (r)
+		staged_unref(next);
+	else
+		*ret = next;
+	return r;
 }
 
 /* In the bucket, and its file is still ours: go on in the same file. */

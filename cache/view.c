@@ -116,7 +116,7 @@ void view_forget(struct view *vw, const char *path)
 int view_create(struct view *vw, const char *path, const struct object *base,
 		struct staged **ret)
 {
-	return staged_create(vw->sg, path, base, false, ret);
+	return staged_create(vw->sg, path, base, ret);
 }
 
 static int put_marker(struct view *vw, const char *path, struct call *call)

@@ -43,20 +43,20 @@ static int fetch_to_local(struct view *vw, const struct object *obj, const char 
 	struct version *v = NULL;
 	struct staged *st = NULL;
 	int r = version_get(vw->bl, from, obj, &v);
-	if (!r && over && over->staged)
-		r = staged_drop(over->staged);
 	if (!r)
-		r = staged_create(vw->sg, to, NULL, false, &st);
+		r = staged_prepare(vw->sg, to, &st);
 	if (!r)
 		r = staged_fill(st, v, obj->size, call);
 	if (!r)
 		r = staged_set_mtime(st, obj->mtime_ns);
+	if (!r && over && over->staged)
+		r = staged_drop(over->staged);
+	if (!r)
+		r = staged_enlist(st, NULL);
 	if (!r)
 		r = staged_sync(st);
 	if (!r)
 		r = removal_add(vw->rm, from, obj->etag, v);
-	else if (st)
-		(void)staged_drop(st);
 	staged_unref(st);
 	version_unref(v);
 	return r;

@@ -28,19 +28,19 @@ struct fs;
 
 /* Strings are borrowed until fs_new returns. */
 struct fs_conf {
-	const char *cache_dir;  /* exists, 0700, locked by us; journal and staged files */
+	const char *cache_dir;	/* exists, 0700, locked by us; journal and staged files */
 	const char *mountpoint; /* absolute */
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
-	uint64_t ttl_ns;           /* how long what the bucket told is believed (P7) */
-	uint64_t staging_bytes;    /* of written bytes not yet in the bucket, at most */
-	uint64_t read_timeout_ns;  /* of a read or look-up that meets faults (P8) */
-	uint64_t drain_ns;         /* how long fs_stop waits for uploads */
-	const char *local_only;    /* patterns, see cache/local_only.h */
+	uint64_t ttl_ns;	  /* how long what the bucket told is believed (P7) */
+	uint64_t staging_bytes;	  /* of written bytes not yet in the bucket, at most */
+	uint64_t read_timeout_ns; /* of a read or look-up that meets faults (P8) */
+	uint64_t drain_ns;	  /* how long fs_stop waits for uploads */
+	const char *local_only;	  /* patterns, see cache/local_only.h */
 	bool read_only;
-	bool upload_background;    /* false: close() waits for the upload (P2) */
-	uint32_t uploaders;        /* requests that upload, at most */
+	bool upload_background; /* false: close() waits for the upload (P2) */
+	uint32_t uploaders;	/* requests that upload, at most */
 };
 
 /* be and bl are borrowed until fs_free.  Recovers the journal: what an earlier

@@ -1,0 +1,264 @@
+/* attr.c - see attr.h. */
+#include "fs/attr.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "backends/util/buf.h"
+#include "backends/util/cleanup.h"
+#include "fs/handle.h"
+#include "fs/node.h"
+#include "fs/write.h"
+#include "backends/util/banned.h"
+
+int attr_get(struct task *t, struct call *call)
+{
+	struct inode *in = tree_get(t->fs->tree, t->ino);
+	struct stat st;
+	(void)call;
+	if (!in)
+		return -ENOENT;
+	node_stat(t->fs, in, &st);
+	tree_put(t->fs->tree, in);
+	reply_attr(t, &st);
+	return 0;
+}
+
+/* truncate(2) by name: no close follows that would publish it. */
+static int publish_truncated(struct fs *fs, struct inode *in, struct call *call)
+{
+	if (inode_writers(in))
+		return 0;
+	struct staged *st = inode_staged(in);
+	int r = st ? staged_publish(st, !fs->conf.upload_background, call) : 0;
+	if (st)
+		staged_retire_if_idle(st);
+	staged_unref(st);
+	return r;
+}
+
+static int set_size(struct task *t, struct inode *in, struct call *call)
+{
+	if (in->kind == NAME_DIR)
+		return -EISDIR;
+	if (!t->fs->writable)
+		return -EROFS;
+	int r = write_truncate(t->fs, in, (uint64_t)t->attr.st_size, call);
+	return r ? r : publish_truncated(t->fs, in, call);
+}
+
+static int64_t wanted_mtime_ns(const struct task *t)
+{
+	if (t->to_set & FUSE_SET_ATTR_MTIME_NOW)
+		return clock_wall_ns();
+	return (int64_t)t->attr.st_mtim.tv_sec * (int64_t)NS_PER_S +
+	       t->attr.st_mtim.tv_nsec;
+}
+
+/* In the bucket: the time is changed there, by a copy within the store. */
+static int set_clean_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
+			   struct call *call)
+{
+	bool named;
+	CLEANUP_FREE char *path = inode_path(fs->tree, in, &named);
+	struct object obj, now;
+	inode_object(in, &obj);
+	if (!path)
+		return -ENOMEM;
+	if (!named || obj.mtime_ns == mtime_ns)
+		return 0;
+	inode_claim(in);
+	int r = view_set_mtime(fs->vw, path, &obj, mtime_ns, &now, call);
+	if (!r)
+		inode_set_object(in, &now);
+	inode_unclaim(in);
+	if (r == -ESTALE)
+		view_forget(fs->vw, path);
+	return r;
+}
+
+/* Written, uploaded, and still open for writing: it goes up again when closed. */
+static int reopen_with_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
+			     struct call *call)
+{
+	struct staged *st = NULL;
+	int r = file_make_writable(fs, in, UINT64_MAX, call, &st);
+	if (!r)
+		staged_mark_dirty(st);
+	if (!r)
+		r = staged_set_mtime(st, mtime_ns);
+	staged_unref(st);
+	return r;
+}
+
+static int set_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns, struct call *call)
+{
+	if (in->kind == NAME_DIR)
+		return 0; /* a prefix has no time of its own */
+	if (!fs->writable)
+		return -EROFS;
+	struct staged *st = inode_staged(in);
+	int r = st ? staged_set_mtime(st, mtime_ns) : -ESTALE;
+	bool ours = st && !staged_retired(st);
+	staged_unref(st);
+	if (r != -ESTALE)
+		return r;
+	return ours ? reopen_with_mtime(fs, in, mtime_ns, call)
+		    : set_clean_mtime(fs, in, mtime_ns, call);
+}
+
+/* Owner and mode are the mount's, not the file's: chmod and chown are taken
+ * quietly, as programs that copy files expect. */
+int attr_set(struct task *t, struct call *call)
+{
+	struct inode *in = tree_get(t->fs->tree, t->ino);
+	if (!in)
+		return -ENOENT;
+	int r = 0;
+	if (t->to_set & FUSE_SET_ATTR_SIZE)
+		r = set_size(t, in, call);
+	if (!r && (t->to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
+		r = set_mtime(t->fs, in, wanted_mtime_ns(t), call);
+	struct stat st;
+	if (!r)
+		node_stat(t->fs, in, &st);
+	tree_put(t->fs->tree, in);
+	if (!r)
+		reply_attr(t, &st);
+	return r;
+}
+
+/* A bucket has no size; programs that look for room before they write find it. */
+int attr_statfs(struct task *t, struct call *call)
+{
+	const fsblkcnt_t blocks = UINT64_C(1) << 38; /* of 4 KiB: 1 PiB */
+	(void)call;
+	struct statvfs sv = {.f_bsize = 4096,
+			     .f_frsize = 4096,
+			     .f_blocks = blocks,
+			     .f_bfree = blocks,
+			     .f_bavail = blocks,
+			     .f_files = 1000000000,
+			     .f_ffree = 1000000000,
+			     .f_namemax = NAME_MAX_BYTES};
+	reply_statfs(t, &sv);
+	return 0;
+}
+
+/* --- user.mastfs.* --- */
+
+static int show_etag(struct fs *fs, struct inode *in, struct buf *out)
+{
+	struct staged *st = inode_staged(in);
+	struct object obj;
+	(void)fs;
+	bool clean = !st || staged_object(st, &obj);
+	staged_unref(st);
+	if (!clean)
+		return -ENODATA;
+	inode_object(in, &obj);
+	buf_adds(out, obj.etag);
+	return 0;
+}
+
+static int show_state(struct fs *fs, struct inode *in, struct buf *out)
+{
+	struct staged *st = inode_staged(in);
+	(void)fs;
+	buf_adds(out, st ? staged_state_name(st) : "clean");
+	staged_unref(st);
+	return 0;
+}
+
+static int show_cached(struct fs *fs, struct inode *in, struct buf *out)
+{
+	uint64_t size;
+	int64_t mtime_ns;
+	struct staged *st = inode_staged(in);
+	struct version *v = NULL;
+	inode_stat(in, &size, &mtime_ns);
+	int r = st ? 0 : inode_version(fs->tree, in, fs->bl, &v);
+	if (!r)
+		buf_addf(out, "%" PRIu64, st ? size : version_cached_bytes(v));
+	version_unref(v);
+	staged_unref(st);
+	return r;
+}
+
+static int show_pid(struct fs *fs, struct inode *in, struct buf *out)
+{
+	(void)fs;
+	if (in->id != INODE_ROOT)
+		return -ENODATA;
+	buf_addf(out, "%d", (int)getpid());
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*show)(struct fs *fs, struct inode *in, struct buf *out);
+	bool of_files, listed;
+} xattrs[] = {
+	{"user.mastfs.etag", show_etag, true, true},
+	{"user.mastfs.state", show_state, true, true},
+	{"user.mastfs.cached", show_cached, true, true},
+	{"user.mastfs.pid", show_pid, false, false},
+};
+
+static void reply_sized(struct task *t, const struct buf *out)
+{
+	if (!t->size)
+		reply_xattr_size(t, out->len);
+	else if (out->len > t->size)
+		reply_err(t, -ERANGE);
+	else
+		reply_buf(t, out->data, out->len);
+}
+
+static int show(struct task *t, struct inode *in, struct buf *out)
+{
+	for (size_t i = 0; i < sizeof(xattrs) / sizeof(*xattrs); i++)
+		if (!strcmp(t->name, xattrs[i].name) &&
+		    (in->kind == NAME_FILE) == xattrs[i].of_files)
+			return xattrs[i].show(t->fs, in, out);
+	return -ENODATA;
+}
+
+/* The kernel asks for security.* before every write: answered from here. */
+int attr_get_xattr(struct task *t, struct call *call)
+{
+	CLEANUP_BUF struct buf out;
+	(void)call;
+	buf_init(&out, 4096);
+	struct inode *in = tree_get(t->fs->tree, t->ino);
+	if (!in)
+		return -ENOENT;
+	int r = show(t, in, &out);
+	tree_put(t->fs->tree, in);
+	if (r == -ENODATA) {
+		/* Not "archived", as that errno means further down. */
+		(void)fuse_reply_err(t->req, ENODATA);
+		return 0;
+	}
+	if (!r)
+		reply_sized(t, &out);
+	return r;
+}
+
+int attr_list_xattr(struct task *t, struct call *call)
+{
+	CLEANUP_BUF struct buf out;
+	(void)call;
+	buf_init(&out, 4096);
+	struct inode *in = tree_get(t->fs->tree, t->ino);
+	if (!in)
+		return -ENOENT;
+	for (size_t i = 0; i < sizeof(xattrs) / sizeof(*xattrs); i++)
+		if (xattrs[i].listed && in->kind == NAME_FILE)
+			buf_add(&out, xattrs[i].name, strlen(xattrs[i].name) + 1);
+	tree_put(t->fs->tree, in);
+	reply_sized(t, &out);
+	return 0;
+}

@@ -1,0 +1,326 @@
+/* file.c - see file.h. */
+#include "fs/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backends/util/cleanup.h"
+#include "fs/handle.h"
+#include "fs/holders.h"
+#include "fs/node.h"
+#include "backends/util/banned.h"
+
+/* How far ahead of a sequential reader blocks are fetched: enough GETs of 8 MiB in
+ * flight to fill a link of 16 connections. */
+enum { WINDOW_BYTES = 128 << 20 };
+
+int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **ret)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+	if (!h) {
+		tree_put(fs->tree, in);
+		return -ENOMEM;
+	}
+	struct object obj;
+	inode_object(in, &obj);
+	h->in = in;
+	h->writable = writable;
+	(void)pthread_mutex_init(&h->lock, NULL);
+	prefetch_init(&h->prefetch, obj.size, WINDOW_BYTES);
+	tree_opened(fs->tree, in, 1);
+	if (writable)
+		inode_add_writers(in, 1);
+	*ret = h;
+	return 0;
+}
+
+void handle_free(struct fs *fs, struct handle *h)
+{
+	if (h->writable)
+		inode_add_writers(h->in, -1);
+	tree_opened(fs->tree, h->in, -1);
+	tree_put(fs->tree, h->in);
+	(void)pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+static bool wants_write(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* The version is opened with the file, so that no read asks SQLite. */
+static int open_version(struct fs *fs, struct inode *in)
+{
+	struct staged *st = inode_staged(in);
+	if (st) {
+		staged_unref(st);
+		return 0;
+	}
+	struct version *v = NULL;
+	int r = inode_version(fs->tree, in, fs->bl, &v);
+	version_unref(v);
+	return r;
+}
+
+static int empty_it(struct fs *fs, struct inode *in)
+{
+	struct staged *st = NULL;
+	int r = file_make_writable(fs, in, 0, NULL, &st);
+	if (!r)
+		r = staged_truncate(st, 0);
+	staged_unref(st);
+	return r;
+}
+
+static void set_open_flags(struct fuse_file_info *fi, bool writable)
+{
+	/* A number belongs to one lineage of contents: what the kernel has cached
+	 * of it is right. */
+	fi->keep_cache = 1;
+	/* Nothing to publish: spares the kernel a request at each close. */
+	fi->noflush = !writable;
+}
+
+/* An open handle on in (whose reference it takes over), in t->fi. */
+static int open_handle(struct task *t, struct inode *in)
+{
+	bool writable = wants_write(t->fi.flags);
+	struct handle *h;
+	int r = handle_new(t->fs, in, writable, &h);
+	if (r)
+		return r;
+	if (writable && (t->fi.flags & O_TRUNC))
+		r = empty_it(t->fs, in);
+	else
+		r = open_version(t->fs, in);
+	if (r) {
+		handle_free(t->fs, h);
+		return r;
+	}
+	t->fi.fh = (uintptr_t)h;
+	set_open_flags(&t->fi, writable);
+	return 0;
+}
+
+int file_open(struct task *t, struct call *call)
+{
+	(void)call;
+	if (wants_write(t->fi.flags) && !t->fs->writable)
+		return -EROFS;
+	struct inode *in = tree_get(t->fs->tree, t->ino);
+	if (!in)
+		return -ENOENT;
+	if (in->kind == NAME_DIR) {
+		tree_put(t->fs->tree, in);
+		return -EISDIR;
+	}
+	int r = open_handle(t, in);
+	if (!r)
+		reply_open(t);
+	return r;
+}
+
+static int find_or_make(struct task *t, const char *path, struct view_entry *ret,
+			struct call *call)
+{
+	int r = view_lookup(t->fs->vw, path, ret, call);
+	if (r == -ENOENT) {
+		*ret = (struct view_entry){.kind = NAME_FILE};
+		return view_create(t->fs->vw, path, NULL, &ret->staged);
+	}
+	if (r)
+		return r;
+	/* Somebody made it since the kernel looked. */
+	r = (t->fi.flags & O_EXCL) ? -EEXIST : ret->kind == NAME_DIR ? -EISDIR : 0;
+	if (r)
+		view_entry_done(ret);
+	return r;
+}
+
+int file_create(struct task *t, struct call *call)
+{
+	CLEANUP_FREE char *path = NULL;
+	struct view_entry e;
+	if (!t->fs->writable)
+		return -EROFS;
+	int r = node_child_path(t->fs, t->ino, t->name, &path);
+	if (!r)
+		r = find_or_make(t, path, &e, call);
+	if (r)
+		return r;
+	struct inode *in;
+	struct fuse_entry_param fe;
+	r = node_entry(t->fs, path, &e, &in, &fe);
+	view_entry_done(&e);
+	if (r)
+		return r;
+	uint64_t id = in->id;
+	r = open_handle(t, in);
+	if (r) {
+		tree_forget(t->fs->tree, id, 1);
+		return r;
+	}
+	struct handle *h = handle_of(t);
+	if (reply_create(t, &fe)) {
+		handle_free(t->fs, h);
+		tree_forget(t->fs->tree, id, 1);
+	}
+	return 0;
+}
+
+/* --- reading --- */
+
+static void look_ahead(struct task *t, struct handle *h, struct version *v, size_t len)
+{
+	struct range want;
+	(void)pthread_mutex_lock(&h->lock);
+	int due = prefetch_next(&h->prefetch, (uint64_t)t->off, len, &want);
+	(void)pthread_mutex_unlock(&h->lock);
+	if (due)
+		blocks_hint(t->fs->bl, v, want.off, want.len);
+}
+
+static size_t clip(uint64_t size, uint64_t off, size_t len)
+{
+	if (off >= size)
+		return 0;
+	return size - off < len ? (size_t)(size - off) : len;
+}
+
+static void forget_stale(struct fs *fs, struct inode *in)
+{
+	CLEANUP_FREE char *path = inode_path(fs->tree, in, NULL);
+	if (path)
+		view_forget(fs->vw, path);
+}
+
+/* P1: the bytes of the version that was opened, all of them, or an error. */
+static int read_version(struct task *t, struct handle *h, void *buf, struct call *call)
+{
+	struct fs *fs = t->fs;
+	struct version *v = NULL;
+	int r = inode_version(fs->tree, h->in, fs->bl, &v);
+	if (r)
+		return r;
+	size_t len = clip(version_object(v)->size, (uint64_t)t->off, t->size);
+	/* Once for each read: the first try is the one that may not wait. */
+	if (len && !call)
+		look_ahead(t, h, v, len);
+	r = len ? blocks_read(fs->bl, v, (uint64_t)t->off, buf, len, call) : 0;
+	version_unref(v);
+	if (r == -ESTALE)
+		forget_stale(fs, h->in);
+	if (!r)
+		reply_buf(t, buf, len);
+	return r;
+}
+
+int file_read(struct task *t, struct call *call)
+{
+	struct handle *h = handle_of(t);
+	CLEANUP_FREE void *buf = malloc(t->size ? t->size : 1);
+	if (!buf)
+		return -ENOMEM;
+	for (;;) {
+		struct staged *st = inode_staged(h->in);
+		if (!st)
+			return read_version(t, h, buf, call);
+		ssize_t n = staged_read(st, buf, t->size, (uint64_t)t->off);
+		staged_unref(st);
+		if (n == -ESTALE) /* it became the cache's meanwhile: look again */
+			continue;
+		if (n < 0)
+			return (int)n;
+		reply_buf(t, buf, (size_t)n);
+		return 0;
+	}
+}
+
+/* --- closing --- */
+
+static int publish(struct task *t, struct call *call)
+{
+	struct handle *h = handle_of(t);
+	struct staged *st = inode_staged(h->in);
+	int r = 0;
+	if (st)
+		r = staged_publish(st, !t->fs->conf.upload_background, call);
+	staged_unref(st);
+	if (!r)
+		reply_err(t, 0);
+	return r;
+}
+
+/* FLUSH comes for each descriptor that is closed.  While the process has another
+ * one of this opening, the file is still being written: numpy and shells
+ * duplicate and close in the middle.  Every other writable handle of the file
+ * accounts for one of the descriptors that we see, so more than those means that
+ * this handle lives on.  When in doubt, publish. */
+static bool is_still_held(struct task *t, struct handle *h)
+{
+	bool named;
+	CLEANUP_FREE char *path = inode_path(t->fs->tree, h->in, &named);
+	const struct fuse_ctx *ctx = fuse_req_ctx(t->req);
+	if (!path || !ctx || ctx->pid <= 0)
+		return false;
+	int n = holders_count(ctx->pid, h->in->id, path);
+	return n > inode_writers(h->in) - 1;
+}
+
+int file_flush(struct task *t, struct call *call)
+{
+	struct handle *h = handle_of(t);
+	(void)call;
+	struct staged *st = h->writable ? inode_staged(h->in) : NULL;
+	bool due = st && staged_wants_publishing(st) && !is_still_held(t, h);
+	staged_unref(st);
+	if (!due) {
+		reply_err(t, 0);
+		return 0;
+	}
+	t->fn = publish;
+	task_later(t);
+	return 0;
+}
+
+static int release_writer(struct task *t, struct call *call)
+{
+	struct handle *h = handle_of(t);
+	struct staged *st = inode_staged(h->in);
+	(void)call;
+	/* Written after the last close (a mapping), or closed by a process that we
+	 * could not see: nobody waits for this upload any more. */
+	if (st && inode_writers(h->in) == 1)
+		(void)staged_publish(st, false, NULL);
+	staged_unref(st);
+	handle_free(t->fs, h);
+	reply_err(t, 0);
+	return 0;
+}
+
+int file_release(struct task *t, struct call *call)
+{
+	struct handle *h = handle_of(t);
+	(void)call;
+	if (h->writable) {
+		t->fn = release_writer;
+		task_later(t);
+		return 0;
+	}
+	handle_free(t->fs, h);
+	reply_err(t, 0);
+	return 0;
+}
+
+int file_fsync(struct task *t, struct call *call)
+{
+	struct handle *h = handle_of(t);
+	struct staged *st = inode_staged(h->in);
+	(void)call;
+	int r = st ? staged_sync(st) : 0;
+	staged_unref(st);
+	if (!r)
+		reply_err(t, 0);
+	return r;
+}

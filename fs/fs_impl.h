@@ -1,0 +1,31 @@
+/* fs_impl.h - struct fs, for the files that are the file system.  The command line
+ * (main, mount, config) sees fs.h only. */
+#ifndef FS_FS_IMPL_H
+#define FS_FS_IMPL_H
+#include "backends/util/pool.h"
+#include "cache/view.h"
+#include "fs/fs.h"
+#include "fs/tree.h"
+
+struct fs {
+	/* set once */
+	struct fs_conf conf; /* its strings are not used after fs_new */
+	char *mountpoint;    /* owned */
+	struct backend *be;  /* borrowed */
+	struct blocks *bl;   /* borrowed */
+	struct view *vw;
+	struct tree *tree;
+	/* Work that may wait for the network never runs on the threads that answer
+	 * the kernel.  Reads and look-ups have one pool, changes of names and
+	 * waiting for uploads another, so that neither holds up the other. */
+	struct pool *readers, *writers;
+	int64_t mounted_ns; /* since the epoch: the time of directories */
+	bool writable;
+	bool utf8_keys; /* the store takes no other names */
+
+	/* guarded by tasks_lock */
+	pthread_mutex_t tasks_lock;
+	struct task *tasks; /* those on pool threads, to be cancelled at the end */
+	bool stopping;
+};
+#endif

@@ -1,0 +1,31 @@
+/* handle.h - one open file: what the kernel's file handle points to. */
+#ifndef FS_HANDLE_H
+#define FS_HANDLE_H
+#include "cache/prefetch.h"
+#include "fs/task.h"
+
+struct handle {
+	/* set once */
+	struct inode *in; /* reference */
+	bool writable;
+
+	/* guarded by lock */
+	pthread_mutex_t lock;
+	struct prefetch prefetch;
+};
+
+static inline struct handle *handle_of(const struct task *t)
+{
+	return (struct handle *)(uintptr_t)t->fi.fh;
+}
+
+/* Takes over the reference to in (also when it fails). */
+int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **ret);
+void handle_free(struct fs *fs, struct handle *h);
+
+/* The file's contents as a staged file that may be written now; *ret is a
+ * reference.  Of a clean file the first keep bytes are brought here first (-EAGAIN
+ * if call is NULL and that asks the bucket). */
+int file_make_writable(struct fs *fs, struct inode *in, uint64_t keep, struct call *call,
+		       struct staged **ret);
+#endif

@@ -1,0 +1,18 @@
+/* node.h - what the operations share: paths of children, attributes, entries. */
+#ifndef FS_NODE_H
+#define FS_NODE_H
+#include "fs/task.h"
+
+/* The path of name in the directory ino (owned by the caller).  -ENAMETOOLONG,
+ * -EILSEQ (the store takes UTF-8 only), -ENOENT (the directory is gone). */
+int node_child_path(struct fs *fs, fuse_ino_t dir, const char *name, char **ret);
+void node_stat(struct fs *fs, struct inode *in, struct stat *ret);
+/* Enter what is at path into the tree, told to the kernel once more. */
+int node_entry(struct fs *fs, const char *path, const struct view_entry *e,
+	       struct inode **ret_in, struct fuse_entry_param *ret);
+/* Reply with the entry; if the kernel does not take it, it was not told. */
+void node_reply_entry(struct task *t, struct inode *in, const struct fuse_entry_param *e);
+/* How long the kernel may keep names and attributes without asking us.  Short:
+ * asking us costs no request, and we believe the bucket for ttl (P7). */
+double node_kernel_ttl_s(const struct fs *fs);
+#endif

@@ -1,0 +1,427 @@
+/* tree.c - see tree.h. */
+#include "fs/tree.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backends/util/cleanup.h"
+#include "backends/util/banned.h"
+
+struct tree {
+	/* guarded by lock */
+	pthread_mutex_t lock;
+	struct map by_id, by_path;
+	uint64_t last_id;
+	struct inode *root;
+};
+
+static bool id_is(const struct map_node *node, const void *key)
+{
+	return container_of(node, struct inode, by_id)->id == *(const uint64_t *)key;
+}
+
+static bool path_is(const struct map_node *node, const void *key)
+{
+	return !strcmp(container_of(node, struct inode, by_path)->path, key);
+}
+
+static struct inode *find_path_locked(struct tree *tr, const char *path)
+{
+	struct map_node *node =
+		map_find(&tr->by_path, map_hash_string(path), path_is, path);
+	return node ? container_of(node, struct inode, by_path) : NULL;
+}
+
+static void inode_free(struct inode *in)
+{
+	staged_unref(in->staged);
+	version_unref(in->version);
+	(void)pthread_mutex_destroy(&in->lock);
+	(void)pthread_cond_destroy(&in->idle);
+	free(in->path);
+	free(in);
+}
+
+static struct inode *inode_new(uint64_t id, const char *path, enum name_kind kind)
+{
+	struct inode *in = calloc(1, sizeof(*in));
+	if (!in)
+		return NULL;
+	in->id = id;
+	in->kind = kind;
+	in->refs = 1;
+	(void)pthread_mutex_init(&in->lock, NULL);
+	(void)pthread_cond_init(&in->idle, NULL);
+	in->path = strdup(path);
+	if (!in->path) {
+		inode_free(in);
+		return NULL;
+	}
+	return in;
+}
+
+static void unname_locked(struct tree *tr, struct inode *in)
+{
+	if (in->named)
+		map_remove(&tr->by_path, &in->by_path);
+	in->named = false;
+}
+
+static int name_locked(struct tree *tr, struct inode *in)
+{
+	int r = map_insert(&tr->by_path, &in->by_path, map_hash_string(in->path));
+	in->named = !r;
+	return r;
+}
+
+/* Out of the tables when nobody needs it; the caller frees it outside the lock. */
+static struct inode *drop_if_unused_locked(struct tree *tr, struct inode *in)
+{
+	if (in->refs || in->lookups)
+		return NULL;
+	unname_locked(tr, in);
+	map_remove(&tr->by_id, &in->by_id);
+	return in;
+}
+
+void tree_put(struct tree *tr, struct inode *in)
+{
+	if (!in)
+		return;
+	(void)pthread_mutex_lock(&tr->lock);
+	in->refs--;
+	struct inode *unused = drop_if_unused_locked(tr, in);
+	(void)pthread_mutex_unlock(&tr->lock);
+	if (unused)
+		inode_free(unused);
+}
+
+struct inode *tree_get(struct tree *tr, uint64_t id)
+{
+	SCOPED_LOCK(&tr->lock);
+	struct map_node *node = map_find(&tr->by_id, map_hash_u64(id), id_is, &id);
+	if (!node)
+		return NULL;
+	struct inode *in = container_of(node, struct inode, by_id);
+	in->refs++;
+	return in;
+}
+
+struct inode *tree_find(struct tree *tr, const char *path)
+{
+	SCOPED_LOCK(&tr->lock);
+	struct inode *in = find_path_locked(tr, path);
+	if (in)
+		in->refs++;
+	return in;
+}
+
+/* --- is it still what we know? --- */
+
+/* Locked.  What was uploaded and handed to the cache is clean from here on. */
+static void take_over_locked(struct inode *in)
+{
+	struct object obj;
+	if (!in->staged || !staged_retired(in->staged) ||
+	    !staged_object(in->staged, &obj))
+		return;
+	staged_unref(STEAL(in->staged));
+	version_unref(STEAL(in->version));
+	in->object = obj;
+}
+
+static bool object_is_locked(struct inode *in, const struct object *obj)
+{
+	struct object mine = in->object;
+	if (in->staged && !staged_object(in->staged, &mine))
+		return false;
+	return mine.size == obj->size && !strcmp(mine.etag, obj->etag);
+}
+
+static bool is_still(struct inode *in, const struct view_entry *e)
+{
+	if (in->kind != e->kind)
+		return false;
+	if (e->kind == NAME_DIR)
+		return true;
+	SCOPED_LOCK(&in->lock);
+	take_over_locked(in);
+	if (e->staged && in->staged)
+		return e->staged == in->staged;
+	struct object obj = e->object;
+	if (e->staged && !staged_object(e->staged, &obj))
+		return false;
+	if (!object_is_locked(in, &obj))
+		return false;
+	if (!in->staged)
+		in->object.mtime_ns = obj.mtime_ns;
+	return true;
+}
+
+static struct inode *make(struct tree *tr, const char *path, const struct view_entry *e)
+{
+	struct inode *in = inode_new(0, path, e->kind);
+	if (!in)
+		return NULL;
+	in->staged = e->staged ? staged_ref(e->staged) : NULL;
+	in->object = e->object;
+	(void)tr;
+	return in;
+}
+
+/* in takes the name from whoever has it. */
+static int install_locked(struct tree *tr, struct inode *in)
+{
+	struct inode *old = find_path_locked(tr, in->path);
+	in->id = ++tr->last_id;
+	int r = map_insert(&tr->by_id, &in->by_id, map_hash_u64(in->id));
+	if (r)
+		return r;
+	if (old)
+		unname_locked(tr, old);
+	return name_locked(tr, in);
+}
+
+int tree_enter(struct tree *tr, const char *path, const struct view_entry *e,
+	       struct inode **ret)
+{
+	struct inode *known = tree_find(tr, path);
+	if (known && is_still(known, e)) {
+		*ret = known;
+		return 0;
+	}
+	tree_put(tr, known);
+	struct inode *in = make(tr, path, e);
+	if (!in)
+		return -ENOMEM;
+	(void)pthread_mutex_lock(&tr->lock);
+	int r = install_locked(tr, in);
+	(void)pthread_mutex_unlock(&tr->lock);
+	if (r) {
+		inode_free(in);
+		return r;
+	}
+	*ret = in;
+	return 0;
+}
+
+void tree_remember(struct tree *tr, struct inode *in)
+{
+	SCOPED_LOCK(&tr->lock);
+	in->lookups++;
+}
+
+void tree_forget(struct tree *tr, uint64_t id, uint64_t n)
+{
+	struct inode *in = tree_get(tr, id);
+	if (!in)
+		return;
+	(void)pthread_mutex_lock(&tr->lock);
+	in->lookups -= n < in->lookups ? n : in->lookups;
+	(void)pthread_mutex_unlock(&tr->lock);
+	tree_put(tr, in);
+}
+
+void tree_opened(struct tree *tr, struct inode *in, int n)
+{
+	SCOPED_LOCK(&tr->lock);
+	in->opens += (uint32_t)n;
+}
+
+uint32_t tree_opens(struct tree *tr, struct inode *in)
+{
+	SCOPED_LOCK(&tr->lock);
+	return in->opens;
+}
+
+void tree_unname(struct tree *tr, struct inode *in)
+{
+	SCOPED_LOCK(&tr->lock);
+	unname_locked(tr, in);
+}
+
+int tree_move(struct tree *tr, struct inode *in, const char *to)
+{
+	char *path = strdup(to);
+	if (!path)
+		return -ENOMEM;
+	SCOPED_LOCK(&tr->lock);
+	struct inode *old = find_path_locked(tr, to);
+	if (old)
+		unname_locked(tr, old);
+	unname_locked(tr, in);
+	free(in->path);
+	in->path = path;
+	return name_locked(tr, in);
+}
+
+char *inode_path(struct tree *tr, struct inode *in, bool *ret_named)
+{
+	SCOPED_LOCK(&tr->lock);
+	if (ret_named)
+		*ret_named = in->named;
+	return strdup(in->path);
+}
+
+/* --- contents --- */
+
+struct staged *inode_staged(struct inode *in)
+{
+	SCOPED_LOCK(&in->lock);
+	take_over_locked(in);
+	return in->staged ? staged_ref(in->staged) : NULL;
+}
+
+void inode_object(struct inode *in, struct object *ret)
+{
+	SCOPED_LOCK(&in->lock);
+	*ret = in->object;
+	if (in->staged)
+		(void)staged_object(in->staged, ret);
+}
+
+int inode_version(struct tree *tr, struct inode *in, struct blocks *bl,
+		  struct version **ret)
+{
+	struct object obj;
+	(void)pthread_mutex_lock(&in->lock);
+	take_over_locked(in);
+	struct version *v = in->version ? version_ref(in->version) : NULL;
+	obj = in->object;
+	(void)pthread_mutex_unlock(&in->lock);
+	if (v) {
+		*ret = v;
+		return 0;
+	}
+	CLEANUP_FREE char *path = inode_path(tr, in, NULL);
+	int r = path ? version_get(bl, path, &obj, &v) : -ENOMEM;
+	if (r)
+		return r;
+	(void)pthread_mutex_lock(&in->lock);
+	if (!in->staged && !in->version && !strcmp(in->object.etag, obj.etag))
+		in->version = version_ref(v);
+	(void)pthread_mutex_unlock(&in->lock);
+	*ret = v;
+	return 0;
+}
+
+/* The writers of an inode are the writers of its staged file. */
+static struct staged *swap_staged_locked(struct inode *in, struct staged *st)
+{
+	struct staged *old = in->staged;
+	if (old)
+		staged_add_writers(old, -in->writers);
+	if (st)
+		staged_add_writers(st, in->writers);
+	in->staged = st;
+	return old;
+}
+
+static void let_go(struct staged *st)
+{
+	if (st)
+		staged_retire_if_idle(st);
+	staged_unref(st);
+}
+
+void inode_set_staged(struct inode *in, struct staged *st)
+{
+	(void)pthread_mutex_lock(&in->lock);
+	struct staged *old = swap_staged_locked(in, st);
+	struct version *v = STEAL(in->version);
+	(void)pthread_mutex_unlock(&in->lock);
+	let_go(old);
+	version_unref(v);
+}
+
+void inode_set_object(struct inode *in, const struct object *obj)
+{
+	(void)pthread_mutex_lock(&in->lock);
+	struct staged *old = swap_staged_locked(in, NULL);
+	struct version *v = STEAL(in->version);
+	in->object = *obj;
+	(void)pthread_mutex_unlock(&in->lock);
+	let_go(old);
+	version_unref(v);
+}
+
+void inode_add_writers(struct inode *in, int n)
+{
+	(void)pthread_mutex_lock(&in->lock);
+	in->writers += n;
+	struct staged *st = in->staged ? staged_ref(in->staged) : NULL;
+	if (st)
+		staged_add_writers(st, n);
+	(void)pthread_mutex_unlock(&in->lock);
+	if (n < 0)
+		let_go(st);
+	else
+		staged_unref(st);
+}
+
+int inode_writers(struct inode *in)
+{
+	SCOPED_LOCK(&in->lock);
+	return in->writers;
+}
+
+void inode_claim(struct inode *in)
+{
+	SCOPED_LOCK(&in->lock);
+	while (in->busy)
+		(void)pthread_cond_wait(&in->idle, &in->lock);
+	in->busy = true;
+}
+
+void inode_unclaim(struct inode *in)
+{
+	SCOPED_LOCK(&in->lock);
+	in->busy = false;
+	(void)pthread_cond_signal(&in->idle);
+}
+
+void inode_stat(struct inode *in, uint64_t *ret_size, int64_t *ret_mtime_ns)
+{
+	struct staged *st = inode_staged(in);
+	if (st) {
+		staged_stat(st, ret_size, ret_mtime_ns);
+		staged_unref(st);
+		return;
+	}
+	SCOPED_LOCK(&in->lock);
+	*ret_size = in->object.size;
+	*ret_mtime_ns = in->object.mtime_ns;
+}
+
+/* --- the tree --- */
+
+int tree_new(struct tree **ret)
+{
+	struct tree *tr = calloc(1, sizeof(*tr));
+	if (!tr)
+		return -ENOMEM;
+	(void)pthread_mutex_init(&tr->lock, NULL);
+	struct view_entry root = {.kind = NAME_DIR};
+	int r = tree_enter(tr, "", &root, &tr->root);
+	if (r) {
+		tree_free(tr);
+		return r;
+	}
+	*ret = tr;
+	return 0;
+}
+
+void tree_free(struct tree *tr)
+{
+	if (!tr)
+		return;
+	struct map_node *node = map_next(&tr->by_id, NULL);
+	while (node) {
+		struct map_node *next = map_next(&tr->by_id, node);
+		inode_free(container_of(node, struct inode, by_id));
+		node = next;
+	}
+	map_done(&tr->by_id);
+	map_done(&tr->by_path);
+	(void)pthread_mutex_destroy(&tr->lock);
+	free(tr);
+}

@@ -1,0 +1,91 @@
+/* tree.h - inodes: what the kernel knows by number.
+ *
+ * An inode is one path's lineage of contents: its number stays while this mount
+ * writes it, and a version that came from elsewhere gets a new one at look-up.
+ * So what the kernel has cached for a number is never wrong (P1), and whoever
+ * has the old number open keeps the old bytes.
+ *
+ * Life: an inode exists while the kernel remembers it (lookups), has it open, or
+ * somebody here holds a reference.
+ *
+ * tree.lock guards paths and counts, inode.lock what the inode contains.
+ */
+#ifndef FS_TREE_H
+#define FS_TREE_H
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "backends/util/map.h"
+#include "cache/view.h"
+
+enum { INODE_ROOT = 1 };
+
+struct inode {
+	/* set once */
+	uint64_t id;
+	enum name_kind kind;
+
+	/* guarded by tree.lock */
+	struct map_node by_id, by_path;
+	char *path;	  /* owned; read through inode_path() */
+	uint64_t lookups; /* of the kernel */
+	uint32_t refs;	  /* ours: calls, handles */
+	uint32_t opens;	  /* open handles */
+	bool named;	  /* in by_path: path is its name now */
+
+	/* guarded by lock */
+	pthread_mutex_t lock;
+	pthread_cond_t idle;
+	struct staged *staged;	 /* reference; its bytes are the contents ... */
+	struct version *version; /* reference, made when first opened ... else these */
+	struct object object;	 /* ... of this version */
+	int writers;		 /* open handles that may write */
+	bool busy;		 /* one thread turns it from clean to staged */
+};
+
+struct tree;
+
+int tree_new(struct tree **ret);
+void tree_free(struct tree *tr);
+
+/* A reference; NULL if the kernel uses a number that we never gave it. */
+struct inode *tree_get(struct tree *tr, uint64_t id);
+/* The inode whose name this is now: a reference or NULL. */
+struct inode *tree_find(struct tree *tr, const char *path);
+void tree_put(struct tree *tr, struct inode *in); /* NULL is fine */
+/* The inode for what is at path: the one that is known if it is still that,
+ * else a new one, and the old one loses its name.  *ret is a reference. */
+int tree_enter(struct tree *tr, const char *path, const struct view_entry *e,
+	       struct inode **ret);
+/* The kernel was told of it, once. */
+void tree_remember(struct tree *tr, struct inode *in);
+void tree_forget(struct tree *tr, uint64_t id, uint64_t n);
+void tree_opened(struct tree *tr, struct inode *in, int n);
+uint32_t tree_opens(struct tree *tr, struct inode *in);
+/* Its path is nobody's now. */
+void tree_unname(struct tree *tr, struct inode *in);
+/* It has another name; whoever had that loses it. */
+int tree_move(struct tree *tr, struct inode *in, const char *to);
+/* A copy, owned by the caller; NULL without memory. */
+char *inode_path(struct tree *tr, struct inode *in, bool *ret_named);
+
+/* --- contents; these take inode.lock themselves --- */
+
+/* A reference to the staged file that is the contents, or NULL: clean.  What
+ * became clean meanwhile is taken over first. */
+struct staged *inode_staged(struct inode *in);
+/* The version of a clean inode, opened if it was not (reads the index). */
+int inode_version(struct tree *tr, struct inode *in, struct blocks *bl,
+		  struct version **ret);
+/* Replace the contents; takes over the reference. */
+void inode_set_staged(struct inode *in, struct staged *st);
+void inode_set_object(struct inode *in, const struct object *obj);
+void inode_object(struct inode *in, struct object *ret);
+void inode_add_writers(struct inode *in, int n);
+int inode_writers(struct inode *in);
+/* One thread at a time makes a clean inode a staged one. */
+void inode_claim(struct inode *in);
+void inode_unclaim(struct inode *in);
+/* Bytes and time as the user sees them now. */
+void inode_stat(struct inode *in, uint64_t *ret_size, int64_t *ret_mtime_ns);
+#endif

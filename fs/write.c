@@ -1,0 +1,139 @@
+/* write.c - see write.h, and file_make_writable of handle.h. */
+#include "fs/write.h"
+#include <errno.h>
+#include <stdlib.h>
+#include "backends/util/cleanup.h"
+#include "fs/handle.h"
+#include "backends/util/banned.h"
+
+/* A clean file becomes a staged one: its bytes are brought here, then it takes the
+ * name.  Nobody sees it half filled. */
+static int stage(struct fs *fs, struct inode *in, uint64_t keep, struct call *call,
+		 struct staged **ret)
+{
+	bool named;
+	CLEANUP_FREE char *path = inode_path(fs->tree, in, &named);
+	struct object obj;
+	struct version *v = NULL;
+	struct staged *st = NULL;
+	inode_object(in, &obj);
+	keep = keep < obj.size ? keep : obj.size;
+	if (keep && !call)
+		return -EAGAIN;
+	if (!path)
+		return -ENOMEM;
+	int r = keep ? inode_version(fs->tree, in, fs->bl, &v) : 0;
+	if (!r)
+		r = staged_prepare(view_staging(fs->vw), path, &st);
+	if (!r)
+		r = staged_fill(st, v, keep, call);
+	/* A name that is gone needs no bytes in the bucket. */
+	if (!r && named)
+		r = staged_enlist(st, &obj);
+	version_unref(v);
+	if (r) {
+		staged_unref(st);
+		return r;
+	}
+	*ret = st;
+	return 0;
+}
+
+static int make_writable_claimed(struct fs *fs, struct inode *in, uint64_t keep,
+				 struct call *call, struct staged **ret)
+{
+	for (;;) {
+		struct staged *now = inode_staged(in), *st = NULL;
+		int r = now ? staged_writable(now, &st) : stage(fs, in, keep, call, &st);
+		bool changed = st != now;
+		bool was_staged = now != NULL;
+		staged_unref(now);
+		if (r == -ESTALE && was_staged) /* retired meanwhile: it is clean now */
+			continue;
+		if (r)
+			return r;
+		if (changed)
+			inode_set_staged(in, staged_ref(st));
+		*ret = st;
+		return 0;
+	}
+}
+
+int file_make_writable(struct fs *fs, struct inode *in, uint64_t keep, struct call *call,
+		       struct staged **ret)
+{
+	inode_claim(in);
+	int r = make_writable_claimed(fs, in, keep, call, ret);
+	inode_unclaim(in);
+	return r;
+}
+
+typedef int change_fn(struct staged *st, void *arg);
+
+/* Do it to the staged file as it is, or to what it must become first.  Sealing
+ * may come in between: then once more. */
+static int change(struct fs *fs, struct inode *in, uint64_t keep, change_fn *fn,
+		  void *arg, struct call *call)
+{
+	for (;;) {
+		struct staged *st = inode_staged(in);
+		if (!st || !staged_is_open(st)) {
+			staged_unref(st);
+			st = NULL;
+			/* It may copy a whole file: not on the kernel's thread. */
+			if (!call)
+				return -EAGAIN;
+			int r = file_make_writable(fs, in, keep, call, &st);
+			if (r)
+				return r;
+		}
+		int r = fn(st, arg);
+		staged_unref(st);
+		if (r != -EAGAIN)
+			return r;
+	}
+}
+
+static int put_bytes(struct staged *st, void *arg)
+{
+	const struct task *t = arg;
+	return staged_write(st, t->data, t->size, (uint64_t)t->off);
+}
+
+int write_bytes(struct task *t, struct call *call)
+{
+	struct handle *h = handle_of(t);
+	if (!h->writable)
+		return -EBADF;
+	int r = change(t->fs, h->in, UINT64_MAX, put_bytes, t, call);
+	if (!r)
+		reply_write(t, t->size);
+	return r;
+}
+
+static int allocate(struct staged *st, void *arg)
+{
+	const struct task *t = arg;
+	return staged_allocate(st, t->mode, (uint64_t)t->off, (uint64_t)t->len);
+}
+
+int write_allocate(struct task *t, struct call *call)
+{
+	struct handle *h = handle_of(t);
+	if (t->off < 0 || t->len <= 0)
+		return -EINVAL;
+	int r = change(t->fs, h->in, UINT64_MAX, allocate, t, call);
+	if (!r)
+		reply_err(t, 0);
+	return r;
+}
+
+static int truncate_to(struct staged *st, void *arg)
+{
+	return staged_truncate(st, *(const uint64_t *)arg);
+}
+
+int write_truncate(struct fs *fs, struct inode *in, uint64_t size, struct call *call)
+{
+	return change(fs, in, size, truncate_to, &size, call);
+}
