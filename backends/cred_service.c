@@ -74,12 +74,7 @@ static bool may_ask(const char *url)
 	struct endpoint ep;
 	static const char *const own[] = {"169.254.170.2", "169.254.170.23",
 					  "fd00:ec2::23"};
-	const char *slashes = strstr(url, "://");
-	if (!slashes)
-		return false;
-	CLEANUP_FREE char *base =
-		strndup(url, (size_t)(slashes - url) + 3 + strcspn(slashes + 3, "/?"));
-	if (!base || url_parse_endpoint(base, &ep))
+	if (url_parse_origin(url, &ep))
 		return false;
 	if (ep.https || url_host_is_loopback(ep.host))
 		return true;

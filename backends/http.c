@@ -42,7 +42,7 @@ struct http {
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
-	pthread_cond_t freed;
+	pthread_cond_t freed[PRIO_COUNT];
 	CURL **idle; /* a stack */
 	uint32_t n_idle, n_busy;
 	uint32_t n_waiting[PRIO_COUNT];
@@ -94,7 +94,8 @@ void http_free(struct http *http)
 		(void)curl_share_cleanup(http->share);
 	for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
 		(void)pthread_mutex_destroy(&http->share_locks[i]);
-	(void)pthread_cond_destroy(&http->freed);
+	for (int i = 0; i < PRIO_COUNT; i++)
+		(void)pthread_cond_destroy(&http->freed[i]);
 	(void)pthread_mutex_destroy(&http->lock);
 	free((char *)(uintptr_t)http->conf.ca_file);
 	free(http);
@@ -105,7 +106,8 @@ static void init_locks(struct http *http)
 	pthread_condattr_t attr;
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&http->freed, &attr);
+	for (int i = 0; i < PRIO_COUNT; i++)
+		(void)pthread_cond_init(&http->freed[i], &attr);
 	(void)pthread_condattr_destroy(&attr);
 	(void)pthread_mutex_init(&http->lock, NULL);
 	for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
@@ -157,7 +159,20 @@ static bool outranked_locked(const struct http *http, enum prio prio)
 	return false;
 }
 
-static void wait_tick_locked(struct http *http)
+/* Whoever leaves the queue or gives a handle back passes the turn on. */
+static void wake_next_locked(struct http *http)
+{
+	if (http->n_busy >= http->conf.connections)
+		return;
+	for (int p = 0; p < PRIO_COUNT; p++) {
+		if (http->n_waiting[p]) {
+			(void)pthread_cond_signal(&http->freed[p]);
+			return;
+		}
+	}
+}
+
+static void wait_tick_locked(struct http *http, enum prio prio)
 {
 	struct timespec until;
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
@@ -166,7 +181,7 @@ static void wait_tick_locked(struct http *http)
 		until.tv_nsec -= (long)NS_PER_S;
 		until.tv_sec++;
 	}
-	(void)pthread_cond_timedwait(&http->freed, &http->lock, &until);
+	(void)pthread_cond_timedwait(&http->freed[prio], &http->lock, &until);
 }
 
 /* Wait for our turn and take a handle: the last one used, or a new one. */
@@ -180,15 +195,15 @@ static int acquire(struct http *http, const struct call *call, CURL **ret)
 		int r = call_check(call);
 		while (!r && (http->n_busy >= http->conf.connections ||
 			      outranked_locked(http, prio))) {
-			wait_tick_locked(http);
+			wait_tick_locked(http, prio);
 			r = call_check(call);
 		}
 		http->n_waiting[prio]--;
-		if (r) {
-			(void)pthread_cond_broadcast(&http->freed);
+		if (!r)
+			http->n_busy++;
+		wake_next_locked(http);
+		if (r)
 			return r;
-		}
-		http->n_busy++;
 		if (http->n_idle)
 			easy = http->idle[--http->n_idle];
 	}
@@ -200,6 +215,7 @@ static int acquire(struct http *http, const struct call *call, CURL **ret)
 	}
 	SCOPED_LOCK(&http->lock);
 	http->n_busy--;
+	wake_next_locked(http);
 	return -ENOMEM;
 }
 
@@ -213,7 +229,7 @@ static void release(struct http *http, CURL *easy, bool keep)
 	if (keep)
 		http->idle[http->n_idle++] = easy;
 	http->n_busy--;
-	(void)pthread_cond_broadcast(&http->freed);
+	wake_next_locked(http);
 }
 
 static bool is_2xx(const struct http_reply *reply)
@@ -541,18 +557,11 @@ static int check_scheme(const struct http *http, const struct http_request *rq,
 			struct http_reply *reply)
 {
 	struct endpoint ep;
-	CLEANUP_FREE char *base = NULL;
 	if (!strncasecmp(rq->url, "https://", 8) || http->conf.allow_http || rq->local)
 		return 0;
-	const char *slashes = strstr(rq->url, "://");
-	if (!slashes)
-		return -EINVAL;
-	base = strndup(rq->url,
-		       (size_t)(slashes - rq->url) + 3 + strcspn(slashes + 3, "/?"));
-	if (!base)
-		return -ENOMEM;
-	if (url_parse_endpoint(base, &ep))
-		return -EINVAL;
+	int r = url_parse_origin(rq->url, &ep);
+	if (r)
+		return r;
 	if (url_host_is_loopback(ep.host))
 		return 0;
 	(void)snprintf(reply->cause, sizeof reply->cause,

@@ -180,7 +180,8 @@ int s3_upload_finish(struct backend *be, const char *key, const char *id,
 				.key = key,
 				.body = body.data,
 				.body_len = body.len,
-				.slow = true};
+				.slow = true,
+				.on_404 = -ENXIO};
 	s3_param(&rq, "uploadId", id);
 	s3_header(&rq, "content-type", "application/xml");
 	/* Amazon checks the sum of the parts by it; others refuse what they do not

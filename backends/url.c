@@ -70,6 +70,16 @@ int url_parse_endpoint(const char *s, struct endpoint *ret)
 	return r;
 }
 
+int url_parse_origin(const char *url, struct endpoint *ret)
+{
+	const char *slashes = strstr(url, "://");
+	if (!slashes)
+		return -EINVAL;
+	size_t n = (size_t)(slashes - url) + 3 + strcspn(slashes + 3, "/?#");
+	CLEANUP_FREE char *origin = strndup(url, n);
+	return origin ? url_parse_endpoint(origin, ret) : -ENOMEM;
+}
+
 void url_add_host(struct buf *out, const struct endpoint *ep)
 {
 	buf_addf(out, strchr(ep->host, ':') ? "[%s]" : "%s", ep->host);

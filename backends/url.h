@@ -18,6 +18,8 @@ struct endpoint {
 
 /* "http(s)://host[:port][/]", nothing more.  -EINVAL. */
 int url_parse_endpoint(const char *s, struct endpoint *ret);
+/* The same of a whole URL: what comes after the host is left alone.  -EINVAL. */
+int url_parse_origin(const char *url, struct endpoint *ret);
 /* Append "host" or "host:port" as it stands in a URL and in Host:, that is the
  * port only if it is not the scheme's own. */
 void url_add_host(struct buf *out, const struct endpoint *ep);

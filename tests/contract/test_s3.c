@@ -194,6 +194,9 @@ static void s3__P5_a_write_is_conditional(void)
 	CHECK_EQ(put("p5", "", 0, &plain, &now), 0);
 	CHECK_EQ(be->ops->head(be, "p5", &first, NULL), 0);
 	CHECK_EQ(first.size, 0);
+	/* refused before, or in the middle of, a large body */
+	CLEANUP_FREE char *bytes = pattern(32 * MIB);
+	CHECK_EQ(put("p5", bytes, 32 * MIB, &absent, &now), -EEXIST);
 	CHECK_EQ(be->ops->del(be, "p5", NULL, NULL), 0);
 	CHECK_EQ(put("p5", "four", 4, &over, &now), -ESTALE);
 }

@@ -185,6 +185,30 @@ static void cred__the_container_gives_keys(void)
 	CHECK_EQ(find_keys(NULL, &cred), -EACCES);
 }
 
+static void cred__the_instance_gives_keys(void)
+{
+	struct server s = {.answers = {JSON("tok"), JSON("role/1\n"), JSON(KEYS)}};
+	struct creds_conf conf = {.http = http, .instance = true, .region = "x"};
+	CLEANUP_CRED struct cred cred = {0};
+	struct creds *creds;
+	start_clean();
+	server_start(&s, NULL);
+	s.url[strlen(s.url) - 4] = '\0';
+	set("AWS_EC2_METADATA_SERVICE_ENDPOINT", s.url);
+	CHECK_EQ(creds_new(&conf, &creds, NULL), 0);
+	CHECK_EQ(creds_get(creds, 0, &cred, NULL), 0);
+	CHECK_STR(cred.access_key, "C");
+	CHECK(strstr(s.seen, "GET /latest/meta-data/iam/security-credentials/role%2F1 "));
+	CHECK(strstr(s.seen, "x-aws-ec2-metadata-token: tok\r\n"));
+	creds_free(creds);
+	server_stop(&s);
+	/* nobody there */
+	CHECK_EQ(creds_new(&conf, &creds, NULL), -EACCES);
+	/* nor asked where the store is not Amazon's */
+	struct cred none;
+	CHECK_EQ(find_keys(NULL, &none), -EACCES);
+}
+
 static void cred__a_web_identity_is_exchanged(void)
 {
 	struct server s = {0};
@@ -265,6 +289,7 @@ int main(void)
 	RUN(cred__profiles_are_read_from_both_files);
 	RUN(cred__a_process_prints_keys);
 	RUN(cred__the_container_gives_keys);
+	RUN(cred__the_instance_gives_keys);
 	RUN(cred__a_web_identity_is_exchanged);
 	RUN(cred__what_is_refused_is_renewed);
 	RUN(cred__json_is_not_believed);

@@ -50,6 +50,16 @@ static void url__endpoints(void)
 	}
 }
 
+static void url__the_origin_of_a_whole_url(void)
+{
+	struct endpoint ep;
+	CHECK_EQ(url_parse_origin("https://h:8/a?x://y", &ep), 0);
+	CHECK_STR(ep.host, "h");
+	CHECK_EQ(ep.port, 8);
+	CHECK_EQ(url_parse_origin("http://127.0.0.1@evil.example/", &ep), -EINVAL);
+	CHECK_EQ(url_parse_origin("no url", &ep), -EINVAL);
+}
+
 static void url__loopback_is_this_machine_only(void)
 {
 	CHECK(url_host_is_loopback("localhost"));
@@ -131,6 +141,7 @@ static void url__a_query_is_sorted(void)
 int main(void)
 {
 	RUN(url__endpoints);
+	RUN(url__the_origin_of_a_whole_url);
 	RUN(url__loopback_is_this_machine_only);
 	RUN(url__buckets);
 	RUN(url__every_byte_survives_encoding);
