@@ -112,8 +112,10 @@ static int verify_locked(struct reader *rd)
 		return 0;
 	}
 	atomic_fetch_add(&v->bl->crc_errors, 1);
-	log_warn("cache", "%s: block %llu is damaged on disk: fetching it again", v->key,
-		 (unsigned long long)block);
+	if (!v->warned)
+		log_warn("cache", "%s: damaged on disk at block %llu: fetching it again",
+			 v->key, (unsigned long long)block);
+	v->warned = true;
 	block_forget_locked(v, block);
 	return 0;
 }

@@ -126,6 +126,7 @@ struct version {
 	uint64_t bytes, disk_bytes; /* of PRESENT and UNVERIFIED blocks */
 	uint64_t epoch;
 	bool checking; /* somebody looks at the file, or makes it */
+	bool warned;   /* of damaged blocks: one line tells enough */
 	struct active *active;
 	struct run *runs;
 

@@ -428,6 +428,90 @@ static void evict__a_lost_index_costs_time_only(void)
 	rig_done(&rig);
 }
 
+/* -- everything at once: C7 under load -- */
+
+struct load {
+	struct rig *rig;
+	atomic_bool *stop;
+	uint32_t random;
+	pthread_t thread;
+};
+
+static uint32_t dice(struct load *l, uint32_t sides)
+{
+	l->random = l->random * 1664525u + 1013904223u;
+	return (l->random >> 8) % sides;
+}
+
+static void *use_versions(void *arg)
+{
+	struct load *l = arg;
+	while (!atomic_load(l->stop)) {
+		char key[16];
+		(void)snprintf(key, sizeof key, "v%u", dice(l, 8));
+		struct version *v = rig_version(l->rig, key, 3 * MIB + 5);
+		uint64_t off = dice(l, 3 * MIB);
+		if (!dice(l, 4))
+			blocks_hint(l->rig->bl, v, off, MIB);
+		rig_read(l->rig, v, off, 1 + dice(l, MIB / 2) % (3 * MIB + 5 - off));
+		if (!dice(l, 8))
+			version_keep(v);
+		version_unref(v);
+	}
+	return NULL;
+}
+
+static void maybe_delete(const char *path, void *arg)
+{
+	if (!dice(arg, 3))
+		(void)unlink(path);
+}
+
+static void *do_harm(void *arg)
+{
+	struct load *l = arg;
+	while (!atomic_load(l->stop)) {
+		switch (dice(l, 3)) {
+		case 0:
+			rig_files(l->rig, maybe_delete, l);
+			break;
+		case 1:
+			(void)blocks_shrink(l->rig->bl, dice(l, 4 * MIB));
+			break;
+		default:
+			blocks_sync(l->rig->bl);
+		}
+		clock_sleep_ns(3 * NS_PER_MS);
+	}
+	return NULL;
+}
+
+static void evict__deletions_under_load_are_never_zeros(void)
+{
+	enum { N = 5 };
+	struct rig rig;
+	struct load loads[N];
+	atomic_bool stop = false;
+	rig_init(&rig, 10 * MIB);
+	for (uint32_t i = 0; i < N; i++) {
+		loads[i] = (struct load){.rig = &rig, .stop = &stop, .random = i};
+		CHECK_EQ(pthread_create(&loads[i].thread, NULL,
+					i ? use_versions : do_harm, &loads[i]),
+			 0);
+	}
+	clock_sleep_ns(3 * NS_PER_S);
+	atomic_store(&stop, true);
+	for (uint32_t i = 0; i < N; i++)
+		CHECK_EQ(pthread_join(loads[i].thread, NULL), 0);
+	/* What is counted is what is there: nothing leaks, nothing is counted twice. */
+	blocks_sync(rig.bl);
+	(void)blocks_shrink(rig.bl, 100 * MIB);
+	CHECK_EQ(rig_stats(&rig).used_bytes, 0);
+	rig_reopen(&rig);
+	CHECK_EQ(rig_stats(&rig).used_bytes, 0);
+	rig_done(&rig);
+}
+
 /* P9: as many versions as one likes; only so many stay loaded. */
 static void evict__many_small_versions(void)
 {
@@ -467,6 +551,7 @@ int main(void)
 	RUN(evict__damage_under_a_mount_is_fetched_again);
 	RUN(evict__a_forged_row_is_fetched_again);
 	RUN(evict__a_lost_index_costs_time_only);
+	RUN(evict__deletions_under_load_are_never_zeros);
 	RUN(evict__many_small_versions);
 	return 0;
 }
