@@ -99,28 +99,62 @@ static int check_trust(const char *path)
 	return 0;
 }
 
-int cachedir_open(const struct config *c, struct cachedir *ret)
+/* Append path with the links of its directories resolved: those that are not
+ * there yet are taken as they are written.  The last part is not followed, so that
+ * a link in its place is seen. */
+static int resolve_planned(const char *path, struct buf *ret)
 {
-	*ret = (struct cachedir){.lock = -1};
+	CLEANUP_FREE char *head = strdup(path);
+	if (!head)
+		return -ENOMEM;
+	for (;;) {
+		char *slash = strrchr(head, '/');
+		size_t cut = slash ? (size_t)(slash - head) : 0;
+		if (slash)
+			*slash = '\0';
+		CLEANUP_FREE char *real = realpath(!slash  ? "."
+						   : *head ? head
+							   : "/",
+						   NULL);
+		if (real) {
+			buf_addf(ret, "%s/%s", strcmp(real, "/") ? real : "",
+				 slash ? path + cut + 1 : path);
+			return buf_error(ret);
+		}
+		if (errno != ENOENT)
+			return -errno;
+	}
+}
+
+int cachedir_plan(const struct config *c, struct buf *ret)
+{
 	CLEANUP_BUF struct buf path;
 	buf_init(&path, PATH_MAX);
 	if (c->cache_dir)
 		buf_adds(&path, c->cache_dir);
 	else if (cachedir_default(&path) < 0)
-		return refuse("", "", "HOME is not set; give -o cache_dir=", -ENOENT);
+		return refuse("~/.cache/mastfs", "",
+			      "HOME is not set; give -o cache_dir=", -ENOENT);
 	while (path.len > 1 && path.data[path.len - 1] == '/')
 		path.data[--path.len] = '\0';
-	if (!path.len || buf_error(&path))
-		return refuse(path.data, "", "not a path", -EINVAL);
-	int r = make_directories(path.data);
+	if (path.len < 2 || buf_error(&path))
+		return refuse(path.data, "", "cannot be this", -EINVAL);
+	int r = resolve_planned(path.data, ret);
+	return r < 0 ? refuse(path.data, "find: ", strerror(-r), r) : 0;
+}
+
+int cachedir_open(const char *path, struct cachedir *ret)
+{
+	*ret = (struct cachedir){.lock = -1};
 	/* A dangling link: mkdir says EEXIST for the last part, ENOENT below. */
+	int r = make_directories(path);
 	if (r < 0)
-		return refuse(path.data, "make: ", strerror(-r), r);
-	r = check_trust(path.data);
+		return refuse(path, "make: ", strerror(-r), r);
+	r = check_trust(path);
 	if (r < 0)
 		return r;
-	ret->path = realpath(path.data, NULL);
-	return ret->path ? 0 : refuse(path.data, "", strerror(errno), -errno);
+	ret->path = realpath(path, NULL);
+	return ret->path ? 0 : refuse(path, "", strerror(errno), -errno);
 }
 
 static int write_line(int fd, const char *line)

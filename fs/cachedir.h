@@ -17,9 +17,12 @@ struct cachedir {
 	int lock;     /* fd; -1 = not locked */
 };
 
-/* Make and check the directory (c->cache_dir, else the user's default).  Logs.
- * cachedir_done is due whatever is returned. */
-int cachedir_open(const struct config *c, struct cachedir *ret);
+/* Where it will be (c->cache_dir, else the user's default), links resolved as far
+ * as the path exists; nothing is made.  Logs. */
+int cachedir_plan(const struct config *c, struct buf *ret);
+/* Make and check the directory at a planned path.  Logs.  cachedir_done is due
+ * whatever is returned. */
+int cachedir_open(const char *path, struct cachedir *ret);
 /* Waits for a daemon that drains; refuses one that serves.  Logs. */
 int cachedir_lock(struct cachedir *d);
 /* The subdirectory of the source; checks that the disk has room.  Logs. */

@@ -34,22 +34,30 @@ static int take(struct command_line *cl, int letter)
 	}
 }
 
-static bool asks_for_help(int argc, char **argv)
+/* There is one long option; getopt(3) knows none. */
+static int scan_long(int argc, char **argv, bool *ret_help)
 {
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		if (!strcmp(argv[i], "--help"))
-			return true;
+		if (!strcmp(argv[i], "--help")) {
+			*ret_help = true;
+		} else if (!strncmp(argv[i], "--", 2)) {
+			log_error("config",
+				  "%.*s: unknown; options are given as -o name=value",
+				  (int)strcspn(argv[i], "="), argv[i]);
+			return -EINVAL;
+		}
 	}
-	return false;
+	return 0;
 }
 
 int command_line_parse(int argc, char **argv, const char *letters, int max,
 		       struct command_line *ret)
 {
-	*ret = (struct command_line){.help = asks_for_help(argc, argv)};
+	*ret = (struct command_line){0};
 	buf_init(&ret->items, ITEMS_MAX);
-	if (ret->help)
-		return 0;
+	int scanned = scan_long(argc, argv, &ret->help);
+	if (scanned < 0 || ret->help)
+		return scanned;
 	optind = 0; /* start anew */
 	opterr = 0;
 	for (int letter; (letter = getopt(argc, argv, letters)) != -1;) {

@@ -192,7 +192,7 @@ static int read_text(const char *path, struct buf *ret)
 	size_t n;
 	while ((n = fread(chunk, 1, sizeof chunk, f)) > 0)
 		buf_add(ret, chunk, n);
-	int r = ferror(f) ? -EIO : 0;
+	int r = ferror(f) ? -(errno ? errno : EIO) : 0;
 	(void)fclose(f);
 	if (buf_error(ret) == -EMSGSIZE || strlen(ret->data) != ret->len)
 		return -EFBIG;

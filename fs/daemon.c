@@ -177,11 +177,12 @@ int daemon_wait(struct daemon *d, const char *mountpoint, uint64_t read_ahead_by
 		return status_of_daemon(d);
 	struct stat st;
 	if (stat(mountpoint, &st) < 0) {
-		if (!d->foreground)
-			log_error("mount",
-				  "mount point %s: mounted, but does not answer: %s; see "
-				  "the log",
-				  mountpoint, strerror(errno));
+		if (d->foreground)
+			return 1;
+		log_error("mount",
+			  "mount point %s: mounted, but does not answer: %s; see "
+			  "the log",
+			  mountpoint, strerror(errno));
 		return 1;
 	}
 	raise_read_ahead(mountpoint, read_ahead_bytes);

@@ -8,9 +8,12 @@
 #include "fs/mount.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "backends/backend.h"
 #include "backends/util/cleanup.h"
@@ -26,9 +29,12 @@
 #include "backends/util/banned.h"
 
 #define DEFAULT_MOUNTPOINT "/app/data/mast"
-#define PROBE_NS	   (10 * NS_PER_S)
 
-enum { IDENTITY_MAX = 16384 };
+enum {
+	IDENTITY_MAX = 16384,
+	FUSE_MAJOR = 10, /* Linux' devices.txt */
+	FUSE_MINOR = 229,
+};
 
 struct mount {
 	struct config config;
@@ -36,6 +42,7 @@ struct mount {
 	struct daemon daemon;
 	char *mountpoint; /* owned; resolved */
 	int log_fd;	  /* -1 = none was named */
+	struct room room;
 
 	/* in the daemon */
 	struct backend *backend;
@@ -143,25 +150,25 @@ static int check_allow_other(const struct config *c)
 
 static int check_fuse(void)
 {
-	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	if (fd >= 0) {
-		(void)close(fd);
-		return 0;
-	}
-	int r = -errno;
+	CLEANUP_CLOSE int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	int r = fd < 0 ? -errno : 0;
+	struct stat st;
+	if (r == 0 &&
+	    (fstat(fd, &st) < 0 || st.st_rdev != makedev(FUSE_MAJOR, FUSE_MINOR)))
+		r = -ENODEV;
 	if (r == -ENOENT || r == -ENODEV || r == -ENXIO)
 		log_error("mount",
 			  "no /dev/fuse: load the fuse module (modprobe fuse), or "
 			  "give the container --device /dev/fuse");
-	else
+	else if (r < 0)
 		log_error("mount", "open /dev/fuse: %s", strerror(-r));
 	return r;
 }
 
 /* A daemon that meets its own mount waits for itself for ever. */
-static int check_apart(const struct mount *m)
+static int check_apart(const struct mount *m, const char *cache)
 {
-	const char *mp = m->mountpoint, *cache = m->cache.path;
+	const char *mp = m->mountpoint;
 	const char *dir = source_directory(&m->config);
 	CLEANUP_FREE char *source = dir ? realpath(dir, NULL) : NULL;
 	if (path_within(cache, mp) || path_within(mp, cache))
@@ -183,13 +190,16 @@ static int check_apart(const struct mount *m)
 
 static int prepare_cache(struct mount *m)
 {
-	CLEANUP_BUF struct buf identity;
+	CLEANUP_BUF struct buf identity, path;
 	buf_init(&identity, IDENTITY_MAX);
+	buf_init(&path, PATH_MAX);
 	int r = source_identity(&m->config, &identity);
 	if (r == 0)
-		r = cachedir_open(&m->config, &m->cache);
+		r = cachedir_plan(&m->config, &path);
 	if (r == 0)
-		r = check_apart(m);
+		r = check_apart(m, path.data);
+	if (r == 0)
+		r = cachedir_open(path.data, &m->cache);
 	if (r == 0)
 		r = cachedir_lock(&m->cache);
 	return r == 0 ? cachedir_enter(&m->cache, identity.data) : r;
@@ -229,46 +239,51 @@ static int start_backend(struct mount *m)
 		.read_only = c->read_only,
 	};
 	int r = backend_open(&conf, &m->backend);
-	if (r < 0)
-		return r;
-	struct call call = {.deadline_ns = clock_add(clock_now_ns(), PROBE_NS)};
-	return backend_probe(m->backend, !c->read_only, &call);
+	/* Without a deadline the probe is tried once: who mounts wants to know now.
+	 * What it meets is bounded by the time-outs of each request. */
+	return r < 0 ? r : backend_probe(m->backend, !c->read_only, NULL);
 }
 
-static int measure(const struct mount *m, struct room *ret)
+static int measure(struct mount *m)
 {
 	struct disk disk;
 	int r = disk_measure(m->cache.source, &disk);
 	if (r == 0)
-		r = room_plan(&m->config, &disk, ret);
+		r = room_plan(&m->config, &disk, &m->room);
 	if (r < 0)
 		log_error("mount", "cache directory %s: %s", m->cache.path,
 			  r == -ENOSPC ? "the disk is full, but for what cache_reserve "
 					 "keeps free"
 				       : strerror(-r));
-	else if (ret->lowered)
-		log_info("mount",
-			 "cache directory %s: the disk has less than was asked for: "
-			 "cache_size %llu MiB, staging_size %llu MiB, %llu MiB stay free",
-			 m->cache.path, (unsigned long long)ret->cache_bytes >> 20,
-			 (unsigned long long)ret->staging_bytes >> 20,
-			 (unsigned long long)ret->reserve_bytes >> 20);
 	return r;
 }
 
-static int start_blocks(struct mount *m, const struct room *room)
+static void tell_mounted(const struct mount *m)
+{
+	const struct room *room = &m->room;
+	log_info("mount", "%s is mounted on %s", m->config.source, m->mountpoint);
+	if (room->lowered)
+		log_info("mount",
+			 "cache directory %s: the disk has less than was asked for: "
+			 "cache_size %llu MiB, staging_size %llu MiB, %llu MiB stay free",
+			 m->cache.path, (unsigned long long)room->cache_bytes >> 20,
+			 (unsigned long long)room->staging_bytes >> 20,
+			 (unsigned long long)room->reserve_bytes >> 20);
+}
+
+static int start_blocks(struct mount *m)
 {
 	const struct blocks_conf conf = {
 		.dir = m->cache.source,
-		.max_bytes = room->cache_bytes,
-		.reserve_bytes = room->reserve_bytes,
+		.max_bytes = m->room.cache_bytes,
+		.reserve_bytes = m->room.reserve_bytes,
 		.fetchers = m->config.fetchers,
 		.read_timeout_ns = m->config.read_timeout_ns,
 	};
 	return blocks_new(&conf, m->backend, &m->blocks);
 }
 
-static int start_fs(struct mount *m, const struct room *room)
+static int start_fs(struct mount *m)
 {
 	const struct config *c = &m->config;
 	const struct fs_conf conf = {
@@ -278,7 +293,7 @@ static int start_fs(struct mount *m, const struct room *room)
 		.gid = c->gid,
 		.umask = c->umask,
 		.ttl_ns = c->ttl_ns,
-		.staging_bytes = room->staging_bytes,
+		.staging_bytes = m->room.staging_bytes,
 		.read_timeout_ns = c->read_timeout_ns,
 		.drain_ns = c->drain_ns,
 		.local_only = c->local_only,
@@ -291,16 +306,15 @@ static int start_fs(struct mount *m, const struct room *room)
 
 static int start(struct mount *m)
 {
-	struct room room;
 	int r = daemon_settle(&m->daemon, m->config.debug);
 	if (r == 0)
 		r = start_backend(m);
 	if (r == 0)
-		r = measure(m, &room);
+		r = measure(m);
 	if (r == 0)
-		r = start_blocks(m, &room);
+		r = start_blocks(m);
 	if (r == 0)
-		r = start_fs(m, &room);
+		r = start_fs(m);
 	return r == 0 ? session_new(&m->config, m->mountpoint, m->fs, &m->session) : r;
 }
 
@@ -335,12 +349,23 @@ static int serve(struct mount *m)
 	int r = start(m);
 	if (r == 0) {
 		daemon_ready(&m->daemon, m->log_fd);
-		log_info("mount", "%s is mounted on %s", m->config.source, m->mountpoint);
+		tell_mounted(m);
 		r = session_loop(m->session);
 		drain(m);
 	}
 	take_down(m);
 	return r < 0;
+}
+
+/* A mount that failed leaves nothing behind. */
+static void detach_dead(const char *mountpoint)
+{
+	struct mount_entry e;
+	CLEANUP_BUF struct buf why;
+	buf_init(&why, IDENTITY_MAX);
+	if (mountinfo_find(mountpoint, &e) == 0 && !strcmp(e.type, MASTFS_TYPE) &&
+	    mountpoint_probe(mountpoint) == -ENOTCONN)
+		(void)mountpoint_unmount(mountpoint, true, &why);
 }
 
 static int wait_until_ready(struct mount *m)
@@ -351,6 +376,8 @@ static int wait_until_ready(struct mount *m)
 	int status = daemon_wait(&m->daemon, m->mountpoint, m->config.read_ahead_bytes);
 	if (m->daemon.foreground)
 		_exit(0); /* nobody's child */
+	if (status)
+		detach_dead(m->mountpoint);
 	return status;
 }
 
@@ -361,6 +388,9 @@ static int run(struct mount *m, const struct command_line *cl)
 		r = choose(&m->config, cl);
 	if (r < 0)
 		return r == -EINVAL ? 2 : 1;
+	/* Whoever waits for the end of a pipe of his must not wait for us. */
+	if (!cl->foreground)
+		(void)close_range(STDERR_FILENO + 1, UINT_MAX, 0);
 	if (prepare(m) < 0 || daemon_split(cl->foreground, &m->daemon) < 0)
 		return 1;
 	return m->daemon.waits ? wait_until_ready(m) : serve(m);

@@ -88,7 +88,7 @@ int mountpoint_resolve(const char *path, char **ret_path, struct mount_entry *re
 	buf_init(&given, PATH_MAX);
 	buf_init(&here, PATH_MAX);
 	buf_adds(&given, path);
-	int mounted = -ELOOP;
+	int mounted = -ENOENT;
 	for (int i = 0; i < LINKS_MAX; i++) {
 		buf_reset(&here);
 		int r = resolve_parent(given.data, &here);
@@ -108,7 +108,7 @@ int mountpoint_resolve(const char *path, char **ret_path, struct mount_entry *re
 		}
 	}
 	if (mounted < 0)
-		return mounted;
+		return mounted == -ENOENT ? -ELOOP : mounted;
 	*ret_path = buf_detach(&here);
 	return *ret_path ? mounted : -ENOMEM;
 }
@@ -247,10 +247,10 @@ static int check_directory(const char *path, bool nonempty)
 	int r = 0;
 	if (stat(path, &st) < 0) {
 		r = -errno;
-		why = r == -ENOENT ? "does not exist; make it first" : strerror(-r);
+		why = strerror(-r);
 	} else if (!S_ISDIR(st.st_mode)) {
 		r = -ENOTDIR;
-		why = "not a directory";
+		why = strerror(ENOTDIR);
 	} else if (geteuid() != 0 && access(path, W_OK) < 0) {
 		r = -EACCES;
 		why = "you may not write to it, so you may not mount on it";
@@ -271,9 +271,7 @@ int mountpoint_prepare(const char *path, bool nonempty, char **ret_path)
 		free(STEAL(real));
 		int r = mountpoint_resolve(path, &real, &e);
 		if (r < 0) {
-			log_error("mount", "mount point %s: %s", path,
-				  r == -ENOENT ? "does not exist; make it first"
-					       : strerror(-r));
+			log_error("mount", "mount point %s: %s", path, strerror(-r));
 			return r;
 		}
 		int kept = r == 1 ? 1 : check_mounted(real, &e, nonempty);

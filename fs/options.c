@@ -497,9 +497,9 @@ void options_help(FILE *out)
 		buf_adds(&left, o->name);
 		if (o->type != OPTION_BOOL)
 			buf_addf(&left, "=%s", placeholder(o));
-		(void)fprintf(out, "  %-24s %s", left.data, o->meaning);
+		(void)fprintf(out, "  %-24s  %s", left.data, o->meaning);
 		if (o->initial && o->type == OPTION_LIST)
-			(void)fprintf(out, "\n  %-24s (%s)", "", o->initial);
+			(void)fprintf(out, "\n  %-24s  (%s)", "", o->initial);
 		else if (o->initial && o->type != OPTION_BOOL)
 			(void)fprintf(out, " (%s)", o->initial);
 		(void)fputc('\n', out);

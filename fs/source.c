@@ -13,6 +13,7 @@
 #include <string.h>
 #include <strings.h>
 #include "backends/backend.h"
+#include "backends/profile.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
@@ -60,32 +61,55 @@ static int check_url(const char *url)
 	return -EINVAL;
 }
 
-/* A profile may name another endpoint; the backend looks there if this is none. */
-static const char *environment_endpoint(void)
+static bool ignores_configured(void)
 {
-	static const char *const names[] = {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL",
-					    "S3_ENDPOINT_URL", "S3_ENDPOINT"};
 	const char *ignore = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
-	size_t first = ignore && !strcasecmp(ignore, "true") ? 2 : 0;
-	for (size_t i = first; i < sizeof names / sizeof names[0]; i++) {
-		const char *value = variable(names[i]);
-		if (value)
-			return value;
+	return ignore && !strcasecmp(ignore, "true");
+}
+
+static int profile_endpoint(struct config *c)
+{
+	struct profile *profile;
+	int r = profile_load(c->profile, &profile);
+	if (r < 0)
+		return r;
+	const char *endpoint = profile_get(profile, "endpoint_url");
+	if (endpoint)
+		r = set(&c->endpoint, endpoint);
+	profile_free(profile);
+	return r;
+}
+
+/* In Amazon's order, the informal variable last.  Settled here and not left to
+ * the backend, because it is part of what the bucket is. */
+static int find_endpoint(struct config *c)
+{
+	static const char *const configured[] = {"AWS_ENDPOINT_URL_S3",
+						 "AWS_ENDPOINT_URL"};
+	int r = 0;
+	for (size_t i = 0; i < 2 && !c->endpoint && !ignores_configured(); i++) {
+		if (variable(configured[i]))
+			r = set(&c->endpoint, variable(configured[i]));
+		if (r < 0)
+			return r;
 	}
-	return NULL;
+	if (!c->endpoint && !ignores_configured())
+		r = profile_endpoint(c);
+	if (r == 0 && !c->endpoint && variable("S3_ENDPOINT_URL"))
+		r = set(&c->endpoint, variable("S3_ENDPOINT_URL"));
+	return r;
 }
 
 static int set_endpoint(struct config *c)
 {
-	const char *endpoint = c->endpoint ? NULL : environment_endpoint();
-	if (!endpoint)
-		return 0;
-	if (option_holds_password(endpoint)) {
-		log_error("mount", "the endpoint in the environment holds a password: "
-				   "refused");
+	int r = find_endpoint(c);
+	if (r == 0 && c->endpoint && option_holds_password(c->endpoint)) {
+		log_error("mount",
+			  "the endpoint holds a password: refused; keys belong in "
+			  "the environment or in ~/.aws/credentials");
 		return -EINVAL;
 	}
-	return set(&c->endpoint, endpoint);
+	return r;
 }
 
 static int compose(struct config *c, const char *start, const char *place)
@@ -124,7 +148,10 @@ static int s3_from_environment(struct config *c, const char *backend)
 			  backend);
 		return -EINVAL;
 	}
-	if (!strcasecmp(backend, "minio") && !c->endpoint && !environment_endpoint()) {
+	int r = set_endpoint(c);
+	if (r < 0)
+		return r;
+	if (!strcasecmp(backend, "minio") && !c->endpoint) {
 		log_error("mount", "STORAGE_BACKEND=minio: S3_ENDPOINT_URL is not set");
 		return -EINVAL;
 	}
@@ -157,7 +184,7 @@ int source_choose(struct config *c, const char *argument)
 	int r = argument ? check_url(argument) : from_environment(c);
 	if (r == 0 && argument)
 		r = set(&c->source, argument);
-	if (r == 0 && !source_directory(c))
+	if (r == 0 && argument && !source_directory(c))
 		r = set_endpoint(c);
 	return r;
 }
