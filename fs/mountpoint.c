@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -119,8 +120,9 @@ int mountpoint_probe(const char *path)
 	if (pid < 0)
 		return -errno;
 	if (pid == 0) {
-		struct stat st;
-		_exit(stat(path, &st) < 0 ? errno & 0xff : 0);
+		/* Unlike stat(2), never answered from what the kernel remembers. */
+		struct statvfs v;
+		_exit(statvfs(path, &v) < 0 ? errno & 0xff : 0);
 	}
 	CLEANUP_CLOSE int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd p = {.fd = fd, .events = POLLIN};

@@ -15,8 +15,8 @@
  * followed, not logged. */
 int mountpoint_resolve(const char *path, char **ret_path, struct mount_entry *ret);
 
-/* stat(2) of a mount, for 5 s at most.  0, -ENOTCONN (the daemon is dead),
- * -ETIMEDOUT (it does not answer), -EACCES (another user's) ... */
+/* Does a mount answer?  Asks for 5 s at most.  0, -ENOTCONN (the daemon is dead),
+ * -ETIMEDOUT (it does not answer) ... */
 int mountpoint_probe(const char *path);
 
 /* Check that path can be mounted on; detach a stale mount of our own.  *ret_path:
