@@ -106,12 +106,21 @@ static int probe_put(const struct probe *p, const struct cond *cond, char *ret_e
 	return r;
 }
 
-static bool puts_conditionally(const struct probe *p)
+/* What an experiment shows: 1 the condition held, 0 it was not honoured.  A server
+ * that was merely busy has shown nothing: the error, so that it is tried again. */
+static int verdict(int r, int want)
+{
+	if (r == want)
+		return 1;
+	return s3_errno_is_transient(r) || r == -EINTR ? r : 0;
+}
+
+static int puts_conditionally(const struct probe *p)
 {
 	char etag[ETAG_SIZE];
 	struct cond absent = {.if_absent = true}, wrong = {.if_etag = WRONG_ETAG};
-	return probe_put(p, &absent, etag) == -EEXIST &&
-	       probe_put(p, &wrong, etag) == -ESTALE;
+	int r = verdict(probe_put(p, &absent, etag), -EEXIST);
+	return r == 1 ? verdict(probe_put(p, &wrong, etag), -ESTALE) : r;
 }
 
 static int probe_part(const struct probe *p, const char *id, char *ret_etag)
@@ -131,27 +140,34 @@ static int probe_part(const struct probe *p, const char *id, char *ret_etag)
 	return !r && (!etag || http_parse_etag(etag, ret_etag)) ? -EREMOTEIO : r;
 }
 
-static bool finishes_conditionally(const struct probe *p)
+static int try_finish(const struct probe *p, const char *id, const struct part *part,
+		      const struct cond *cond)
 {
-	struct backend *be = &p->s3->be;
-	struct put_opts absent = {.cond.if_absent = true};
-	struct put_opts wrong = {.cond.if_etag = WRONG_ETAG};
-	struct part part = {.number = 1, .size = 6};
+	struct put_opts opts = {.cond = *cond};
 	struct object obj;
+	return s3_upload_finish(&p->s3->be, p->key, id, part, 1, 6, &opts, &obj, p->call);
+}
+
+static int finishes_conditionally(const struct probe *p)
+{
+	struct put_opts none = {0};
+	struct cond absent = {.if_absent = true}, wrong = {.if_etag = WRONG_ETAG};
+	struct part part = {.number = 1, .size = 6};
 	CLEANUP_FREE char *id = NULL;
-	if (s3_upload_begin(be, p->key, 6, &absent, &id, p->call))
-		return false;
-	bool holds = !probe_part(p, id, part.receipt) &&
-		     s3_upload_finish(be, p->key, id, &part, 1, 6, &absent, &obj,
-				      p->call) == -EEXIST &&
-		     s3_upload_finish(be, p->key, id, &part, 1, 6, &wrong, &obj,
-				      p->call) == -ESTALE;
-	(void)s3_upload_abort(be, p->key, id, p->call);
-	return holds;
+	int r = s3_upload_begin(&p->s3->be, p->key, 6, &none, &id, p->call);
+	if (r)
+		return verdict(r, 1);
+	r = verdict(probe_part(p, id, part.receipt), 0);
+	if (r == 1)
+		r = verdict(try_finish(p, id, &part, &absent), -EEXIST);
+	if (r == 1)
+		r = verdict(try_finish(p, id, &part, &wrong), -ESTALE);
+	(void)s3_upload_abort(&p->s3->be, p->key, id, p->call);
+	return r;
 }
 
 /* A store that takes the condition for an error of ours has not honoured it. */
-static bool deletes_conditionally(const struct probe *p)
+static int deletes_conditionally(const struct probe *p)
 {
 	struct object obj;
 	CLEANUP_REPLY struct http_reply reply;
@@ -159,8 +175,8 @@ static bool deletes_conditionally(const struct probe *p)
 	struct s3_request rq = {
 		.op = "probe delete", .method = "DELETE", .key = p->key, .quiet = true};
 	s3_header(&rq, "if-match", WRONG_ETAG);
-	return s3_send(p->s3, &rq, &reply, p->call) == -ESTALE &&
-	       !s3_head(&p->s3->be, p->key, &obj, p->call);
+	int r = verdict(s3_send(p->s3, &rq, &reply, p->call), -ESTALE);
+	return r == 1 ? verdict(s3_head(&p->s3->be, p->key, &obj, p->call), 0) : r;
 }
 
 static int name_probe(struct probe *p)
@@ -172,6 +188,26 @@ static int name_probe(struct probe *p)
 		return r;
 	hex_encode(random, sizeof random, hex);
 	(void)snprintf(p->key, sizeof p->key, ".mastfs-probe-%s", hex);
+	return 0;
+}
+
+static int find_conditions(const struct probe *p)
+{
+	static const struct {
+		int (*holds)(const struct probe *p);
+		uint32_t cap;
+	} experiments[] = {
+		{puts_conditionally, BACKEND_PUT_IF},
+		{finishes_conditionally, BACKEND_FINISH_IF},
+		{deletes_conditionally, BACKEND_DEL_IF},
+	};
+	for (size_t i = 0; i < sizeof experiments / sizeof experiments[0]; i++) {
+		int r = experiments[i].holds(p);
+		if (r < 0)
+			return r;
+		if (r)
+			p->s3->be.caps |= experiments[i].cap;
+	}
 	return 0;
 }
 
@@ -191,14 +227,9 @@ static int probe_writes(struct s3 *s3, struct call *call)
 	}
 	if (r)
 		return r;
-	if (puts_conditionally(&p))
-		s3->be.caps |= BACKEND_PUT_IF;
-	if (finishes_conditionally(&p))
-		s3->be.caps |= BACKEND_FINISH_IF;
-	if (deletes_conditionally(&p))
-		s3->be.caps |= BACKEND_DEL_IF;
+	r = find_conditions(&p);
 	(void)s3_del(&s3->be, p.key, NULL, call);
-	return call_check(call);
+	return r;
 }
 
 int s3_probe(struct backend *be, bool writes, struct call *call)
