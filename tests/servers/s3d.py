@@ -14,7 +14,8 @@ Control, unsigned and not logged (the answers are JSON):
   POST /_control/reset    forgets rules, log, objects and uploads; the buckets stay
   GET  /_control/log?since=N   GET /_control/commits   GET /_control/uploads
   POST /_control/config   {"conditions": false}: preconditions of writes are ignored
-  POST /_control/put?bucket=B&key=K[&path=FILE]   another client's PUT, body or file
+  POST /_control/put?bucket=B&key=K[&path=FILE]   another client's PUT; a file is
+                          served as it is, under an ETag that is not its MD5
   POST /_control/delete?bucket=B&key=K
 
 A rule matches by method, key_re, query_re (search); it acts from its nth match (from 1) for
@@ -199,13 +200,7 @@ class Server:
         elif verb == "config":
             self.store.conditions = json.loads(body).get("conditions", True)
         elif verb == "put":
-            data = self.store.body_of(body)
-            if "path" in args:
-                data = Body(self.store.folder, os.path.getsize(args["path"]))
-                with open(args["path"], "rb") as f:
-                    for piece in iter(lambda: f.read(1 << 20), b""):
-                        data.add(piece)
-                data.close()
+            data = Body.of_file(args["path"]) if "path" in args else self.store.body_of(body)
             version = self.store.put(args["bucket"], args["key"], data, {}, op="other")
             return {"etag": version.etag}
         elif verb == "delete":
