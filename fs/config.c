@@ -205,7 +205,8 @@ static int apply_file(struct config *c, const char *path, bool must_exist)
 	buf_init(&text, CONFIG_FILE_MAX);
 	errno = 0;
 	int r = read_text(path, &text);
-	if ((r == -ENOENT || r == -ENOTDIR) && !must_exist)
+	/* HOME may be another user's, whose directory is closed to us. */
+	if (r < 0 && !must_exist && access(path, F_OK) < 0)
 		return 0;
 	if (r < 0) {
 		log_error("config", "read config file %s: %s", path,
