@@ -7,9 +7,11 @@
 #include "backends/util/cleanup.h"
 #include "fs/cachedir.h"
 #include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
 #include "backends/util/banned.h"
 
-static char folder[] = "/tmp/mastfs-test-XXXXXX";
+static struct scratch scratch = {.dir = "/tmp/mastfs-test-XXXXXX"};
+static const char *const folder = scratch.dir;
 
 static char *in_folder(const char *name, char path[static PATH_MAX])
 {
@@ -181,7 +183,7 @@ static void room__is_what_the_disk_has(void)
 
 int main(void)
 {
-	CHECK(mkdtemp(folder) != NULL);
+	CHECK(mkdtemp(scratch.dir) != NULL);
 	RUN(cachedir__is_made_for_us_alone);
 	RUN(cachedir__sources_do_not_mix);
 	RUN(cachedir__is_refused_where_others_could_forge);
@@ -189,5 +191,6 @@ int main(void)
 	RUN(cachedir__draining_daemon_is_waited_for);
 	RUN(cachedir__plan_makes_nothing);
 	RUN(room__is_what_the_disk_has);
+	scratch_done(&scratch);
 	return 0;
 }

@@ -7,9 +7,11 @@
 #include "fs/config.h"
 #include "fs/source.h"
 #include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
 #include "backends/util/banned.h"
 
-static char folder[] = "/tmp/mastfs-test-XXXXXX";
+static struct scratch scratch = {.dir = "/tmp/mastfs-test-XXXXXX"};
+static const char *const folder = scratch.dir;
 
 /* A config from one -o text; the files are only those of the test. */
 static int load(struct config *c, const char *text)
@@ -346,7 +348,7 @@ static void source__argument_is_a_known_url(void)
 
 int main(void)
 {
-	CHECK(mkdtemp(folder) != NULL);
+	CHECK(mkdtemp(scratch.dir) != NULL);
 	CHECK_EQ(setenv("XDG_CONFIG_HOME", folder, 1), 0);
 	CHECK_EQ(setenv("HOME", folder, 1), 0);
 	RUN(config__every_default_is_a_legal_value);
@@ -362,5 +364,6 @@ int main(void)
 	RUN(config__secrets_are_refused);
 	RUN(source__comes_from_the_environment);
 	RUN(source__argument_is_a_known_url);
+	scratch_done(&scratch);
 	return 0;
 }

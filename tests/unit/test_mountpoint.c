@@ -7,9 +7,11 @@
 #include "backends/util/cleanup.h"
 #include "fs/mountpoint.h"
 #include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
 #include "backends/util/banned.h"
 
-static char folder[] = "/tmp/mastfs-test-XXXXXX";
+static struct scratch scratch = {.dir = "/tmp/mastfs-test-XXXXXX"};
+static const char *const folder = scratch.dir;
 
 static const char table[] =
 	"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
@@ -122,12 +124,13 @@ static void mountpoint__a_mount_of_others_is_refused(void)
 
 int main(void)
 {
-	CHECK(mkdtemp(folder) != NULL);
+	CHECK(mkdtemp(scratch.dir) != NULL);
 	RUN(mountinfo__finds_the_topmost_mount);
 	RUN(mountinfo__ignores_what_it_cannot_read);
 	RUN(path_within__is_by_whole_names);
 	RUN(mountpoint__is_an_empty_directory);
 	RUN(mountpoint__links_are_followed);
 	RUN(mountpoint__a_mount_of_others_is_refused);
+	scratch_done(&scratch);
 	return 0;
 }
