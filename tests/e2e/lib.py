@@ -60,6 +60,17 @@ def read(path):
         return f.read()
 
 
+def pread(fd, size, off):
+    """All of it: a read may be short where an error follows."""
+    got = b""
+    while len(got) < size:
+        piece = os.pread(fd, size - len(got), off + len(got))
+        if not piece:
+            break
+        got += piece
+    return got
+
+
 def write(path, data, mode="wb"):
     with open(path, mode) as f:
         f.write(data)
@@ -299,9 +310,9 @@ class Mount:
         return self
 
     def alive(self):
-        """A stale mount is a mount, but it does not answer."""
+        """A stale mount is a mount, but it does not answer (stat might, from the kernel)."""
         try:
-            return mounted(self.point) and bool(os.stat(self.point))
+            return mounted(self.point) and bool(os.statvfs(self.point))
         except OSError as err:
             if err.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT):
                 return False

@@ -148,7 +148,7 @@ def test_ordinary_user_through_fusermount3(local, mount):
     if not os.access("/dev/fuse", os.W_OK) or os.stat("/dev/fuse").st_mode & 0o006 != 0o006:
         pytest.skip("/dev/fuse is not open to users here")
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    m = mount(local, start=False, user=user)
+    m = mount(local, start=False, user=user, env={"HOME": "/nonexistent"})
     for place in (m.folder, m.point, local.root):
         os.chown(place, 65534, 65534)
     write(m.log_path, b"")

@@ -5,7 +5,7 @@ import os
 import pytest
 
 import lib
-from lib import PREFIX, body, difference, fails, read, same, wait, write
+from lib import PREFIX, body, difference, fails, pread, read, same, wait, write
 
 SIZE = 24 << 20
 
@@ -29,9 +29,9 @@ def test_replaced_while_open(store, mount):
     with open(m.path("f"), "rb", buffering=0) as f:
         assert f.read(65536) == old[:65536]
         store.put("f", new)
-        old_or_stale(lambda: os.pread(f.fileno(), SIZE, 0), old)
+        old_or_stale(lambda: pread(f.fileno(), SIZE, 0), old)
         same(read(m.path("f")), new)
-        old_or_stale(lambda: os.pread(f.fileno(), SIZE, 0), old)
+        old_or_stale(lambda: pread(f.fileno(), SIZE, 0), old)
 
 
 def test_replaced_between_two_gets_of_one_read(s3d, mount):
@@ -59,7 +59,7 @@ def test_deleted_while_open(s3d, mount):
     with open(m.path("f"), "rb", buffering=0) as f:
         assert f.read(4096) == body(SIZE)[:4096]
         s3d.delete("f")
-        old_or_stale(lambda: os.pread(f.fileno(), SIZE, 0), body(SIZE))
+        old_or_stale(lambda: pread(f.fileno(), SIZE, 0), body(SIZE))
     fails(errno.ENOENT, os.stat, m.path("f"))
 
 
