@@ -418,9 +418,22 @@ static int seal_recovered(struct staging *sg)
 	}
 }
 
+static int forget_dropped(struct staging *sg)
+{
+	int r = 0;
+	for (size_t i = 0; !r && i < sg->n_dropped; i++) {
+		struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = sg->dropped[i]};
+		r = journal_commit(sg->jn, &c, 1, false);
+	}
+	sg->n_dropped = 0;
+	return r;
+}
+
 int staging_start(struct staging *sg)
 {
 	int r = staging_remove_strays(sg);
+	if (!r)
+		r = forget_dropped(sg);
 	if (!r)
 		r = seal_recovered(sg);
 	if (r)

@@ -367,14 +367,19 @@ static bool was_never_promised(const struct journal_row *row)
 	return row->state == ROW_OPEN && !row->local && !row->synced;
 }
 
+/* Its row goes when the journal can be written: in staging_start. */
 static int drop_row(struct staging *sg, const struct journal_row *row, const char *path)
 {
+	uint64_t *ids = reallocarray(sg->dropped, sg->n_dropped + 1, sizeof(*ids));
+	if (!ids)
+		return -ENOMEM;
+	sg->dropped = ids;
+	ids[sg->n_dropped++] = row->id;
 	log_warn("journal",
 		 "%s was being written when the last mount ended and was neither closed "
 		 "nor synced: the old contents stand",
 		 row->key);
 	(void)unlink(path);
-	(void)sg;
 	return 0;
 }
 

@@ -21,6 +21,10 @@ struct staging {
 	pthread_t keeper;
 	bool keeper_runs;
 
+	/* used while loading only */
+	uint64_t *dropped; /* owned; ids of rows that nothing was promised for */
+	size_t n_dropped;
+
 	/* guarded by lock */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* any state of any file */

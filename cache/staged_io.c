@@ -242,14 +242,24 @@ static int copy_bytes(struct staged *from, struct staged *to)
 	return r;
 }
 
-static int commit_row(struct staged *st, bool durable)
+/* The claim keeps the strings that the row borrows. */
+static int commit_synced(struct staged *st)
 {
+	struct staging *sg = st->sg;
 	struct journal_row row;
-	(void)pthread_mutex_lock(&st->sg->lock);
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_claim_locked(st);
+	bool due = staged_get_state(st) == STAGED_OPEN && !atomic_load(&st->nameless);
+	st->synced |= due;
 	staged_row_locked(st, &row);
-	(void)pthread_mutex_unlock(&st->sg->lock);
+	(void)pthread_mutex_unlock(&sg->lock);
+
 	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
-	return journal_commit(st->sg->jn, &c, 1, durable);
+	int r = due ? journal_commit(sg->jn, &c, 1, true) : 0;
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_unclaim_locked(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+	return r;
 }
 
 /* What the next generation starts from, and after whom it is uploaded. */
@@ -342,5 +352,5 @@ int staged_sync(struct staged *st)
 		log_error("journal", "sync %s: %s", st->path, strerror(-r));
 		return r;
 	}
-	return commit_row(st, true);
+	return commit_synced(st);
 }

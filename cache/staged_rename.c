@@ -431,6 +431,7 @@ void staging_free(struct staging *sg)
 	map_done(&sg->by_key);
 	(void)pthread_cond_destroy(&sg->changed);
 	(void)pthread_mutex_destroy(&sg->lock);
+	free(sg->dropped);
 	free(sg->local_only);
 	free(sg->dir);
 	free(sg);

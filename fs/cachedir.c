@@ -18,6 +18,7 @@
 enum {
 	ID_DIGITS = 16,
 	POLL_MS = 100,
+	DYING_MS = 1000, /* far longer than the kernel takes for one process */
 	GRACE_S = 5, /* beyond what a draining daemon has said */
 };
 /* What the two databases need before the first byte is cached. */
@@ -222,6 +223,13 @@ static int refuse_held(const struct cachedir *d)
 	return -EBUSY;
 }
 
+/* Has the holder a moment before it must be taken for one that serves?  One that
+ * was killed keeps its lock until the kernel has taken it apart. */
+static bool may_be_dying(const struct cachedir_holder *h, uint64_t waited_ns)
+{
+	return h->state == CACHEDIR_SERVING && waited_ns < DYING_MS * NS_PER_MS;
+}
+
 /* A daemon that drains ends by itself: wait as long as it has said. */
 static int wait_for_lock(struct cachedir *d)
 {
@@ -231,16 +239,18 @@ static int wait_for_lock(struct cachedir *d)
 		struct cachedir_holder h = {0};
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return refuse(d->path, "lock: ", strerror(errno), -errno);
-		uint64_t waited_s = (clock_now_ns() - start) / NS_PER_S;
-		if (cachedir_holder(d->path, &h) < 0 || h.state == CACHEDIR_SERVING ||
-		    waited_s > clock_add(h.number, GRACE_S))
+		uint64_t waited_ns = clock_now_ns() - start;
+		bool known = cachedir_holder(d->path, &h) >= 0;
+		bool dying = known && may_be_dying(&h, waited_ns);
+		if (!known || (h.state == CACHEDIR_SERVING && !dying) ||
+		    waited_ns / NS_PER_S > clock_add(h.number, GRACE_S))
 			return refuse_held(d);
-		if (!told)
+		if (!told && !dying)
 			log_info("mount",
 				 "cache directory %s: waiting for pid %d, which "
 				 "finishes its uploads",
 				 d->path, h.pid);
-		told = true;
+		told |= !dying;
 		clock_sleep_ns(POLL_MS * NS_PER_MS);
 	}
 	return 0;

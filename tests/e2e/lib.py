@@ -292,7 +292,7 @@ class Mount:
 
     def command(self, *more):
         opts = ",".join(k if v is True else "%s=%s" % (k, v)
-                        for k, v in self.opts.items() if v not in (None, False))
+                        for k, v in self.opts.items() if v is not None and v is not False)
         return [*(self.user or []), MASTFS, "mount", self.store.source, self.point, "-o", opts,
                 *more]
 
