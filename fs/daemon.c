@@ -90,9 +90,10 @@ static void raise_files(void)
 	}
 }
 
-int daemon_settle(const struct daemon *d, bool debug)
+int daemon_settle(const struct daemon *d, bool debug, unsigned umask_bits)
 {
-	(void)umask(0077);
+	/* For what a local bucket is given; what is ours alone says 0600 itself. */
+	(void)umask(umask_bits);
 	if (chdir("/") < 0)
 		return refuse("chdir /");
 	if (!d->foreground && setsid() < 0)

@@ -20,7 +20,7 @@ struct daemon {
  * this one serves, else it waits.  Logs. */
 int daemon_split(bool foreground, struct daemon *ret);
 /* What a process that runs for months must set up: session, files, core. */
-int daemon_settle(const struct daemon *d, bool debug);
+int daemon_settle(const struct daemon *d, bool debug, unsigned umask_bits);
 /* The mount is there, its loop about to run: tell the waiter, let go of the
  * terminal.  log_fd: the log goes there, -1 = to syslog (owned). */
 void daemon_ready(struct daemon *d, int log_fd);

@@ -306,7 +306,7 @@ static int start_fs(struct mount *m)
 
 static int start(struct mount *m)
 {
-	int r = daemon_settle(&m->daemon, m->config.debug);
+	int r = daemon_settle(&m->daemon, m->config.debug, m->config.umask);
 	if (r == 0)
 		r = start_backend(m);
 	if (r == 0)
