@@ -71,6 +71,8 @@ static int probe_bucket(struct s3 *s3, struct call *call)
 		.op = "list", .method = "GET", .quiet = true, .on_404 = -ENODEV};
 	s3_param(&rq, "list-type", "2");
 	s3_param(&rq, "max-keys", "1");
+	/* Without it a key with a control byte makes the answer no XML. */
+	s3_param(&rq, "encoding-type", "url");
 	s3_param(&rq, "prefix", s3->prefix);
 	int r = s3_send(s3, &rq, &reply, call);
 	if (r == -EINVAL && reply.status >= 300 && reply.status < 400)

@@ -344,9 +344,10 @@ static int seal_if_written(struct staged *st)
 	staged_claim_locked(st);
 	bool due = staged_get_state(st) == STAGED_OPEN && !st->local &&
 		   !atomic_load(&st->nameless) && atomic_load(&st->dirty);
+	int torn = due && atomic_load(&st->torn) ? st->torn_error : 0;
 	(void)pthread_mutex_unlock(&sg->lock);
 	/* key and base change only by who has claimed it */
-	int r = due ? staged_seal(st, st->key, st->base, NULL, 0) : 0;
+	int r = torn ? torn : due ? staged_seal(st, st->key, st->base, NULL, 0) : 0;
 	(void)pthread_mutex_lock(&sg->lock);
 	staged_unclaim_locked(st);
 	(void)pthread_mutex_unlock(&sg->lock);

@@ -20,6 +20,8 @@
  *  (5) Staged and sealed bytes are never evicted.  What does not fit is ENOSPC at
  *      write, never a shorter object (P9).
  *  (6) A local name (P6) is never sealed: it stays OPEN, on this disk.
+ *  (7) A file into which a write failed is not published: what is missing must be
+ *      written or cut off first (P9).
  *
  * A staged file is refcounted; whoever has it open keeps its descriptor.
  */
@@ -100,8 +102,9 @@ int staged_writable(struct staged *st, struct staged **ret);
 /* True if staged_writable would have nothing to do. */
 bool staged_is_open(const struct staged *st);
 
-/* -EAGAIN: it was sealed meanwhile, ask staged_writable again.  -ENOSPC. */
-int staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off);
+/* Bytes written, fewer than len only if the disk became full.  -EAGAIN: it was
+ * sealed meanwhile, ask staged_writable again.  -ENOSPC. */
+ssize_t staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off);
 int staged_truncate(struct staged *st, uint64_t size);
 /* Publish it when it is closed even if nothing is written any more. */
 void staged_mark_dirty(struct staged *st);

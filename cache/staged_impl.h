@@ -53,7 +53,8 @@ struct staged {
 	_Atomic int state; /* enum staged_state; changes under lock */
 	atomic_bool dirty; /* written since it was last sealed */
 	atomic_bool retired, cancel;
-	atomic_bool nameless;		/* no row, no name: its file goes with it */
+	atomic_bool torn;     /* a write into it failed: torn_* say where and why */
+	atomic_bool nameless; /* no row, no name: its file goes with it */
 	_Atomic uint64_t charged_bytes; /* of staging.used_bytes */
 
 	/* guarded by staging.lock */
@@ -69,6 +70,8 @@ struct staged {
 	struct staged *older; /* reference; to be uploaded before this one */
 	uint64_t retry_at_ns, attempts;
 	int error;	      /* of the last attempt */
+	uint64_t torn_off;    /* the first byte that is missing */
+	int torn_error;	      /* 0 = none is */
 	struct object object; /* DONE */
 };
 

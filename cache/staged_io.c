@@ -38,19 +38,20 @@ static void refund(struct staged *st, uint64_t size)
 		atomic_fetch_add(&st->sg->used_bytes, size - had);
 }
 
-static int write_all(const struct staged *st, const char *p, size_t len, uint64_t off)
+/* Bytes written, fewer than len only where the disk is full; < 0 if none. */
+static ssize_t write_some(const struct staged *st, const char *p, size_t len,
+			  uint64_t off)
 {
-	while (len) {
-		ssize_t n = pwrite(st->fd, p, len, (off_t)off);
+	size_t done = 0;
+	while (done < len) {
+		ssize_t n = pwrite(st->fd, p + done, len - done, (off_t)(off + done));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
-		p += n;
-		off += (uint64_t)n;
-		len -= (size_t)n;
+			return done ? (ssize_t)done : -errno;
+		done += (size_t)n;
 	}
-	return 0;
+	return (ssize_t)done;
 }
 
 /* Writable in place: being written, or unlinked and private to its handles. */
@@ -75,7 +76,47 @@ static pthread_rwlock_t *io_rdlock(struct staged *st)
 	__attribute__((unused, cleanup(io_unlock))) pthread_rwlock_t *scoped_io_ = \
 		io_rdlock(st)
 
-int staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off)
+/* A write that failed leaves a file that its program may take for whole and
+ * close.  It is not published (staged (7)) until the missing bytes are written, or
+ * cut off. */
+static void note_torn(struct staged *st, uint64_t off, int error)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	if (!st->torn_error || off < st->torn_off)
+		st->torn_off = off;
+	st->torn_error = error;
+	atomic_store(&st->torn, true);
+}
+
+static void note_mended(struct staged *st, uint64_t off, uint64_t end)
+{
+	if (!atomic_load(&st->torn))
+		return;
+	SCOPED_LOCK(&st->sg->lock);
+	if (off > st->torn_off || end <= st->torn_off)
+		return;
+	st->torn_error = 0;
+	atomic_store(&st->torn, false);
+}
+
+static ssize_t write_charged(struct staged *st, const void *bytes, size_t len,
+			     uint64_t off)
+{
+	int r = charge(st, off + len);
+	if (r)
+		return r;
+	atomic_store(&st->dirty, true);
+	ssize_t n = write_some(st, bytes, len, off);
+	/* The disk is full of what can be fetched again: that goes first. */
+	if (n == -ENOSPC && blocks_shrink(st->sg->bl, len + (UINT64_C(64) << 20)))
+		n = write_some(st, bytes, len, off);
+	if (n < 0)
+		log_error("journal", "write %s at %llu: %s", st->path,
+			  (unsigned long long)off, strerror((int)-n));
+	return n;
+}
+
+ssize_t staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off)
 {
 	uint64_t end;
 	if (__builtin_add_overflow(off, len, &end) || end > INT64_MAX)
@@ -83,18 +124,12 @@ int staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off)
 	SCOPED_IO(st);
 	if (!may_change(st))
 		return -EAGAIN;
-	int r = charge(st, end);
-	if (r)
-		return r;
-	atomic_store(&st->dirty, true);
-	r = write_all(st, bytes, len, off);
-	/* The disk is full of what can be fetched again: that goes first. */
-	if (r == -ENOSPC && blocks_shrink(st->sg->bl, len + (UINT64_C(64) << 20)))
-		r = write_all(st, bytes, len, off);
-	if (r)
-		log_error("journal", "write %s at %llu: %s", st->path,
-			  (unsigned long long)off, strerror(-r));
-	return r;
+	ssize_t n = write_charged(st, bytes, len, off);
+	if (n < 0)
+		note_torn(st, off, (int)n);
+	else
+		note_mended(st, off, off + (uint64_t)n);
+	return n;
 }
 
 void staged_mark_dirty(struct staged *st)
@@ -116,6 +151,8 @@ int staged_truncate(struct staged *st, uint64_t size)
 	if (ftruncate(st->fd, (off_t)size))
 		return -errno;
 	refund(st, size);
+	/* Nothing is missing before the new end. */
+	note_mended(st, size, UINT64_MAX);
 	return 0;
 }
 

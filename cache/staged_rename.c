@@ -264,6 +264,9 @@ static int start_move(struct move *m)
 	enum staged_state state = staged_get_state(st);
 	if (state == STAGED_DONE || state == STAGED_DROPPED || staged_retired(st))
 		return -EALREADY;
+	/* Under an ordinary name it would be uploaded (staged (7)). */
+	if (atomic_load(&st->torn) && !m->local)
+		return st->torn_error;
 	const char *left = left_behind_locked(st);
 	m->leaves = left != NULL;
 	if (left)

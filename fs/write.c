@@ -96,8 +96,12 @@ static int change(struct fs *fs, struct inode *in, uint64_t keep, change_fn *fn,
 
 static int put_bytes(struct staged *st, void *arg)
 {
-	const struct task *t = arg;
-	return staged_write(st, t->data, t->size, (uint64_t)t->off);
+	struct task *t = arg;
+	ssize_t n = staged_write(st, t->data, t->size, (uint64_t)t->off);
+	if (n < 0)
+		return (int)n;
+	t->size = (size_t)n;
+	return 0;
 }
 
 int write_bytes(struct task *t, struct call *call)

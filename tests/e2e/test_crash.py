@@ -86,9 +86,10 @@ def content(path):
 def write_until_killed(m, oracle, seed, secs):
     writer = subprocess.Popen([sys.executable, os.path.join(lib.HERE, "writer.py"), m.point,
                                str(seed)], stdout=subprocess.PIPE)
+    first = writer.stdout.readline()
     time.sleep(secs)  # the moment of the kill is what is tested
     m.kill()
-    said = writer.communicate(timeout=60 * lib.SLOW)[0].decode().splitlines()
+    said = (first + writer.communicate(timeout=60 * lib.SLOW)[0]).decode().splitlines()
     for line in said:
         oracle.hear(json.loads(line))
     return len(said)
@@ -119,7 +120,7 @@ def test_random_kills(s3d, mount, upload):
     m = mount(s3d, upload=upload)
     for n in range(KILLS // 2):
         where = "seed %d, kill %d" % (seed, n)
-        events += write_until_killed(m, oracle, rand.random(),
+        events += write_until_killed(m, oracle, rand.randrange(1 << 30),
                                      rand.choice((0.1, 0.2, 0.4)) * lib.SLOW)
         m.mount()
         for name in sorted(oracle.names):

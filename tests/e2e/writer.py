@@ -21,13 +21,20 @@ def say(**event):
     os.write(1, (json.dumps(event) + "\n").encode())
 
 
+def write_all(f, data):
+    """A mount that dies in the middle of a write makes it a short one."""
+    data = memoryview(data)
+    while data:
+        data = data[f.write(data):]
+
+
 def op_write(root, rand, name):
     seed, size = rand.randrange(1 << 30), rand.choice(SIZES)
     say(do="write", name=name, seed=seed, size=size)
     with open(os.path.join(root, name), "wb", buffering=0) as f:
         data = memoryview(body(size, seed))
         for off in range(0, size, 1 << 20):
-            f.write(data[off:off + (1 << 20)])
+            write_all(f, data[off:off + (1 << 20)])
 
 
 def op_part(root, rand, name):
@@ -38,7 +45,7 @@ def op_part(root, rand, name):
     with open(path, "wb", buffering=0) as f:
         for _ in range(rand.randrange(1, 20)):
             n = rand.choice((100, 4097, 65536, 200003))
-            f.write(body(have + n, seed)[have:])
+            write_all(f, body(have + n, seed)[have:])
             have += n
             say(wrote=have)
     return have, seed
