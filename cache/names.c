@@ -17,9 +17,10 @@ struct entry {
 	struct map_node node; /* in its directory's entries, by name */
 	uint64_t size;	      /* bytes */
 	int64_t mtime_ns;     /* since the epoch */
-	uint64_t known_ns;    /* when the bucket, or we, said so; monotonic */
+	uint64_t known_ns;    /* when the bucket was asked, or we did it; monotonic */
 	uint64_t local_ns;    /* when we did it ourselves; 0 = heard from the bucket */
 	enum answer answer;
+	bool exact;	  /* the mtime is the user's, a listing's may not be */
 	const char *etag; /* into text, behind the name */
 	char text[];	  /* name, NUL, etag, NUL */
 };
@@ -29,7 +30,8 @@ struct directory {
 	struct map entries;
 	uint64_t listed_ns; /* when a complete listing began; 0 = there is none */
 	uint64_t used_ns;
-	bool listing; /* somebody is asking the bucket right now */
+	uint64_t doubted_ns; /* when something of it last proved wrong */
+	bool listing;	     /* somebody is asking the bucket right now */
 	char path[];
 };
 
@@ -70,7 +72,7 @@ static struct directory *dir_find_locked(struct names *nm, const char *path)
 }
 
 static struct entry *entry_new(const char *name, enum answer answer,
-			       const struct object *obj)
+			       const struct object *obj, uint64_t known_ns)
 {
 	size_t name_size = strlen(name) + 1;
 	size_t etag_size = (obj ? strlen(obj->etag) : 0) + 1;
@@ -84,7 +86,7 @@ static struct entry *entry_new(const char *name, enum answer answer,
 	e->answer = answer;
 	e->size = obj ? obj->size : 0;
 	e->mtime_ns = obj ? obj->mtime_ns : 0;
-	e->known_ns = clock_now_ns();
+	e->known_ns = known_ns;
 	return e;
 }
 
@@ -175,24 +177,27 @@ static char *split(const char *path, const char **ret_name)
 	return strndup(path, slash ? (size_t)(slash - path) : 0);
 }
 
+/* asked_ns: when the question was asked; 0 = we did it ourselves, just now. */
 static void note(struct names *nm, const char *path, enum answer answer,
-		 const struct object *obj, bool local)
+		 const struct object *obj, uint64_t asked_ns)
 {
 	const char *name;
+	uint64_t known_ns = asked_ns ? asked_ns : clock_now_ns();
 	CLEANUP_FREE char *dir = split(path, &name);
-	struct entry *e = dir ? entry_new(name, answer, obj) : NULL;
+	struct entry *e = dir ? entry_new(name, answer, obj, known_ns) : NULL;
 	if (!e) {
 		names_forget(nm, path);
 		return;
 	}
-	if (local)
-		e->local_ns = e->known_ns;
+	e->exact = obj != NULL;
+	e->local_ns = asked_ns ? 0 : known_ns;
 
 	SCOPED_LOCK(&nm->lock);
 	struct directory *d = dir_get_locked(nm, dir);
 	struct entry *old = d ? entry_find(&d->entries, name) : NULL;
 	/* An answer that was on its way while we wrote says nothing new. */
-	if (!d || (old && !local && old->local_ns > e->known_ns)) {
+	if (!d || (asked_ns &&
+		   ((old && old->local_ns >= asked_ns) || d->doubted_ns >= asked_ns))) {
 		free(e);
 		return;
 	}
@@ -202,17 +207,17 @@ static void note(struct names *nm, const char *path, enum answer answer,
 
 void names_put(struct names *nm, const char *path, const struct object *obj)
 {
-	note(nm, path, IS_FILE, obj, true);
+	note(nm, path, IS_FILE, obj, 0);
 }
 
 void names_put_dir(struct names *nm, const char *path)
 {
-	note(nm, path, IS_DIR, NULL, true);
+	note(nm, path, IS_DIR, NULL, 0);
 }
 
 void names_removed(struct names *nm, const char *path)
 {
-	note(nm, path, IS_ABSENT, NULL, true);
+	note(nm, path, IS_ABSENT, NULL, 0);
 }
 
 void names_forget(struct names *nm, const char *path)
@@ -224,6 +229,7 @@ void names_forget(struct names *nm, const char *path)
 	if (!d)
 		return;
 	d->listed_ns = 0;
+	d->doubted_ns = clock_now_ns();
 	struct entry *e = entry_find(&d->entries, name);
 	if (e) {
 		map_remove(&d->entries, &e->node);
@@ -272,6 +278,7 @@ struct listing {
 	struct names *nm;
 	const char *prefix; /* borrowed: the directory's path and a slash, or "" */
 	struct map entries;
+	uint64_t began_ns;
 	bool any; /* something is there, if only the marker */
 	uint64_t hidden;
 	struct buf first_hidden;
@@ -300,7 +307,7 @@ static int listing_add(struct listing *ls, const char *name, const struct object
 		map_remove(&ls->entries, &old->node);
 		free(old);
 	}
-	struct entry *e = entry_new(name, obj ? IS_FILE : IS_DIR, obj);
+	struct entry *e = entry_new(name, obj ? IS_FILE : IS_DIR, obj, ls->began_ns);
 	if (!e)
 		return -ENOMEM;
 	int r = map_insert(&ls->entries, &e->node, map_hash_string(name));
@@ -335,34 +342,58 @@ static int listing_entry(void *arg, const char *key, size_t key_len,
 	return listing_add(ls, name, obj);
 }
 
-/* Carry over what we did ourselves since the listing began, then swap it in. */
-static void listing_install_locked(struct names *nm, struct directory *d,
-				   struct listing *ls, uint64_t began_ns)
+/* mine stays, theirs (or NULL) goes. */
+static void listing_prefer(struct names *nm, struct directory *d, struct listing *ls,
+			   struct entry *mine, struct entry *theirs)
+{
+	map_remove(&d->entries, &mine->node);
+	nm->n_entries--;
+	if (theirs) {
+		map_remove(&ls->entries, &theirs->node);
+		free(theirs);
+	}
+	if (map_insert(&ls->entries, &mine->node, map_hash_string(mine->text)))
+		free(mine);
+}
+
+/* Carry over what we know better than the listing: what we did ourselves since it
+ * began, and the times that the bucket told of the very same versions. */
+static void listing_merge(struct names *nm, struct directory *d, struct listing *ls)
 {
 	struct map_node *node = map_next(&d->entries, NULL);
 	while (node) {
 		struct map_node *next = map_next(&d->entries, node);
 		struct entry *mine = container_of(node, struct entry, node);
-		if (mine->local_ns >= began_ns) {
-			struct entry *theirs = entry_find(&ls->entries, mine->text);
-			map_remove(&d->entries, &mine->node);
-			nm->n_entries--;
-			if (theirs) {
-				map_remove(&ls->entries, &theirs->node);
-				free(theirs);
-			}
-			if (map_insert(&ls->entries, &mine->node,
-				       map_hash_string(mine->text)))
-				free(mine);
+		struct entry *theirs = entry_find(&ls->entries, mine->text);
+		if (mine->local_ns >= ls->began_ns) {
+			listing_prefer(nm, d, ls, mine, theirs);
+		} else if (theirs && mine->exact && mine->answer == IS_FILE &&
+			   theirs->answer == IS_FILE &&
+			   !strcmp(mine->etag, theirs->etag)) {
+			theirs->mtime_ns = mine->mtime_ns;
+			theirs->exact = true;
 		}
 		node = next;
 	}
+}
+
+static void listing_install_locked(struct names *nm, struct directory *d,
+				   struct listing *ls)
+{
+	listing_merge(nm, d, ls);
 	nm->n_entries -= d->entries.n;
 	entries_clear(&d->entries);
 	d->entries = ls->entries;
 	ls->entries = (struct map){0};
 	nm->n_entries += d->entries.n;
-	d->listed_ns = began_ns;
+	d->listed_ns = ls->began_ns;
+	if (d->doubted_ns >= ls->began_ns) {
+		/* It may tell once more what proved wrong while it was on its way:
+		 * good for an answer to whoever asked, not for the next question. */
+		d->listed_ns = 0;
+		for (struct map_node *node = NULL; (node = map_next(&d->entries, node));)
+			container_of(node, struct entry, node)->known_ns = 0;
+	}
 	shrink_locked(nm, d);
 }
 
@@ -388,28 +419,48 @@ static void report_hidden(const struct listing *ls)
 			 ls->first_hidden.data);
 }
 
-/* Ask the bucket for one directory: all of it, or its first page only, which
- * tells whether it exists and is often all of it. */
-static int ask_listing(struct names *nm, const char *dir, bool first_page,
+static int deliver_locked(struct directory *d, names_fn *fn, void *arg)
+{
+	struct map_node *node = NULL;
+	d->used_ns = clock_now_ns();
+	while ((node = map_next(&d->entries, node))) {
+		const struct entry *e = container_of(node, struct entry, node);
+		struct object obj;
+		if (e->answer == IS_ABSENT)
+			continue;
+		if (e->answer == IS_FILE)
+			entry_object(e, &obj);
+		int r = fn(arg, e->text, e->answer == IS_FILE ? &obj : NULL);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* Ask the bucket for one directory: all of it, delivered to fn, or (fn NULL) its
+ * first page only, which tells whether it exists and is often all of it. */
+static int ask_listing(struct names *nm, const char *dir, names_fn *fn, void *arg,
 		       bool *ret_exists, struct call *call)
 {
 	CLEANUP_FREE char *prefix = prefix_of(dir);
 	if (!prefix)
 		return -ENAMETOOLONG;
-	struct listing ls = {.nm = nm, .prefix = prefix};
+	struct listing ls = {.nm = nm, .prefix = prefix, .began_ns = clock_now_ns()};
 	buf_init(&ls.first_hidden, 256);
 	struct list_query q = {.prefix = prefix, .delim = '/'};
-	uint64_t began_ns = clock_now_ns();
 	CLEANUP_FREE char *token = NULL;
-	int r = first_page ? backend_list(nm->be, &q, &token, listing_entry, &ls, call)
-			   : backend_list_all(nm->be, &q, listing_entry, &ls, call);
+	int r = fn ? backend_list_all(nm->be, &q, listing_entry, &ls, call)
+		   : backend_list(nm->be, &q, &token, listing_entry, &ls, call);
 	if (!r) {
 		report_hidden(&ls);
 		*ret_exists = ls.any || token;
 		SCOPED_LOCK(&nm->lock);
 		struct directory *d = token ? NULL : dir_get_locked(nm, dir);
 		if (d)
-			listing_install_locked(nm, d, &ls, began_ns);
+			listing_install_locked(nm, d, &ls);
+		/* In one breath, so that nothing is forgotten in between. */
+		if (fn)
+			r = d ? deliver_locked(d, fn, arg) : -ENOMEM;
 	}
 	entries_clear(&ls.entries);
 	buf_done(&ls.first_hidden);
@@ -421,25 +472,27 @@ static int ask_listing(struct names *nm, const char *dir, bool first_page,
 static int ask_file(struct names *nm, const char *path, struct object *ret,
 		    struct call *call)
 {
+	uint64_t asked_ns = clock_now_ns();
 	int r = backend_head(nm->be, path, ret, call);
 	if (r)
 		return r;
 	/* What we uploaded carries the user's mtime, which no listing will tell. */
 	if (*ret->tag && !(nm->be->caps & BACKEND_LIST_META))
 		blocks_set_mtime(nm->bl, path, ret->etag, ret->mtime_ns);
-	note(nm, path, IS_FILE, ret, false);
+	note(nm, path, IS_FILE, ret, asked_ns);
 	return 0;
 }
 
 static int ask_dir(struct names *nm, const char *path, struct call *call)
 {
 	bool exists = false;
-	int r = ask_listing(nm, path, true, &exists, call);
+	uint64_t asked_ns = clock_now_ns();
+	int r = ask_listing(nm, path, NULL, NULL, &exists, call);
 	if (r)
 		return r;
 	if (!exists)
 		return -ENOENT;
-	note(nm, path, IS_DIR, NULL, false);
+	note(nm, path, IS_DIR, NULL, asked_ns);
 	return 0;
 }
 
@@ -450,6 +503,7 @@ static int ask(struct names *nm, const char *path, const char *name,
 	       enum name_kind *ret_kind, struct object *ret_obj, struct call *call)
 {
 	bool file_first = strchr(name, '.') != NULL;
+	uint64_t asked_ns = clock_now_ns();
 	int r = -ENOENT;
 	for (int turn = 0; turn < 2 && r == -ENOENT; turn++) {
 		bool as_file = (turn == 0) == file_first;
@@ -458,7 +512,7 @@ static int ask(struct names *nm, const char *path, const char *name,
 			*ret_kind = as_file ? NAME_FILE : NAME_DIR;
 	}
 	if (r == -ENOENT)
-		note(nm, path, IS_ABSENT, NULL, false);
+		note(nm, path, IS_ABSENT, NULL, asked_ns);
 	return r;
 }
 
@@ -477,25 +531,6 @@ int names_lookup(struct names *nm, const char *path, enum name_kind *ret_kind,
 	if (r != -EAGAIN || !call)
 		return r;
 	return ask(nm, path, name, ret_kind, ret_obj, call);
-}
-
-static int deliver_locked(struct names *nm, struct directory *d, names_fn *fn, void *arg)
-{
-	struct map_node *node = NULL;
-	d->used_ns = clock_now_ns();
-	while ((node = map_next(&d->entries, node))) {
-		const struct entry *e = container_of(node, struct entry, node);
-		struct object obj;
-		if (e->answer == IS_ABSENT)
-			continue;
-		if (e->answer == IS_FILE)
-			entry_object(e, &obj);
-		int r = fn(arg, e->text, e->answer == IS_FILE ? &obj : NULL);
-		if (r)
-			return r;
-	}
-	(void)nm;
-	return 0;
 }
 
 /* Wait until nobody else lists d; then it is ours to list, or it is fresh. */
@@ -526,17 +561,17 @@ int names_list(struct names *nm, const char *dir, names_fn *fn, void *arg,
 			return -ENOMEM;
 	}
 	if (is_fresh)
-		return deliver_locked(nm, d, fn, arg);
+		return deliver_locked(d, fn, arg);
 
 	/* While listing is set nobody frees d. */
 	bool exists;
 	d->listing = true;
 	(void)pthread_mutex_unlock(&nm->lock);
-	int r = ask_listing(nm, dir, false, &exists, call);
+	int r = ask_listing(nm, dir, fn, arg, &exists, call);
 	(void)pthread_mutex_lock(&nm->lock);
 	d->listing = false;
 	(void)pthread_cond_broadcast(&nm->listed);
-	return r ? r : deliver_locked(nm, d, fn, arg);
+	return r;
 }
 
 int names_new(const struct names_conf *conf, struct backend *be, struct blocks *bl,

@@ -4,7 +4,8 @@
  * answered from here, "no such name" included; after it the bucket is asked
  * again, and a question that cannot be asked (network fault) is an error, never
  * a "no" (P10).  What this mount itself put or removed is noted at once and is
- * not undone by a listing that began earlier.
+ * not undone by an answer to a question that was asked earlier.  The user's mtime,
+ * which only a single answer tells, outlives a listing of the same version.
  *
  * Paths have no slash at either end; "" is the root.  Keys that cannot be file
  * names (empty or dot parts, NUL, over 255 bytes) are left out and counted in one
