@@ -19,6 +19,7 @@ struct listing {
 struct seen {
 	struct map_node node;
 	enum name_kind kind;
+	bool here; /* on this disk: no removal is meant for it */
 	bool gone; /* the bucket still has it, the user has not */
 	char name[];
 };
@@ -28,13 +29,16 @@ static bool seen_is(const struct map_node *node, const void *key)
 	return !strcmp(container_of(node, struct seen, node)->name, key);
 }
 
-static int see(struct listing *ls, const char *name, size_t len, enum name_kind kind)
+/* What was seen first stays: as in view_lookup. */
+static int see(struct listing *ls, const char *name, size_t len, enum name_kind kind,
+	       bool here)
 {
 	struct seen *s = calloc(1, sizeof(*s) + len + 1);
 	if (!s)
 		return -ENOMEM;
 	memcpy(s->name, name, len);
 	s->kind = kind;
+	s->here = here;
 	uint64_t hash = map_hash_string(s->name);
 	struct map_node *old = map_find(&ls->seen, hash, seen_is, s->name);
 	if (old) {
@@ -70,12 +74,12 @@ static int see_staged(void *arg, const char *key, struct staged *st)
 	enum name_kind kind;
 	(void)st;
 	size_t len = child_of(ls->dir, key, &name, &kind);
-	return len ? see(ls, name, len, kind) : 0;
+	return len ? see(ls, name, len, kind, true) : 0;
 }
 
 static int see_named(void *arg, const char *name, const struct object *obj)
 {
-	return see(arg, name, strlen(name), obj ? NAME_FILE : NAME_DIR);
+	return see(arg, name, strlen(name), obj ? NAME_FILE : NAME_DIR, false);
 }
 
 static int see_local_dirs(struct listing *ls)
@@ -87,7 +91,7 @@ static int see_local_dirs(struct listing *ls)
 		enum name_kind kind;
 		const char *path = container_of(node, struct local_dir, node)->path;
 		size_t len = child_of(ls->dir, path, &name, &kind);
-		int r = len ? see(ls, name, len, NAME_DIR) : 0;
+		int r = len ? see(ls, name, len, NAME_DIR, true) : 0;
 		if (r)
 			return r;
 	}
@@ -100,12 +104,13 @@ static char *join(const char *dir, const char *name)
 	return asprintf(&path, "%s%s%s", dir, *dir ? "/" : "", name) < 0 ? NULL : path;
 }
 
-/* Only what the bucket told can be a removal's; what is staged is there. */
 static int mark_removed(struct listing *ls)
 {
 	struct map_node *node = NULL;
 	while ((node = map_next(&ls->seen, node))) {
 		struct seen *s = container_of(node, struct seen, node);
+		if (s->here)
+			continue;
 		CLEANUP_FREE char *path = join(ls->dir, s->name);
 		bool marker_gone;
 		if (!path)
@@ -128,11 +133,15 @@ static int deliver(struct listing *ls)
 	return 0;
 }
 
+/* This disk first: what goes from here to the bucket meanwhile is seen here, and not
+ * missed on both sides. */
 static int collect(struct listing *ls, struct call *call)
 {
-	int r = view_is_local(ls->vw, ls->dir)
-			? 0
-			: names_list(ls->vw->nm, ls->dir, see_named, ls, call);
+	int r = staging_each(ls->vw->sg, see_staged, ls);
+	if (!r)
+		r = see_local_dirs(ls);
+	if (!r && !view_is_local(ls->vw, ls->dir))
+		r = names_list(ls->vw->nm, ls->dir, see_named, ls, call);
 	if (!r)
 		r = mark_removed(ls);
 	return r;
@@ -143,24 +152,9 @@ int view_list(struct view *vw, const char *dir, view_list_fn *fn, void *arg,
 {
 	struct listing ls = {.vw = vw, .dir = dir, .fn = fn, .arg = arg};
 	int r = collect(&ls, call);
-	/* What is staged hides a removal of the same name: seen anew. */
-	struct map_node *node = map_next(&ls.seen, NULL);
-	while (node) {
-		struct map_node *next = map_next(&ls.seen, node);
-		struct seen *s = container_of(node, struct seen, node);
-		if (s->gone) {
-			map_remove(&ls.seen, node);
-			free(s);
-		}
-		node = next;
-	}
-	if (!r)
-		r = staging_each(vw->sg, see_staged, &ls);
-	if (!r)
-		r = see_local_dirs(&ls);
 	if (!r)
 		r = deliver(&ls);
-	for (node = map_next(&ls.seen, NULL); node;) {
+	for (struct map_node *node = map_next(&ls.seen, NULL); node;) {
 		struct map_node *next = map_next(&ls.seen, node);
 		free(container_of(node, struct seen, node));
 		node = next;
