@@ -4,6 +4,7 @@
  *  (1) A commit that returned 0 is in the file: a later load shows it.
  *  (2) The changes of one call are applied together or not at all.
  *  (3) Commits are applied in the order in which they were handed in.
+ *  (4) A row whose CRC does not match ends the load: no guess, nothing touched.
  */
 #include "cache/journal.h"
 #include <errno.h>
@@ -23,8 +24,9 @@ static const char schema[] =
 	" state INTEGER NOT NULL, local INTEGER NOT NULL, synced INTEGER NOT NULL,"
 	" size INTEGER NOT NULL, base TEXT NOT NULL, tag TEXT NOT NULL,"
 	" base_tag TEXT NOT NULL, upload_id TEXT NOT NULL, crc INTEGER NOT NULL);"
-	"CREATE TABLE gone(key TEXT PRIMARY KEY, etag TEXT NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE dir(key TEXT PRIMARY KEY) WITHOUT ROWID;"
+	"CREATE TABLE gone(key TEXT PRIMARY KEY, etag TEXT NOT NULL, tag TEXT NOT NULL,"
+	" crc INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE dir(key TEXT PRIMARY KEY, crc INTEGER NOT NULL) WITHOUT ROWID;"
 	/* The highest id ever given out: an id is never used for two files. */
 	"CREATE TABLE last_id(one INTEGER PRIMARY KEY CHECK(one=1), id INTEGER NOT NULL);"
 	"INSERT INTO last_id VALUES(1,0)";
@@ -34,9 +36,9 @@ enum { SCHEMA_VERSION = 1 };
 static const char *const change_sql[] = {
 	[JOURNAL_PUT_ROW] = "INSERT OR REPLACE INTO staged VALUES(?,?,?,?,?,?,?,?,?,?,?)",
 	[JOURNAL_DEL_ROW] = "DELETE FROM staged WHERE id=?",
-	[JOURNAL_PUT_GONE] = "INSERT OR REPLACE INTO gone VALUES(?,?)",
+	[JOURNAL_PUT_GONE] = "INSERT OR REPLACE INTO gone VALUES(?,?,?,?)",
 	[JOURNAL_DEL_GONE] = "DELETE FROM gone WHERE key=?",
-	[JOURNAL_PUT_DIR] = "INSERT OR REPLACE INTO dir VALUES(?)",
+	[JOURNAL_PUT_DIR] = "INSERT OR REPLACE INTO dir VALUES(?,?)",
 	[JOURNAL_DEL_DIR] = "DELETE FROM dir WHERE key=?",
 };
 enum { N_KINDS = sizeof(change_sql) / sizeof(*change_sql) };
@@ -64,11 +66,18 @@ struct journal {
 
 	/* set once */
 	pthread_t writer;
-	bool started;
+	bool started, is_new;
 
 	/* atomic */
 	_Atomic uint64_t id;
 };
+
+static uint32_t strings_crc(uint32_t crc, const char *const *strings, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		crc = crc32c(crc, strings[i], strlen(strings[i]) + 1);
+	return crc;
+}
 
 static uint32_t row_crc(const struct journal_row *row)
 {
@@ -76,10 +85,19 @@ static uint32_t row_crc(const struct journal_row *row)
 			      row->size};
 	const char *strings[] = {row->key, row->base, row->tag, row->base_tag,
 				 row->upload_id};
-	uint32_t crc = crc32c(0, numbers, sizeof(numbers));
-	for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++)
-		crc = crc32c(crc, strings[i], strlen(strings[i]) + 1);
-	return crc;
+	return strings_crc(crc32c(0, numbers, sizeof(numbers)), strings,
+			   sizeof(strings) / sizeof(*strings));
+}
+
+static uint32_t gone_crc(const char *key, const char *etag, const char *tag)
+{
+	const char *strings[] = {key, etag, tag};
+	return strings_crc(0, strings, sizeof(strings) / sizeof(*strings));
+}
+
+static uint32_t dir_crc(const char *key)
+{
+	return strings_crc(0, &key, 1);
 }
 
 static void bind_text(sqlite3_stmt *st, int at, const char *text)
@@ -103,6 +121,15 @@ static void bind_row(sqlite3_stmt *st, const struct journal_row *row)
 	(void)sqlite3_bind_int64(st, 11, row_crc(row));
 }
 
+static void bind_gone(sqlite3_stmt *st, const struct journal_change *c)
+{
+	const char *etag = c->etag ? c->etag : "", *tag = c->tag ? c->tag : "";
+	bind_text(st, 1, c->key);
+	bind_text(st, 2, etag);
+	bind_text(st, 3, tag);
+	(void)sqlite3_bind_int64(st, 4, gone_crc(c->key, etag, tag));
+}
+
 static int apply_change(struct journal *jn, const struct journal_change *c)
 {
 	sqlite3_stmt *st = jn->change[c->kind];
@@ -114,8 +141,11 @@ static int apply_change(struct journal *jn, const struct journal_change *c)
 		(void)sqlite3_bind_int64(st, 1, (sqlite3_int64)c->id);
 		break;
 	case JOURNAL_PUT_GONE:
+		bind_gone(st, c);
+		break;
+	case JOURNAL_PUT_DIR:
 		bind_text(st, 1, c->key);
-		bind_text(st, 2, c->etag);
+		(void)sqlite3_bind_int64(st, 2, dir_crc(c->key));
 		break;
 	default:
 		bind_text(st, 1, c->key);
@@ -219,6 +249,11 @@ uint64_t journal_new_id(struct journal *jn)
 	return atomic_fetch_add(&jn->id, 1) + 1;
 }
 
+bool journal_is_new(const struct journal *jn)
+{
+	return jn->is_new;
+}
+
 static const char *column(sqlite3_stmt *st, int at)
 {
 	const char *text = (const char *)sqlite3_column_text(st, at);
@@ -245,21 +280,34 @@ static int visit_row(struct journal *jn, sqlite3_stmt *st,
 			  jn->db.path, (unsigned long long)row.id);
 		return -EUCLEAN;
 	}
+	if (row.id > atomic_load(&jn->id))
+		atomic_store(&jn->id, row.id);
 	return v->row(v->arg, &row);
+}
+
+static int damaged(const struct journal *jn, const char *what, const char *key)
+{
+	log_error("journal", "%s: the row of %s %s is damaged", jn->db.path, what, key);
+	return -EUCLEAN;
 }
 
 static int visit_gone(struct journal *jn, sqlite3_stmt *st,
 		      const struct journal_visitor *v)
 {
-	(void)jn;
-	return v->gone(v->arg, column(st, 0), column(st, 1));
+	const char *key = column(st, 0), *etag = column(st, 1), *tag = column(st, 2);
+	/* A wrong key here would remove what nobody asked to remove. */
+	if (!*key || gone_crc(key, etag, tag) != (uint32_t)sqlite3_column_int64(st, 3))
+		return damaged(jn, "the removed name", key);
+	return v->gone(v->arg, key, etag, tag);
 }
 
 static int visit_dir(struct journal *jn, sqlite3_stmt *st,
 		     const struct journal_visitor *v)
 {
-	(void)jn;
-	return v->dir(v->arg, column(st, 0));
+	const char *key = column(st, 0);
+	if (dir_crc(key) != (uint32_t)sqlite3_column_int64(st, 1))
+		return damaged(jn, "the directory", key);
+	return v->dir(v->arg, key);
 }
 
 typedef int visit_fn(struct journal *jn, sqlite3_stmt *st,
@@ -291,9 +339,9 @@ int journal_load(struct journal *jn, const struct journal_visitor *v)
 {
 	int r = each(jn, "SELECT * FROM staged ORDER BY id", visit_row, v);
 	if (!r)
-		r = each(jn, "SELECT key,etag FROM gone", visit_gone, v);
+		r = each(jn, "SELECT key,etag,tag,crc FROM gone", visit_gone, v);
 	if (!r)
-		r = each(jn, "SELECT key FROM dir", visit_dir, v);
+		r = each(jn, "SELECT key,crc FROM dir", visit_dir, v);
 	return r ? r : start_writer(jn);
 }
 
@@ -305,7 +353,10 @@ static int read_last_id(struct journal *jn)
 		r = db_step(&jn->db, st);
 	if (r == 1) {
 		atomic_store(&jn->id, (uint64_t)sqlite3_column_int64(st, 0));
+		jn->is_new = !atomic_load(&jn->id);
 		r = 0;
+	} else if (!r) {
+		r = -EUCLEAN;
 	}
 	(void)sqlite3_finalize(st);
 	return r;

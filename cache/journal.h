@@ -41,7 +41,7 @@ struct journal_row {
 enum journal_kind {
 	JOURNAL_PUT_ROW,  /* row */
 	JOURNAL_DEL_ROW,  /* id */
-	JOURNAL_PUT_GONE, /* key, etag: remove it from the bucket */
+	JOURNAL_PUT_GONE, /* key, etag, tag: remove that version from the bucket */
 	JOURNAL_DEL_GONE, /* key */
 	JOURNAL_PUT_DIR,  /* key: a directory that is only here */
 	JOURNAL_DEL_DIR,  /* key */
@@ -51,14 +51,15 @@ struct journal_change {
 	enum journal_kind kind;
 	const struct journal_row *row; /* borrowed until the commit returns */
 	uint64_t id;
-	const char *key, *etag;
+	const char *key;
+	const char *etag, *tag; /* see removal.h; NULL = "" */
 };
 
 /* Called for each row while loading; < 0 ends it with that error. */
 struct journal_visitor {
 	void *arg;
 	int (*row)(void *arg, const struct journal_row *row);
-	int (*gone)(void *arg, const char *key, const char *etag);
+	int (*gone)(void *arg, const char *key, const char *etag, const char *tag);
 	int (*dir)(void *arg, const char *key);
 };
 
@@ -70,5 +71,10 @@ int journal_load(struct journal *jn, const struct journal_visitor *v);
 /* All of it or nothing, in one transaction. */
 int journal_commit(struct journal *jn, const struct journal_change *changes, size_t n,
 		   bool durable);
+/* Never one that a row has or had.  A file may still be there under it: after power
+ * loss the file can outlive what the journal knew of its id. */
 uint64_t journal_new_id(struct journal *jn);
+/* Nothing was ever committed to it before it was opened: what lies in staged/ then
+ * belongs to a journal that was lost. */
+bool journal_is_new(const struct journal *jn);
 #endif

@@ -23,33 +23,28 @@ static int make_tag(char ret[TAG_SIZE])
 	return r;
 }
 
-static int sync_file(const struct staged *st)
-{
-	if (!fdatasync(st->fd))
-		return 0;
-	int r = -errno;
-	log_error("journal", "sync %s before its upload: %s", st->path, strerror(-r));
-	return r;
-}
-
 static int commit_sealed(struct staged *st, const char *key, const char *base,
 			 const char *tag, const struct journal_change *extra,
 			 size_t n_extra)
 {
 	enum { EXTRA_MAX = 4 };
 	struct journal_change changes[2 + EXTRA_MAX];
-	struct journal_row row;
+	struct row_image image;
 	size_t n = 0;
 	(void)pthread_mutex_lock(&st->sg->lock);
-	staged_row_locked(st, &row);
-	bool settles = st->holds_removal;
+	staged_row_locked(st, &image);
+	if (st->uncertain) /* what may be there already is ours */
+		staged_copy_string(image.base_tag, sizeof(image.base_tag), st->tag);
+	bool settles = st->holds_removal && !strcmp(key, st->key);
 	(void)pthread_mutex_unlock(&st->sg->lock);
-	row.key = key;
-	row.base = base;
-	row.tag = tag;
-	row.local = false;
-	row.state = ROW_SEALED;
-	changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_ROW, .row = &row};
+	image.row.key = key;
+	if (base)
+		image.row.base = base;
+	image.row.tag = tag;
+	image.row.local = false;
+	image.row.state = ROW_SEALED;
+	changes[n++] =
+		(struct journal_change){.kind = JOURNAL_PUT_ROW, .row = &image.row};
 	if (settles)
 		changes[n++] =
 			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = key};
@@ -74,7 +69,7 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 	atomic_store(&st->dirty, false);
 	(void)pthread_rwlock_unlock(&st->io);
 
-	r = sync_file(st);
+	r = staged_sync_bytes(st);
 	if (!r)
 		r = commit_sealed(st, key, base, tag, extra, n_extra);
 	(void)pthread_mutex_lock(&sg->lock);
@@ -82,11 +77,13 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 		atomic_store(&st->dirty, true);
 		staged_set_state_locked(st, STAGED_OPEN);
 	} else {
+		if (st->uncertain)
+			staged_copy_string(st->base_tag, sizeof(st->base_tag), st->tag);
+		st->uncertain = false;
 		staged_copy_string(st->tag, sizeof(st->tag), tag);
-		st->recovered = false;
 	}
-	bool settled = !r && st->holds_removal;
-	st->holds_removal = st->holds_removal && r;
+	bool settled = !r && st->holds_removal && !strcmp(key, st->key);
+	st->holds_removal = st->holds_removal && !settled;
 	(void)pthread_mutex_unlock(&sg->lock);
 	if (settled)
 		removal_settled(sg->rm, key);
@@ -106,21 +103,21 @@ static int save_upload_id(void *arg, const char *id)
 {
 	struct attempt *at = arg;
 	struct staged *st = at->st;
-	struct journal_row row;
+	struct row_image image;
 	char *copy = *id ? strdup(id) : NULL;
 	if (*id && !copy)
 		return -ENOMEM;
 	(void)pthread_mutex_lock(&st->sg->lock);
 	free(st->upload_id);
 	st->upload_id = copy;
-	staged_row_locked(st, &row);
+	staged_row_locked(st, &image);
 	(void)pthread_mutex_unlock(&st->sg->lock);
-	row.key = at->key;
-	row.base = at->base;
-	row.tag = at->tag;
-	row.local = false;
-	row.upload_id = id;
-	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
+	image.row.key = at->key;
+	image.row.base = at->base;
+	image.row.tag = at->tag;
+	image.row.local = false;
+	image.row.upload_id = id;
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
 	return journal_commit(st->sg->jn, &c, 1, false);
 }
 
@@ -140,9 +137,10 @@ static int run_upload(struct attempt *at, struct object *ret)
 		.parts = sg->parts,
 		.timeout_ns = sg->conf.timeout_ns,
 		.cancelled = &st->cancel,
+		.mount_born_ns = sg->born_ns,
 	};
 	(void)pthread_mutex_lock(&sg->lock);
-	job.recovered = st->recovered || st->uncertain;
+	job.look_first = st->uncertain;
 	if (st->upload_id)
 		stale_id = strdup(st->upload_id);
 	(void)pthread_mutex_unlock(&sg->lock);
@@ -169,17 +167,17 @@ static void record_done(const struct attempt *at, const struct object *obj)
 static void record_conflict(const struct attempt *at)
 {
 	struct staging *sg = at->st->sg;
-	struct journal_row row;
+	struct row_image image;
 	names_forget(sg->nm, at->key);
 	log_error("upload",
 		  "%s: the bucket changed since this file was opened; what was written "
 		  "here is kept in %s and not uploaded",
 		  at->key, at->st->path);
 	(void)pthread_mutex_lock(&sg->lock);
-	staged_row_locked(at->st, &row);
+	staged_row_locked(at->st, &image);
 	(void)pthread_mutex_unlock(&sg->lock);
-	row.state = ROW_CONFLICT;
-	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
+	image.row.state = ROW_CONFLICT;
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
 	(void)journal_commit(sg->jn, &c, 1, true);
 }
 
@@ -191,7 +189,26 @@ static void record_lost(const struct attempt *at)
 	(void)journal_commit(at->st->sg->jn, &c, 1, true);
 }
 
-/* The generation after st starts from what st became. */
+/* st starts from what its older generation became.  One that is a CONFLICT stays
+ * until the bytes of st, which are its own and more, are in the bucket. */
+void staged_catch_up_locked(struct staged *st)
+{
+	struct staged *older = st->older;
+	if (!older || staged_get_state(older) == STAGED_SEALED ||
+	    staged_get_state(older) == STAGED_CONFLICT)
+		return;
+	if (staged_get_state(older) == STAGED_DONE) {
+		staged_copy_string(st->base, sizeof(st->base), older->object.etag);
+		staged_copy_string(st->base_tag, sizeof(st->base_tag), older->tag);
+		/* Its bytes serve nobody any more: st has a copy. */
+		atomic_store(&older->retired, true);
+		(void)unlink(older->path);
+	}
+	st->older = older->older;
+	older->older = NULL;
+	staged_unref(older);
+}
+
 static void follow_up_locked(struct staged *st)
 {
 	struct staged *next = staged_find_locked(st->sg, st->key);
@@ -199,15 +216,29 @@ static void follow_up_locked(struct staged *st)
 		next = next->older;
 	if (!next)
 		return;
-	if (staged_get_state(st) == STAGED_DONE) {
-		staged_copy_string(next->base, sizeof(next->base), st->object.etag);
-		staged_copy_string(next->base_tag, sizeof(next->base_tag), st->tag);
-		/* Its bytes serve nobody any more: next has a copy. */
-		(void)unlink(st->path);
-	}
-	next->older = NULL;
+	staged_catch_up_locked(next);
 	staged_submit_locked(next);
-	staged_unref(st);
+}
+
+/* An older generation that nobody will upload: st has its bytes and has arrived. */
+static void drop_superseded(struct staged *st)
+{
+	struct staging *sg = st->sg;
+	struct staged *older = NULL;
+	(void)pthread_mutex_lock(&sg->lock);
+	if (st->older && staged_get_state(st) != STAGED_SEALED &&
+	    staged_get_state(st->older) != STAGED_SEALED) {
+		older = st->older;
+		st->older = STEAL(older->older);
+		staged_set_state_locked(older, STAGED_DROPPED);
+	}
+	(void)pthread_mutex_unlock(&sg->lock);
+	if (!older)
+		return;
+	struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = older->id};
+	(void)journal_commit(sg->jn, &c, 1, false);
+	(void)unlink(older->path);
+	staged_unref(older);
 }
 
 static void finish_locked(struct attempt *at, int r, const struct object *obj)
@@ -219,6 +250,7 @@ static void finish_locked(struct attempt *at, int r, const struct object *obj)
 	st->uncertain = r != 0;
 	st->retry_at_ns = clock_add(clock_now_ns(), st->sg->conf.retry_ns);
 	if (!r) {
+		free(STEAL(st->upload_id));
 		st->object = *obj;
 		staged_set_state_locked(st, STAGED_DONE);
 	} else if (r == -ENODATA && st->fd < 0) {
@@ -253,6 +285,7 @@ static void attempt_main(void *arg)
 	(void)pthread_mutex_lock(&st->sg->lock);
 	finish_locked(at, r, &obj);
 	(void)pthread_mutex_unlock(&st->sg->lock);
+	drop_superseded(st);
 	staged_retire_if_idle(st);
 	staged_unref(st);
 	free(at->key);
@@ -261,7 +294,14 @@ static void attempt_main(void *arg)
 
 void staged_submit_locked(struct staged *st)
 {
-	if (staged_get_state(st) != STAGED_SEALED || st->sending || st->older ||
+	if (!st->busy)
+		staged_submit_claimed_locked(st);
+}
+
+void staged_submit_claimed_locked(struct staged *st)
+{
+	bool has_turn = !st->older || staged_get_state(st->older) != STAGED_SEALED;
+	if (staged_get_state(st) != STAGED_SEALED || st->sending || !has_turn ||
 	    st->sg->closing)
 		return;
 	struct attempt *at = calloc(1, sizeof(*at));
@@ -293,8 +333,19 @@ static void wait_a_little_locked(struct staging *sg)
 	(void)pthread_cond_timedwait(&sg->changed, &sg->lock, &ts);
 }
 
+/* The generation whose turn it is. */
+static struct staged *first_due(struct staged *st)
+{
+	while (st->older && staged_get_state(st->older) == STAGED_SEALED)
+		st = st->older;
+	return st;
+}
+
 int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call *call)
 {
+	/* Only compared: it may be gone when we look again. */
+	const struct staged *first = first_due(st);
+	uint64_t first_before = first->attempts;
 	while (staged_get_state(st) == STAGED_SEALED && st->attempts == attempts_before) {
 		/* The upload has deadlines of its own; only the caller's wish to
 		 * leave is looked at here. */
@@ -303,6 +354,14 @@ int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call 
 		if (st->sg->closing)
 			return -ESHUTDOWN;
 		wait_a_little_locked(st->sg);
+		/* What must go before it has failed: so has this, for now. */
+		const struct staged *now = first_due(st);
+		if (now == st || now != first) {
+			first = now;
+			first_before = now->attempts;
+		} else if (now->attempts != first_before) {
+			return now->error;
+		}
 	}
 	switch (staged_get_state(st)) {
 	case STAGED_CONFLICT:
@@ -346,8 +405,8 @@ static int seal_if_written(struct staged *st)
 		   !atomic_load(&st->nameless) && atomic_load(&st->dirty);
 	int torn = due && atomic_load(&st->torn) ? st->torn_error : 0;
 	(void)pthread_mutex_unlock(&sg->lock);
-	/* key and base change only by who has claimed it */
-	int r = torn ? torn : due ? staged_seal(st, st->key, st->base, NULL, 0) : 0;
+	/* The key changes only by who has claimed it. */
+	int r = torn ? torn : due ? staged_seal(st, st->key, NULL, NULL, 0) : 0;
 	(void)pthread_mutex_lock(&sg->lock);
 	staged_unclaim_locked(st);
 	(void)pthread_mutex_unlock(&sg->lock);
@@ -366,6 +425,7 @@ int staged_publish(struct staged *st, bool wait, struct call *call)
 	if (staged_get_state(st) != STAGED_SEALED)
 		return 0;
 	uint64_t before = st->attempts;
+	staged_submit_locked(first_due(st));
 	staged_submit_locked(st);
 	return wait ? staged_wait_locked(st, before, call) : 0;
 }
@@ -396,47 +456,9 @@ static void *keeper_main(void *arg)
 	return NULL;
 }
 
-/* What fsync promised before the last daemon died goes up as it is. */
-static int seal_recovered(struct staging *sg)
-{
-	for (;;) {
-		struct staged *st = NULL;
-		(void)pthread_mutex_lock(&sg->lock);
-		struct map_node *node = NULL;
-		while (!st && (node = map_next(&sg->by_key, node))) {
-			struct staged *at = container_of(node, struct staged, node);
-			if (at->recovered && staged_get_state(at) == STAGED_OPEN &&
-			    !at->local)
-				st = staged_ref(at);
-		}
-		(void)pthread_mutex_unlock(&sg->lock);
-		if (!st)
-			return 0;
-		int r = seal_if_written(st);
-		staged_unref(st);
-		if (r)
-			return r;
-	}
-}
-
-static int forget_dropped(struct staging *sg)
-{
-	int r = 0;
-	for (size_t i = 0; !r && i < sg->n_dropped; i++) {
-		struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = sg->dropped[i]};
-		r = journal_commit(sg->jn, &c, 1, false);
-	}
-	sg->n_dropped = 0;
-	return r;
-}
-
 int staging_start(struct staging *sg)
 {
-	int r = staging_remove_strays(sg);
-	if (!r)
-		r = forget_dropped(sg);
-	if (!r)
-		r = seal_recovered(sg);
+	int r = staging_recover(sg);
 	if (r)
 		return r;
 	r = pthread_create(&sg->keeper, NULL, keeper_main, sg);

@@ -1,7 +1,11 @@
-/* removal.c - see removal.h. */
+/* removal.c - see removal.h.
+ *
+ * The clock thread walks all items when the first of them is due, not at each
+ * change: a tree of files that is removed costs one walk a second. */
 #include "cache/removal.h"
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,12 +18,19 @@
 enum state { WAITING, HELD, FLYING };
 
 struct item {
-	struct map_node node; /* in removal.items, by key */
-	struct removal *rm;   /* borrowed */
-	enum state state;
-	uint64_t due_ns;
+	struct map_node node;	 /* in removal.items, by key */
+	struct removal *rm;	 /* borrowed */
 	struct version *version; /* a reference, or NULL */
-	char etag[ETAG_SIZE];
+	char etag[ETAG_SIZE], tag[TAG_SIZE];
+
+	/* guarded by removal.lock */
+	enum state state;
+	bool sent; /* FLYING: the DELETE may be on its way */
+	uint64_t due_ns;
+
+	/* atomic */
+	atomic_bool unwanted; /* the name was written again: fetch no more */
+
 	char key[];
 };
 
@@ -36,9 +47,11 @@ struct removal {
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
+	pthread_cond_t changed; /* of an item's state */
+	pthread_cond_t work;	/* for the clock thread */
 	struct map items;
 	bool closing, hurry;
+	uint64_t wakes_ns; /* when the clock thread looks next */
 
 	/* atomic */
 	atomic_bool cancelled;
@@ -82,21 +95,53 @@ static bool has_items_below_locked(struct removal *rm, const struct item *dir)
 	return false;
 }
 
+static bool is_marker(const struct item *it)
+{
+	return it->key[strlen(it->key) - 1] == '/';
+}
+
+static struct call call_of(const struct removal *rm, atomic_bool *cancelled)
+{
+	return (struct call){
+		.deadline_ns = clock_add(clock_now_ns(), rm->conf.timeout_ns),
+		.cancelled = cancelled,
+	};
+}
+
+/* Whoever has it open keeps its bytes (P1).  If they cannot be had the reader gets
+ * ESTALE, never other bytes. */
+static void keep_for_readers(struct removal *rm, struct item *it)
+{
+	struct call call = call_of(rm, &it->unwanted);
+	if (it->version && !blocks_complete(rm->bl, it->version, &call))
+		version_keep(it->version);
+}
+
+/* Is what the bucket has there what the user removed? */
+static bool is_ours(const struct item *it, const struct object *there)
+{
+	if (is_marker(it))
+		return !there->size;
+	return (*it->etag && !strcmp(it->etag, there->etag)) ||
+	       (*it->tag && !strcmp(it->tag, there->tag));
+}
+
+/* -ESTALE: there is something else, and it stays. */
 static int send_delete(struct removal *rm, struct item *it)
 {
-	struct call call = {
-		.deadline_ns = clock_add(clock_now_ns(), rm->conf.timeout_ns),
-		.cancelled = &rm->cancelled,
-	};
-	if (it->version) {
-		/* Whoever has it open keeps its bytes (P1).  If they cannot be had
-		 * the reader gets ESTALE, never other bytes. */
-		if (!blocks_complete(rm->bl, it->version, &call))
-			version_keep(it->version);
-	}
-	struct cond cond = {0};
-	if (*it->etag && (rm->be->caps & BACKEND_DEL_IF))
-		cond.if_etag = it->etag;
+	struct call call = call_of(rm, &rm->cancelled);
+	bool can_compare = rm->be->caps & BACKEND_DEL_IF;
+	struct cond cond = {.if_etag = it->etag};
+	int r = -ESTALE;
+	if (*it->etag && can_compare)
+		r = backend_del(rm->be, it->key, &cond, &call);
+	if (r != -ESTALE || (*it->etag && can_compare && !*it->tag))
+		return r;
+	struct object there;
+	r = backend_head(rm->be, it->key, &there, &call);
+	if (r || !is_ours(it, &there))
+		return r ? r : -ESTALE;
+	cond.if_etag = can_compare ? there.etag : NULL;
 	return backend_del(rm->be, it->key, &cond, &call);
 }
 
@@ -115,30 +160,55 @@ static bool is_over(const struct item *it, int r)
 	return r == -EACCES || r == -EROFS || r == -EILSEQ || r == -ENAMETOOLONG;
 }
 
+static void record_over(struct removal *rm, const struct item *it, int r)
+{
+	struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = it->key};
+	/* If this fails the next mount finds that it is gone, or somebody else's. */
+	(void)journal_commit(rm->jn, &c, 1, false);
+	if (r && r != -ENOENT)
+		names_forget(rm->nm, it->key);
+	else if (!is_marker(it))
+		names_removed(rm->nm, it->key);
+}
+
+static void wait_again_locked(struct removal *rm, struct item *it, uint64_t delay_ns)
+{
+	it->state = WAITING;
+	it->due_ns = clock_add(clock_now_ns(), delay_ns);
+	(void)pthread_cond_broadcast(&rm->changed);
+	if (it->due_ns < rm->wakes_ns)
+		(void)pthread_cond_signal(&rm->work);
+}
+
+/* From here on the DELETE is not to be stopped; false: it is not wanted any more. */
+static bool may_send(struct removal *rm, struct item *it)
+{
+	SCOPED_LOCK(&rm->lock);
+	it->sent = !atomic_load(&it->unwanted);
+	if (!it->sent) {
+		atomic_store(&it->unwanted, false);
+		wait_again_locked(rm, it, rm->conf.delay_ns);
+	}
+	return it->sent;
+}
+
 static void fly(void *arg)
 {
 	struct item *it = arg;
 	struct removal *rm = it->rm;
+	keep_for_readers(rm, it);
+	if (!may_send(rm, it))
+		return;
 	int r = send_delete(rm, it);
 	bool over = is_over(it, r);
-	if (over) {
-		struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = it->key};
-		/* If this fails the next mount deletes once more: harmless. */
-		(void)journal_commit(rm->jn, &c, 1, false);
-		size_t len = strlen(it->key);
-		if (r && r != -ENOENT)
-			names_forget(rm->nm, it->key);
-		else if (it->key[len - 1] != '/')
-			names_removed(rm->nm, it->key);
-	}
+	if (over)
+		record_over(rm, it, r);
 	(void)pthread_mutex_lock(&rm->lock);
-	if (over) {
+	it->sent = false;
+	if (over)
 		forget_locked(rm, it);
-	} else {
-		it->state = WAITING;
-		it->due_ns = clock_add(clock_now_ns(), rm->conf.retry_ns);
-		(void)pthread_cond_broadcast(&rm->changed);
-	}
+	else
+		wait_again_locked(rm, it, rm->conf.retry_ns);
 	(void)pthread_mutex_unlock(&rm->lock);
 	if (over)
 		item_free(it);
@@ -151,9 +221,14 @@ static uint64_t start_due_locked(struct removal *rm)
 	struct map_node *node = NULL;
 	while ((node = map_next(&rm->items, node))) {
 		struct item *it = container_of(node, struct item, node);
-		if (it->state != WAITING || has_items_below_locked(rm, it))
+		if (it->state != WAITING)
 			continue;
-		if (!rm->hurry && it->due_ns > now) {
+		bool due = rm->hurry || it->due_ns <= now;
+		if (due && has_items_below_locked(rm, it)) {
+			it->due_ns = clock_add(now, NS_PER_S);
+			due = false;
+		}
+		if (!due) {
 			next = it->due_ns < next ? it->due_ns : next;
 			continue;
 		}
@@ -166,15 +241,15 @@ static uint64_t start_due_locked(struct removal *rm)
 	return next;
 }
 
-static void wait_until_locked(struct removal *rm, uint64_t when_ns)
+static void wait_until_locked(struct removal *rm, pthread_cond_t *cond, uint64_t when_ns)
 {
 	if (when_ns == CLOCK_NEVER) {
-		(void)pthread_cond_wait(&rm->changed, &rm->lock);
+		(void)pthread_cond_wait(cond, &rm->lock);
 		return;
 	}
 	struct timespec ts = {.tv_sec = (time_t)(when_ns / NS_PER_S),
 			      .tv_nsec = (long)(when_ns % NS_PER_S)};
-	(void)pthread_cond_timedwait(&rm->changed, &rm->lock, &ts);
+	(void)pthread_cond_timedwait(cond, &rm->lock, &ts);
 }
 
 static void *clock_main(void *arg)
@@ -182,12 +257,27 @@ static void *clock_main(void *arg)
 	struct removal *rm = arg;
 	(void)pthread_setname_np(pthread_self(), "removal");
 	SCOPED_LOCK(&rm->lock);
-	while (!rm->closing)
-		wait_until_locked(rm, start_due_locked(rm));
+	while (!rm->closing) {
+		rm->wakes_ns = start_due_locked(rm);
+		wait_until_locked(rm, &rm->work, rm->wakes_ns);
+	}
 	return NULL;
 }
 
-static int insert(struct removal *rm, const char *key, const char *etag,
+/* Nothing of it is in flight when this returns; NULL: there is none (any more). */
+static struct item *land_locked(struct removal *rm, const char *key)
+{
+	struct item *it = find_locked(rm, key);
+	while (it && it->state == FLYING) {
+		if (!it->sent)
+			atomic_store(&it->unwanted, true);
+		(void)pthread_cond_wait(&rm->changed, &rm->lock);
+		it = find_locked(rm, key);
+	}
+	return it;
+}
+
+static int insert(struct removal *rm, const char *key, const char *etag, const char *tag,
 		  struct version *open_version)
 {
 	size_t size = strlen(key) + 1;
@@ -196,20 +286,18 @@ static int insert(struct removal *rm, const char *key, const char *etag,
 		return -ENOMEM;
 	memcpy(it->key, key, size);
 	memcpy(it->etag, etag, strlen(etag) + 1);
+	memcpy(it->tag, tag, strlen(tag) + 1);
 	it->rm = rm;
 	it->due_ns = clock_add(clock_now_ns(), rm->conf.delay_ns);
 	it->version = open_version ? version_ref(open_version) : NULL;
 
 	(void)pthread_mutex_lock(&rm->lock);
-	struct item *old = find_locked(rm, key);
-	while (old && old->state == FLYING) {
-		(void)pthread_cond_wait(&rm->changed, &rm->lock);
-		old = find_locked(rm, key);
-	}
+	struct item *old = land_locked(rm, key);
 	if (old)
 		forget_locked(rm, old);
 	int r = map_insert(&rm->items, &it->node, map_hash_string(key));
-	(void)pthread_cond_broadcast(&rm->changed);
+	if (it->due_ns < rm->wakes_ns)
+		(void)pthread_cond_signal(&rm->work);
 	(void)pthread_mutex_unlock(&rm->lock);
 	if (old)
 		item_free(old);
@@ -218,17 +306,17 @@ static int insert(struct removal *rm, const char *key, const char *etag,
 	return r;
 }
 
-int removal_note(struct removal *rm, const char *key, const char *etag,
+int removal_note(struct removal *rm, const char *key, const char *etag, const char *tag,
 		 struct version *open_version)
 {
-	return insert(rm, key, etag, open_version);
+	return insert(rm, key, etag, tag, open_version);
 }
 
-int removal_load(struct removal *rm, const char *key, const char *etag)
+int removal_load(struct removal *rm, const char *key, const char *etag, const char *tag)
 {
-	if (strlen(etag) >= ETAG_SIZE)
+	if (!*key || strlen(etag) >= ETAG_SIZE || strlen(tag) >= TAG_SIZE)
 		return -EUCLEAN;
-	return insert(rm, key, etag, NULL);
+	return insert(rm, key, etag, tag, NULL);
 }
 
 int removal_add(struct removal *rm, const char *key, const char *etag,
@@ -236,7 +324,7 @@ int removal_add(struct removal *rm, const char *key, const char *etag,
 {
 	struct journal_change c = {.kind = JOURNAL_PUT_GONE, .key = key, .etag = etag};
 	int r = journal_commit(rm->jn, &c, 1, false);
-	return r ? r : insert(rm, key, etag, open_version);
+	return r ? r : insert(rm, key, etag, "", open_version);
 }
 
 bool removal_pending(struct removal *rm, const char *key)
@@ -245,18 +333,16 @@ bool removal_pending(struct removal *rm, const char *key)
 	return find_locked(rm, key) != NULL;
 }
 
-bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE])
+bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
+		  char ret_tag[TAG_SIZE])
 {
 	SCOPED_LOCK(&rm->lock);
-	struct item *it = find_locked(rm, key);
-	while (it && it->state == FLYING) {
-		(void)pthread_cond_wait(&rm->changed, &rm->lock);
-		it = find_locked(rm, key);
-	}
+	struct item *it = land_locked(rm, key);
 	if (!it)
 		return false;
 	it->state = HELD;
 	memcpy(ret_etag, it->etag, strlen(it->etag) + 1);
+	memcpy(ret_tag, it->tag, strlen(it->tag) + 1);
 	return true;
 }
 
@@ -264,10 +350,11 @@ void removal_settled(struct removal *rm, const char *key)
 {
 	(void)pthread_mutex_lock(&rm->lock);
 	struct item *it = find_locked(rm, key);
-	if (it)
+	bool held = it && it->state == HELD;
+	if (held)
 		forget_locked(rm, it);
 	(void)pthread_mutex_unlock(&rm->lock);
-	if (it)
+	if (held)
 		item_free(it);
 }
 
@@ -275,24 +362,33 @@ void removal_release(struct removal *rm, const char *key)
 {
 	SCOPED_LOCK(&rm->lock);
 	struct item *it = find_locked(rm, key);
-	if (it && it->state == HELD) {
-		it->state = WAITING;
-		it->due_ns = clock_add(clock_now_ns(), rm->conf.delay_ns);
-		(void)pthread_cond_broadcast(&rm->changed);
-	}
+	if (it && it->state == HELD)
+		wait_again_locked(rm, it, rm->conf.delay_ns);
+}
+
+static uint64_t count_due_locked(const struct removal *rm)
+{
+	uint64_t n = 0;
+	struct map_node *node = NULL;
+	while ((node = map_next(&rm->items, node)))
+		n += container_of(node, struct item, node)->state != HELD;
+	return n;
 }
 
 uint64_t removal_drain(struct removal *rm, uint64_t deadline_ns)
 {
 	SCOPED_LOCK(&rm->lock);
 	/* Each pass sends what is due; a marker becomes due when its files went. */
-	while (rm->items.n && clock_now_ns() < deadline_ns) {
+	uint64_t left = count_due_locked(rm);
+	while (left && clock_now_ns() < deadline_ns) {
 		rm->hurry = true;
-		(void)pthread_cond_broadcast(&rm->changed);
+		(void)pthread_cond_signal(&rm->work);
 		uint64_t soon = clock_add(clock_now_ns(), 200 * NS_PER_MS);
-		wait_until_locked(rm, soon < deadline_ns ? soon : deadline_ns);
+		wait_until_locked(rm, &rm->changed,
+				  soon < deadline_ns ? soon : deadline_ns);
+		left = count_due_locked(rm);
 	}
-	return rm->items.n;
+	return left;
 }
 
 int removal_start(struct removal *rm)
@@ -318,6 +414,7 @@ int removal_new(const struct removal_conf *conf, struct backend *be, struct bloc
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&rm->changed, &attr);
+	(void)pthread_cond_init(&rm->work, &attr);
 	(void)pthread_condattr_destroy(&attr);
 	struct pool_conf pc = {.name = "remove", .threads_max = conf->threads};
 	int r = pool_new(&pc, &rm->pool);
@@ -336,12 +433,15 @@ void removal_free(struct removal *rm)
 	(void)pthread_mutex_lock(&rm->lock);
 	rm->closing = true;
 	atomic_store(&rm->cancelled, true);
-	(void)pthread_cond_broadcast(&rm->changed);
+	struct map_node *node = NULL;
+	while ((node = map_next(&rm->items, node)))
+		atomic_store(&container_of(node, struct item, node)->unwanted, true);
+	(void)pthread_cond_broadcast(&rm->work);
 	(void)pthread_mutex_unlock(&rm->lock);
 	if (rm->started)
 		(void)pthread_join(rm->clock_thread, NULL);
 	pool_free(rm->pool);
-	struct map_node *node = map_next(&rm->items, NULL);
+	node = map_next(&rm->items, NULL);
 	while (node) {
 		struct map_node *next = map_next(&rm->items, node);
 		item_free(container_of(node, struct item, node));
@@ -349,6 +449,7 @@ void removal_free(struct removal *rm)
 	}
 	map_done(&rm->items);
 	(void)pthread_cond_destroy(&rm->changed);
+	(void)pthread_cond_destroy(&rm->work);
 	(void)pthread_mutex_destroy(&rm->lock);
 	free(rm);
 }

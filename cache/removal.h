@@ -6,12 +6,18 @@
  * unless the name is written again before: then the upload replaces the object
  * and no DELETE is sent.  Markers of directories ("d/") go after what was in them.
  *
+ * Only what the user removed is removed: the version with the given etag, or the
+ * object with the given tag (an upload of ours that was broken off and may have got
+ * through).  Whatever else is there under the name is somebody else's and stays; a
+ * store that cannot compare is asked first.  A marker with bytes in it stays too.
+ *
  *          removal_add               the delay is over          answer
  *   (none) -----------> WAITING ------------------------> FLYING ------> (none)
  *                        |   ^                               |
- *            removal_take |   | removal_release               | no answer: later
+ *            removal_take |   | removal_release               | no answer, or taken
  *                        v   |                               v
- *                        HELD ---- removal_settled -> (none)  WAITING
+ *                        HELD ---- removal_settled -> (none)  WAITING  before it
+ *                                                                      was sent
  */
 #ifndef CACHE_REMOVAL_H
 #define CACHE_REMOVAL_H
@@ -36,25 +42,27 @@ int removal_new(const struct removal_conf *conf, struct backend *be, struct bloc
 		struct journal *jn, struct names *nm, struct removal **ret);
 void removal_free(struct removal *rm);
 /* From the journal, before removal_start: no commit. */
-int removal_load(struct removal *rm, const char *key, const char *etag);
+int removal_load(struct removal *rm, const char *key, const char *etag, const char *tag);
 int removal_start(struct removal *rm);
 
-/* Journal it and hide it.  etag: the version that the user saw ("" = any).
+/* Journal it and hide it.  etag: the version that the user saw ("" of a marker).
  * open_version (may be NULL, borrowed): somebody has it open; its bytes are all
  * fetched before the object goes. */
 int removal_add(struct removal *rm, const char *key, const char *etag,
 		struct version *open_version);
 /* The same without the commit: the caller's transaction did it. */
-int removal_note(struct removal *rm, const char *key, const char *etag,
+int removal_note(struct removal *rm, const char *key, const char *etag, const char *tag,
 		 struct version *open_version);
 bool removal_pending(struct removal *rm, const char *key);
-/* The name is being written again: true and the etag in the bucket, if its
+/* The name is being written again: true and what the bucket may have there, if its
  * removal was pending; it is held from then on.  Waits out a DELETE in flight. */
-bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE]);
+bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
+		  char ret_tag[TAG_SIZE]);
 /* The new file was sealed; the row is gone from the journal already. */
 void removal_settled(struct removal *rm, const char *key);
 /* The new file was dropped before it was sealed: remove after all. */
 void removal_release(struct removal *rm, const char *key);
-/* Send everything now; how many are left when the deadline passes. */
+/* Send everything now; how many are left when the deadline passes.  What is held
+ * does not count: a file that is being written answers for it. */
 uint64_t removal_drain(struct removal *rm, uint64_t deadline_ns);
 #endif

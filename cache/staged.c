@@ -91,6 +91,7 @@ void staged_claim_locked(struct staged *st)
 void staged_unclaim_locked(struct staged *st)
 {
 	st->busy = false;
+	staged_submit_locked(st);
 	(void)pthread_cond_broadcast(&st->sg->changed);
 }
 
@@ -105,7 +106,7 @@ enum staged_state staged_get_state(const struct staged *st)
 	return (enum staged_state)atomic_load(&st->state);
 }
 
-void staged_row_locked(const struct staged *st, struct journal_row *ret)
+void staged_row_locked(const struct staged *st, struct row_image *ret)
 {
 	static const enum row_state states[] = {
 		[STAGED_OPEN] = ROW_OPEN,	  [STAGED_SEALED] = ROW_SEALED,
@@ -115,16 +116,18 @@ void staged_row_locked(const struct staged *st, struct journal_row *ret)
 	uint64_t size;
 	int64_t mtime_ns;
 	staged_stat((struct staged *)(uintptr_t)st, &size, &mtime_ns);
-	*ret = (struct journal_row){
+	memcpy(ret->base, st->base, sizeof(ret->base));
+	memcpy(ret->base_tag, st->base_tag, sizeof(ret->base_tag));
+	ret->row = (struct journal_row){
 		.id = st->id,
 		.key = st->key,
 		.state = states[staged_get_state(st)],
 		.local = st->local,
 		.synced = st->synced,
 		.size = size,
-		.base = st->base,
+		.base = ret->base,
 		.tag = st->tag,
-		.base_tag = st->base_tag,
+		.base_tag = ret->base_tag,
 		.upload_id = st->upload_id ? st->upload_id : "",
 	};
 }
@@ -192,12 +195,15 @@ int staged_alloc(struct staging *sg, uint64_t id, const char *key, struct staged
 	return 0;
 }
 
+/* -EEXIST is not logged. */
 static int open_new(struct staged *st)
 {
 	st->fd = open(st->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (st->fd >= 0)
 		return 0;
 	int r = -errno;
+	if (r == -EEXIST)
+		return r;
 	log_error("journal", "create %s for %s: %s", st->path, st->key, strerror(-r));
 	return r;
 }
@@ -210,23 +216,32 @@ static void take_base(struct staged *st, const struct object *base)
 		staged_copy_string(st->base, sizeof(st->base), base->etag);
 	st->local = staging_is_local(st->sg, st->key);
 	if (!st->local && !base)
-		st->holds_removal = removal_take(st->sg->rm, st->key, st->base);
+		st->holds_removal =
+			removal_take(st->sg->rm, st->key, st->base, st->base_tag);
 }
 
 static int commit_new(struct staged *st)
 {
-	struct journal_row row;
-	staged_row_locked(st, &row); /* nobody else knows st yet */
-	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
+	struct row_image image;
+	(void)pthread_mutex_lock(&st->sg->lock);
+	staged_row_locked(st, &image); /* nobody else knows st yet */
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
 	return journal_commit(st->sg->jn, &c, 1, false);
 }
 
 int staged_prepare(struct staging *sg, const char *key, struct staged **ret)
 {
+	enum { TRIES = 1000 };
 	struct staged *st = NULL;
-	int r = staged_alloc(sg, journal_new_id(sg->jn), key, &st);
-	if (!r)
-		r = open_new(st);
+	int r = -EEXIST;
+	/* A file can outlive its id, see journal_new_id: it is left alone. */
+	for (int i = 0; r == -EEXIST && i < TRIES; i++) {
+		staged_unref(STEAL(st));
+		r = staged_alloc(sg, journal_new_id(sg->jn), key, &st);
+		if (!r)
+			r = open_new(st);
+	}
 	if (r) {
 		staged_unref(st);
 		return r;
@@ -250,6 +265,7 @@ int staged_enlist(struct staged *st, const struct object *base)
 		if (old)
 			staged_unmap_locked(old);
 		r = staged_map_locked(st);
+		staged_catch_up_locked(st);
 	}
 	if (!r)
 		atomic_store(&st->nameless, false);
@@ -367,40 +383,62 @@ static bool was_never_promised(const struct journal_row *row)
 	return row->state == ROW_OPEN && !row->local && !row->synced;
 }
 
-/* Its row goes when the journal can be written: in staging_start. */
-static int drop_row(struct staging *sg, const struct journal_row *row, const char *path)
+/* Forget the row and its file, not before staging_start: a mount that may not write
+ * leaves both as they are. */
+static int drop_row(struct staging *sg, const struct journal_row *row)
 {
-	uint64_t *ids = reallocarray(sg->dropped, sg->n_dropped + 1, sizeof(*ids));
-	if (!ids)
+	uint64_t *more = reallocarray(sg->dropped, sg->n_dropped + 1, sizeof(*more));
+	if (!more)
 		return -ENOMEM;
-	sg->dropped = ids;
-	ids[sg->n_dropped++] = row->id;
-	log_warn("journal",
-		 "%s was being written when the last mount ended and was neither closed "
-		 "nor synced: the old contents stand",
-		 row->key);
-	(void)unlink(path);
+	sg->dropped = more;
+	sg->dropped[sg->n_dropped++] = row->id;
+	if (was_never_promised(row))
+		log_warn("journal",
+			 "%s was being written when the last mount ended and was neither "
+			 "closed nor synced: the old contents stand",
+			 row->key);
+	else
+		log_error("journal", "%s: its staged file %llu is missing", row->key,
+			  (unsigned long long)row->id);
 	return 0;
 }
 
+static int forget_dropped(struct staging *sg)
+{
+	int r = 0;
+	for (size_t i = 0; !r && i < sg->n_dropped; i++) {
+		struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = sg->dropped[i]};
+		r = journal_commit(sg->jn, &c, 1, false);
+	}
+	free(STEAL(sg->dropped));
+	sg->n_dropped = 0;
+	return r;
+}
+
+/* -ENOENT: there is no file. */
 static int load_file(struct staged *st, const struct journal_row *row)
 {
 	struct stat sb;
 	st->fd = open(st->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (st->fd < 0 && errno != ENOENT)
-		return -errno;
-	if (st->fd < 0)
-		return 0;
-	if (fstat(st->fd, &sb))
-		return -errno;
-	if (row->state == ROW_SEALED && (uint64_t)sb.st_size != row->size) {
-		log_error("journal", "%s: the staged file %s has %lld bytes, not %llu",
-			  row->key, st->path, (long long)sb.st_size,
-			  (unsigned long long)row->size);
-		return -EUCLEAN;
+	if (st->fd < 0 || fstat(st->fd, &sb)) {
+		int r = -errno;
+		if (r != -ENOENT)
+			log_error("journal", "%s: open %s: %s", row->key, st->path,
+				  strerror(-r));
+		return r;
 	}
 	atomic_store(&st->charged_bytes, (uint64_t)sb.st_size);
 	atomic_fetch_add(&st->sg->used_bytes, (uint64_t)sb.st_size);
+	if (row->state != ROW_SEALED || (uint64_t)sb.st_size == row->size)
+		return 0;
+	/* Not what was closed: never to be uploaded, but the rest of the files are
+	 * no worse for it. */
+	log_error("journal",
+		  "%s: the staged file %s has %lld bytes, not %llu: it is kept and not "
+		  "uploaded",
+		  row->key, st->path, (long long)sb.st_size,
+		  (unsigned long long)row->size);
+	atomic_store(&st->state, STAGED_CONFLICT);
 	return 0;
 }
 
@@ -414,12 +452,15 @@ static void load_fields(struct staged *st, const struct journal_row *row)
 	st->local = row->local;
 	st->synced = row->synced;
 	st->recovered = true;
+	/* The daemon may have died after the last byte and before the row went. */
+	st->uncertain = row->state == ROW_SEALED;
 	staged_copy_string(st->base, sizeof(st->base), row->base);
 	staged_copy_string(st->tag, sizeof(st->tag), row->tag);
 	staged_copy_string(st->base_tag, sizeof(st->base_tag), row->base_tag);
 	if (*row->upload_id)
 		st->upload_id = strdup(row->upload_id);
-	atomic_store(&st->state, states[row->state]);
+	if (staged_get_state(st) == STAGED_OPEN)
+		atomic_store(&st->state, states[row->state]);
 	/* Synced but not closed: what fsync promised is uploaded as it is. */
 	atomic_store(&st->dirty, row->state == ROW_OPEN);
 }
@@ -429,17 +470,19 @@ int staging_load(struct staging *sg, const struct journal_row *row)
 	if (row->state > ROW_CONFLICT || strlen(row->base) >= ETAG_SIZE ||
 	    strlen(row->tag) >= TAG_SIZE || strlen(row->base_tag) >= TAG_SIZE)
 		return -EUCLEAN;
+	if (was_never_promised(row))
+		return drop_row(sg, row);
 	struct staged *st = NULL;
 	int r = staged_alloc(sg, row->id, row->key, &st);
 	if (r)
 		return r;
-	if (was_never_promised(row)) {
-		r = drop_row(sg, row, st->path);
-		staged_unref(st);
-		return r;
-	}
 	r = load_file(st, row);
-	if (!r) {
+	if (r == -ENOENT && row->state != ROW_SEALED) {
+		staged_unref(st);
+		return drop_row(sg, row);
+	}
+	/* What was sealed may be in the bucket already. */
+	if (!r || r == -ENOENT) {
 		load_fields(st, row);
 		SCOPED_LOCK(&sg->lock);
 		/* Rows come in the order of their ids: an earlier generation of the
@@ -452,5 +495,47 @@ int staging_load(struct staging *sg, const struct journal_row *row)
 		r = staged_map_locked(st);
 	}
 	staged_unref(st);
+	return r;
+}
+
+/* What fsync promised before the last daemon died goes up as it is.  What cannot be
+ * sealed stays as it is, for the next mount. */
+static void seal_recovered(struct staged *st)
+{
+	struct staging *sg = st->sg;
+	char etag[ETAG_SIZE], tag[TAG_SIZE];
+	/* It was written in place of a name that was removed: one PUT, no DELETE. */
+	bool held = removal_take(sg->rm, st->key, etag, tag);
+	(void)pthread_mutex_lock(&sg->lock);
+	st->holds_removal = held;
+	(void)pthread_mutex_unlock(&sg->lock);
+	(void)staged_publish(st, false, NULL);
+}
+
+static struct staged *next_recovered(struct staging *sg)
+{
+	SCOPED_LOCK(&sg->lock);
+	struct map_node *node = NULL;
+	while ((node = map_next(&sg->by_key, node))) {
+		struct staged *st = container_of(node, struct staged, node);
+		bool due = st->recovered && staged_get_state(st) == STAGED_OPEN &&
+			   !st->local;
+		st->recovered = false;
+		if (due)
+			return staged_ref(st);
+	}
+	return NULL;
+}
+
+int staging_recover(struct staging *sg)
+{
+	int r = forget_dropped(sg);
+	if (!r)
+		r = staging_remove_strays(sg);
+	struct staged *st;
+	while (!r && (st = next_recovered(sg))) {
+		seal_recovered(st);
+		staged_unref(st);
+	}
 	return r;
 }

@@ -140,6 +140,12 @@ int staged_publish(struct staged *st, bool wait, struct call *call);
  * it is in flight. */
 int staged_drop(struct staged *st);
 
+/* Something else is about to be put in the bucket under its name: nothing of it is
+ * in flight, and nobody changes it, until staged_thaw says whether that replaced it
+ * (then it is forgotten, and nothing in the bucket is removed). */
+int staged_freeze(struct staged *st);
+void staged_thaw(struct staged *st, bool replaced);
+
 struct staged_move {
 	const char *to;		   /* key */
 	const struct object *base; /* what the bucket has there; NULL = nothing */

@@ -18,6 +18,7 @@ struct staging {
 	struct names *nm;
 	struct removal *rm;
 	struct pool *jobs, *parts;
+	int64_t born_ns; /* wall clock */
 	pthread_t keeper;
 	bool keeper_runs;
 
@@ -53,6 +54,7 @@ struct staged {
 	_Atomic int state; /* enum staged_state; changes under lock */
 	atomic_bool dirty; /* written since it was last sealed */
 	atomic_bool retired, cancel;
+	atomic_bool suspect;  /* a sync of it failed: nobody knows what the disk has */
 	atomic_bool torn;     /* a write into it failed: torn_* say where and why */
 	atomic_bool nameless; /* no row, no name: its file goes with it */
 	_Atomic uint64_t charged_bytes; /* of staging.used_bytes */
@@ -60,14 +62,16 @@ struct staged {
 	/* guarded by staging.lock */
 	char *key; /* owned */
 	bool local, mapped, holds_removal, synced;
-	bool busy;	/* one thread seals, renames, drops or retires it */
+	bool busy;	/* one thread seals, renames, drops or retires it; only that
+			   one starts an upload of it meanwhile */
 	bool sending;	/* an upload job is queued or runs */
 	bool no_retry;	/* a rename waits for this attempt; nobody else starts one */
-	bool recovered; /* sealed by an earlier daemon */
+	bool recovered; /* loaded, and not looked at by staging_start yet */
 	bool uncertain; /* an upload of it was broken off: it may have succeeded */
 	char base[ETAG_SIZE], tag[TAG_SIZE], base_tag[TAG_SIZE];
 	char *upload_id;      /* owned; NULL = none */
-	struct staged *older; /* reference; to be uploaded before this one */
+	struct staged *older; /* reference; SEALED: to be uploaded before this one;
+				 CONFLICT: kept until this one is uploaded */
 	uint64_t retry_at_ns, attempts;
 	int error;	      /* of the last attempt */
 	uint64_t torn_off;    /* the first byte that is missing */
@@ -85,18 +89,34 @@ void staged_unclaim_locked(struct staged *st);
 void staged_set_state_locked(struct staged *st, enum staged_state state);
 /* Stop an upload in flight and wait until it has stopped. */
 void staged_stop_sending_locked(struct staged *st);
-/* The row as it is now, with strings borrowed from st. */
-void staged_row_locked(const struct staged *st, struct journal_row *ret);
+/* A row as it is now.  What another thread may change while the row is committed is
+ * a copy; the rest is borrowed from st, which the caller has claimed (or nobody else
+ * knows).  Not to be copied: row points into it. */
+struct row_image {
+	struct journal_row row;
+	char base[ETAG_SIZE], base_tag[TAG_SIZE];
+};
+void staged_row_locked(const struct staged *st, struct row_image *ret);
+/* fdatasync.  Once it has failed it fails for ever: what the kernel could not write
+ * it has forgotten, and a second sync would say that all is well. */
+int staged_sync_bytes(struct staged *st);
+void staged_log_error(struct staged *st, const char *what, int r);
 int staged_alloc(struct staging *sg, uint64_t id, const char *key, struct staged **ret);
-/* Seal under a key and a base, which may differ from its own during a rename.
- * The caller has claimed it. */
+/* Seal under a key and a base (NULL: its own), which may differ from its own during
+ * a rename.  The caller has claimed it. */
 int staged_seal(struct staged *st, const char *key, const char *base,
 		const struct journal_change *extra, size_t n_extra);
-/* Queue an upload if one is due. */
+/* Queue an upload if one is due, and nobody has claimed it. */
 void staged_submit_locked(struct staged *st);
+/* The same, by the one who has claimed it. */
+void staged_submit_claimed_locked(struct staged *st);
 /* Wait for the attempt after the given number. */
 int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call *call);
+/* st follows what its older generation became. */
+void staged_catch_up_locked(struct staged *st);
 /* Delete staged files that no row names. */
 int staging_remove_strays(struct staging *sg);
+/* What must be done with what was loaded, before anything is uploaded. */
+int staging_recover(struct staging *sg);
 void staged_copy_string(char *dst, size_t size, const char *src);
 #endif

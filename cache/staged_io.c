@@ -72,9 +72,25 @@ static pthread_rwlock_t *io_rdlock(struct staged *st)
 	return &st->io;
 }
 
+static pthread_rwlock_t *io_wrlock(struct staged *st)
+{
+	(void)pthread_rwlock_wrlock(&st->io);
+	return &st->io;
+}
+
 #define SCOPED_IO(st)                                                              \
 	__attribute__((unused, cleanup(io_unlock))) pthread_rwlock_t *scoped_io_ = \
 		io_rdlock(st)
+/* Nobody else reads or writes a byte. */
+#define SCOPED_IO_ALONE(st)                                                        \
+	__attribute__((unused, cleanup(io_unlock))) pthread_rwlock_t *scoped_io_ = \
+		io_wrlock(st)
+
+void staged_log_error(struct staged *st, const char *what, int r)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	log_error("journal", "%s %s (%s): %s", what, st->key, st->path, strerror(-r));
+}
 
 /* A write that failed leaves a file that its program may take for whole and
  * close.  It is not published (staged (7)) until the missing bytes are written, or
@@ -111,8 +127,7 @@ static ssize_t write_charged(struct staged *st, const void *bytes, size_t len,
 	if (n == -ENOSPC && blocks_shrink(st->sg->bl, len + (UINT64_C(64) << 20)))
 		n = write_some(st, bytes, len, off);
 	if (n < 0)
-		log_error("journal", "write %s at %llu: %s", st->path,
-			  (unsigned long long)off, strerror((int)-n));
+		staged_log_error(st, "write", (int)n);
 	return n;
 }
 
@@ -141,7 +156,8 @@ int staged_truncate(struct staged *st, uint64_t size)
 {
 	if (size > INT64_MAX)
 		return -EFBIG;
-	SCOPED_IO(st);
+	/* Alone, or a write in between would not be charged. */
+	SCOPED_IO_ALONE(st);
 	if (!may_change(st))
 		return -EAGAIN;
 	int r = charge(st, size);
@@ -256,46 +272,27 @@ bool staged_is_open(const struct staged *st)
 	return may_change(st);
 }
 
-/* Bytes and time of a sealed file, in a new file.  The disk shares the blocks
+/* Bytes of a sealed file, in a new file.  The disk shares the blocks
  * where it can (copy_file_range). */
 static int copy_bytes(struct staged *from, struct staged *to)
 {
 	uint64_t size;
 	int64_t mtime_ns;
+	if (from->fd < 0) /* lost; an empty file must not take its place */
+		return -EIO;
 	staged_stat(from, &size, &mtime_ns);
 	int r = charge(to, size);
 	off_t in = 0, out = 0;
 	while (!r && (uint64_t)in < size) {
 		ssize_t n = copy_file_range(from->fd, &in, to->fd, &out,
 					    size - (uint64_t)in, 0);
-		if (n < 0)
+		if (n < 0 && errno != EINTR)
 			r = -errno;
 		else if (!n)
 			r = -EIO;
 	}
 	if (r)
-		log_error("journal", "copy %s to go on writing %s: %s", from->path,
-			  from->key, strerror(-r));
-	return r;
-}
-
-/* The claim keeps the strings that the row borrows. */
-static int commit_synced(struct staged *st)
-{
-	struct staging *sg = st->sg;
-	struct journal_row row;
-	(void)pthread_mutex_lock(&sg->lock);
-	staged_claim_locked(st);
-	bool due = staged_get_state(st) == STAGED_OPEN && !atomic_load(&st->nameless);
-	st->synced |= due;
-	staged_row_locked(st, &row);
-	(void)pthread_mutex_unlock(&sg->lock);
-
-	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
-	int r = due ? journal_commit(sg->jn, &c, 1, true) : 0;
-	(void)pthread_mutex_lock(&sg->lock);
-	staged_unclaim_locked(st);
-	(void)pthread_mutex_unlock(&sg->lock);
+		staged_log_error(from, "copy to go on writing", r);
 	return r;
 }
 
@@ -335,22 +332,22 @@ static int fork_generation(struct staged *st, struct staged **ret)
 	return r;
 }
 
-/* In the bucket, and its file is still ours: go on in the same file. */
+/* In the bucket, and its file is still ours: go on in the same file.  Not a byte of
+ * it may change before the journal knows: until then it is the object's. */
 static int reopen_locked(struct staged *st)
 {
 	struct staging *sg = st->sg;
 	staged_copy_string(st->base, sizeof(st->base), st->object.etag);
 	staged_copy_string(st->base_tag, sizeof(st->base_tag), st->tag);
 	st->synced = false;
-	staged_set_state_locked(st, STAGED_OPEN);
-	struct journal_row row;
-	staged_row_locked(st, &row);
+	struct row_image image;
+	staged_row_locked(st, &image);
 	(void)pthread_mutex_unlock(&sg->lock);
-	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
 	int r = journal_commit(sg->jn, &c, 1, false);
 	(void)pthread_mutex_lock(&sg->lock);
-	if (r)
-		staged_set_state_locked(st, STAGED_DONE);
+	if (!r)
+		staged_set_state_locked(st, STAGED_OPEN);
 	return r;
 }
 
@@ -378,16 +375,48 @@ int staged_writable(struct staged *st, struct staged **ret)
 	return r;
 }
 
+int staged_sync_bytes(struct staged *st)
+{
+	if (st->fd < 0 || atomic_load(&st->suspect))
+		return -EIO;
+	if (!fdatasync(st->fd))
+		return 0;
+	int r = -errno;
+	atomic_store(&st->suspect, true);
+	staged_log_error(st, "sync", r);
+	return r;
+}
+
+/* From here on a crash does not drop it (P3). */
+static int commit_synced(struct staged *st)
+{
+	struct row_image image;
+	(void)pthread_mutex_lock(&st->sg->lock);
+	staged_row_locked(st, &image);
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	image.row.synced = true;
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
+	int r = journal_commit(st->sg->jn, &c, 1, true);
+	SCOPED_LOCK(&st->sg->lock);
+	st->synced = st->synced || !r;
+	return r;
+}
+
 int staged_sync(struct staged *st)
 {
-	if (st->fd < 0)
-		return -EIO;
-	if (fdatasync(st->fd)) {
-		/* What the kernel could not write it has forgotten: do not trust a
-		 * second fsync that succeeds. */
-		int r = -errno;
-		log_error("journal", "sync %s: %s", st->path, strerror(-r));
-		return r;
-	}
-	return commit_synced(st);
+	struct staging *sg = st->sg;
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_claim_locked(st);
+	int r = atomic_load(&st->torn) ? st->torn_error : 0;
+	(void)pthread_mutex_unlock(&sg->lock);
+	/* What is sealed is durable already, and what is removed has no row: a row
+	 * made here would bring the name back. */
+	if (!r && may_change(st))
+		r = staged_sync_bytes(st);
+	if (!r && staged_get_state(st) == STAGED_OPEN && !atomic_load(&st->nameless))
+		r = commit_synced(st);
+	(void)pthread_mutex_lock(&sg->lock);
+	staged_unclaim_locked(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+	return r;
 }

@@ -15,108 +15,176 @@
 
 enum { JOBS_MAX = 16 };
 
-/* An earlier generation that waits for its upload: what follows replaces it. */
-static struct staged *detach_older_locked(struct staged *st)
-{
-	struct staged *older = st->older;
-	if (!older)
-		return NULL;
-	staged_stop_sending_locked(older);
-	if (st->older != older) /* it got through, or gave up */
-		return NULL;
-	st->uncertain = true;
-	st->older = older->older;
-	older->older = NULL;
-	staged_set_state_locked(older, STAGED_DROPPED);
-	return older;
-}
-
-/* Claim it; nothing of it is in flight afterwards and no generation is before it. */
-static void settle(struct staged *st)
+/* st takes the place of an earlier generation that waits for its upload.  What was
+ * promised for that one holds for st from here on, unless the name goes (discard).
+ * Both are claimed. */
+static int replace_older_locked(struct staged *st, struct staged *older, bool discard)
 {
 	struct staging *sg = st->sg;
+	bool keep = !discard && staged_get_state(st) == STAGED_OPEN;
+	struct row_image image;
+	staged_row_locked(st, &image);
+	image.row.synced = image.row.synced || keep;
+	(void)pthread_mutex_unlock(&sg->lock);
+	struct journal_change changes[] = {
+		{.kind = JOURNAL_DEL_ROW, .id = older->id},
+		{.kind = JOURNAL_PUT_ROW, .row = &image.row},
+	};
+	int r = keep ? staged_sync_bytes(st) : 0;
+	if (!r)
+		r = journal_commit(sg->jn, changes, keep ? 2 : 1, keep);
+	(void)pthread_mutex_lock(&sg->lock);
+	if (r)
+		return r;
+	st->synced = st->synced || keep;
+	st->older = STEAL(older->older);
+	staged_set_state_locked(older, STAGED_DROPPED);
+	(void)unlink(older->path);
+	staged_unref(older);
+	return 0;
+}
+
+/* Claim it; nothing of it is in flight afterwards and no generation is before it.
+ * It is claimed whatever is returned. */
+static int settle(struct staged *st, bool discard)
+{
+	struct staging *sg = st->sg;
+	int r = 0;
 	(void)pthread_mutex_lock(&sg->lock);
 	staged_claim_locked(st);
-	while (st->older) {
-		struct staged *older = detach_older_locked(st);
-		if (!older)
-			continue;
-		(void)pthread_mutex_unlock(&sg->lock);
-		struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = older->id};
-		/* If this is lost it is uploaded once more, before st. */
-		(void)journal_commit(sg->jn, &c, 1, false);
-		(void)unlink(older->path);
+	while (!r && st->older) {
+		struct staged *older = staged_ref(st->older);
+		staged_claim_locked(older);
+		staged_stop_sending_locked(older);
+		if (st->older == older) /* else it got through */
+			r = replace_older_locked(st, older, discard);
+		staged_unclaim_locked(older);
 		staged_unref(older);
-		(void)pthread_mutex_lock(&sg->lock);
 	}
 	staged_stop_sending_locked(st);
-	(void)pthread_mutex_unlock(&sg->lock);
-}
-
-/* What the bucket may hold under the name, as far as we are to answer for it. */
-static const char *left_behind_locked(const struct staged *st)
-{
-	if (st->local || staged_get_state(st) == STAGED_CONFLICT)
-		return NULL;
-	if (staged_get_state(st) == STAGED_DONE)
-		return st->object.etag;
-	if (st->uncertain)
-		return ""; /* whatever is there: it may be our own broken-off upload */
-	return *st->base ? st->base : NULL;
-}
-
-int staged_drop(struct staged *st)
-{
-	struct staging *sg = st->sg;
-	char base[ETAG_SIZE];
-	settle(st);
-	(void)pthread_mutex_lock(&sg->lock);
-	if (staged_get_state(st) == STAGED_DROPPED) {
-		staged_unclaim_locked(st);
-		(void)pthread_mutex_unlock(&sg->lock);
-		return 0;
-	}
-	const char *left = left_behind_locked(st);
-	if (left)
-		staged_copy_string(base, sizeof(base), left);
-	(void)pthread_mutex_unlock(&sg->lock);
-
-	struct journal_change changes[] = {
-		{.kind = JOURNAL_DEL_ROW, .id = st->id},
-		{.kind = JOURNAL_PUT_GONE, .key = st->key, .etag = base},
-	};
-	int r = journal_commit(sg->jn, changes, left ? 2 : 1, false);
-	if (!r && left)
-		r = removal_note(sg->rm, st->key, base, NULL);
-	(void)pthread_mutex_lock(&sg->lock);
-	if (!r) {
-		staged_set_state_locked(st, STAGED_DROPPED);
-		(void)unlink(st->path);
-	}
-	staged_unclaim_locked(st);
-	if (!r)
-		staged_unmap_locked(st);
 	(void)pthread_mutex_unlock(&sg->lock);
 	return r;
 }
 
-/* --- rename --- */
-
-/* The file that is replaced at the target: its row goes in our transaction. */
-static void forget_over_locked(struct staged *over)
+static void unclaim(struct staged *st)
 {
-	staged_set_state_locked(over, STAGED_DROPPED);
-	(void)unlink(over->path);
-	staged_unmap_locked(over);
+	SCOPED_LOCK(&st->sg->lock);
+	staged_unclaim_locked(st);
 }
+
+/* What the bucket may hold under a name, as far as we are to answer for it. */
+struct left {
+	bool any;
+	char etag[ETAG_SIZE], tag[TAG_SIZE];
+};
+
+/* Never another party's: a version that the user saw there, or an upload of ours. */
+static void left_behind_locked(const struct staged *st, struct left *ret)
+{
+	*ret = (struct left){0};
+	if (st->local || staged_get_state(st) == STAGED_CONFLICT)
+		return;
+	bool done = staged_get_state(st) == STAGED_DONE;
+	staged_copy_string(ret->etag, sizeof(ret->etag),
+			   done ? st->object.etag : st->base);
+	if (!done)
+		staged_copy_string(ret->tag, sizeof(ret->tag),
+				   st->uncertain ? st->tag : st->base_tag);
+	ret->any = *ret->etag || *ret->tag;
+}
+
+/* Its name is gone; whoever has it open keeps its bytes.  What the cache took over
+ * stays DONE: its readers go there. */
+static void forget_locked(struct staged *st)
+{
+	if (!staged_retired(st)) {
+		staged_set_state_locked(st, STAGED_DROPPED);
+		(void)unlink(st->path);
+	}
+	st->holds_removal = false;
+	staged_unmap_locked(st);
+}
+
+static int drop_claimed(struct staged *st)
+{
+	struct staging *sg = st->sg;
+	struct left left;
+	(void)pthread_mutex_lock(&sg->lock);
+	bool dropped = staged_get_state(st) == STAGED_DROPPED;
+	left_behind_locked(st, &left);
+	(void)pthread_mutex_unlock(&sg->lock);
+	if (dropped)
+		return 0;
+	struct journal_change changes[] = {
+		{.kind = JOURNAL_DEL_ROW, .id = st->id},
+		{.kind = JOURNAL_PUT_GONE,
+		 .key = st->key,
+		 .etag = left.etag,
+		 .tag = left.tag},
+	};
+	int r = journal_commit(sg->jn, changes, left.any ? 2 : 1, false);
+	if (!r && left.any)
+		r = removal_note(sg->rm, st->key, left.etag, left.tag, NULL);
+	if (r)
+		return r;
+	SCOPED_LOCK(&sg->lock);
+	forget_locked(st);
+	return 0;
+}
+
+int staged_drop(struct staged *st)
+{
+	int r = settle(st, true);
+	if (!r)
+		r = drop_claimed(st);
+	(void)staged_ref(st); /* the map's was, perhaps, the last */
+	unclaim(st);
+	staged_unref(st);
+	return r;
+}
+
+int staged_freeze(struct staged *st)
+{
+	int r = settle(st, false);
+	if (r)
+		unclaim(st);
+	return r;
+}
+
+void staged_thaw(struct staged *st, bool replaced)
+{
+	struct staging *sg = st->sg;
+	bool held = false;
+	if (replaced) {
+		(void)pthread_mutex_lock(&sg->lock);
+		held = st->holds_removal;
+		(void)pthread_mutex_unlock(&sg->lock);
+		struct journal_change changes[] = {
+			{.kind = JOURNAL_DEL_ROW, .id = st->id},
+			{.kind = JOURNAL_DEL_GONE, .key = st->key},
+		};
+		/* If this is lost its upload is refused one day: a CONFLICT. */
+		(void)journal_commit(sg->jn, changes, held ? 2 : 1, true);
+		(void)pthread_mutex_lock(&sg->lock);
+		forget_locked(st);
+		(void)pthread_mutex_unlock(&sg->lock);
+	}
+	if (held)
+		removal_settled(sg->rm, st->key);
+	unclaim(st);
+}
+
+/* --- rename --- */
 
 struct move {
 	struct staged *st;
 	const struct staged_move *mv;
+	enum staged_state was;
 	char *to;	      /* owned: becomes the key */
 	char base[ETAG_SIZE]; /* what st is to replace at the target */
-	char left[ETAG_SIZE]; /* what is left at the old name */
-	bool leaves, local, took_removal;
+	struct left left;     /* at the old name */
+	bool local, took_removal;
+	bool synced; /* its bytes are on the disk, and promised */
 	struct journal_change changes[4];
 	size_t n_changes;
 };
@@ -126,12 +194,23 @@ static void plan_changes(struct move *m)
 	if (m->mv->over)
 		m->changes[m->n_changes++] = (struct journal_change){
 			.kind = JOURNAL_DEL_ROW, .id = m->mv->over->id};
-	if (m->leaves)
-		m->changes[m->n_changes++] = (struct journal_change){
-			.kind = JOURNAL_PUT_GONE, .key = m->st->key, .etag = m->left};
+	if (m->left.any)
+		m->changes[m->n_changes++] =
+			(struct journal_change){.kind = JOURNAL_PUT_GONE,
+						.key = m->st->key,
+						.etag = m->left.etag,
+						.tag = m->left.tag};
 	if (m->took_removal)
 		m->changes[m->n_changes++] =
 			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = m->to};
+}
+
+/* A local name is never sealed (staged (6)); a conflict was one of the old name. */
+static enum staged_state state_after(const struct move *m)
+{
+	if (m->local)
+		return STAGED_OPEN;
+	return m->was == STAGED_CONFLICT ? STAGED_SEALED : m->was;
 }
 
 /* Under its new name from here on; memory follows the journal. */
@@ -139,26 +218,51 @@ static int take_name(struct move *m)
 {
 	struct staged *st = m->st;
 	struct staging *sg = st->sg;
-	if (m->leaves) {
-		int r = removal_note(sg->rm, st->key, m->left, NULL);
-		if (r)
-			return r;
-	}
+	/* Without memory for it the next mount removes it. */
+	if (m->left.any)
+		(void)removal_note(sg->rm, st->key, m->left.etag, m->left.tag, NULL);
 	if (m->took_removal)
 		removal_settled(sg->rm, m->to);
-	(void)pthread_mutex_lock(&sg->lock);
+	SCOPED_LOCK(&sg->lock);
+	struct staged *over = staged_find_locked(sg, m->to);
 	if (m->mv->over)
-		forget_over_locked(m->mv->over);
+		forget_locked(m->mv->over);
+	else if (over) /* it is in the bucket, and was found there */
+		staged_unmap_locked(over);
 	staged_unmap_locked(st);
 	free(st->key);
 	st->key = STEAL(m->to);
 	st->local = m->local;
+	st->synced = st->synced || m->synced;
 	st->holds_removal = false;
 	if (staged_get_state(st) != STAGED_DONE)
 		staged_copy_string(st->base, sizeof(st->base), m->base);
-	int r = staged_map_locked(st);
-	(void)pthread_mutex_unlock(&sg->lock);
-	return r;
+	if (staged_get_state(st) == m->was && state_after(m) != m->was) {
+		if (state_after(m) == STAGED_OPEN)
+			atomic_store(&st->dirty, true);
+		staged_set_state_locked(st, state_after(m));
+	}
+	return staged_map_locked(st);
+}
+
+/* The row under its new name, with what else changes, in one transaction. */
+static int commit_move(struct move *m, enum row_state state,
+		       const struct journal_change *extra, size_t n, bool durable)
+{
+	struct staged *st = m->st;
+	struct row_image image;
+	struct journal_change all[5] = {{.kind = JOURNAL_PUT_ROW, .row = &image.row}};
+	(void)pthread_mutex_lock(&st->sg->lock);
+	staged_row_locked(st, &image);
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	image.row.key = m->to;
+	image.row.base = m->base;
+	image.row.local = m->local;
+	image.row.state = state;
+	image.row.synced = image.row.synced || m->synced;
+	for (size_t i = 0; i < n; i++)
+		all[1 + i] = extra[i];
+	return journal_commit(st->sg->jn, all, 1 + n, durable);
 }
 
 /* Names change at once; the upload, if one is due, follows. */
@@ -166,46 +270,42 @@ static int rename_now(struct move *m)
 {
 	struct staged *st = m->st;
 	plan_changes(m);
-	int r;
-	if (m->mv->publish && staged_get_state(st) == STAGED_OPEN) {
-		r = staged_seal(st, m->to, m->base, m->changes, m->n_changes);
-	} else {
-		struct journal_row row;
-		(void)pthread_mutex_lock(&st->sg->lock);
-		staged_row_locked(st, &row);
-		(void)pthread_mutex_unlock(&st->sg->lock);
-		row.key = m->to;
-		row.base = m->base;
-		row.local = m->local;
-		struct journal_change all[5] = {{.kind = JOURNAL_PUT_ROW, .row = &row}};
-		for (size_t i = 0; i < m->n_changes; i++)
-			all[1 + i] = m->changes[i];
-		r = journal_commit(st->sg->jn, all, 1 + m->n_changes,
-				   row.state == ROW_SEALED);
+	if (m->mv->publish && !m->local && m->was == STAGED_OPEN) {
+		int r = staged_seal(st, m->to, m->base, m->changes, m->n_changes);
+		return r ? r : take_name(m);
 	}
+	/* What goes with the old name or under the new one was promised: so must be
+	 * what takes its place, before it goes. */
+	bool plain = st->local && m->local && !m->mv->over;
+	int r = plain ? 0 : staged_sync_bytes(st);
+	m->synced = !plain && !r;
+	enum row_state state = state_after(m) == STAGED_OPEN ? ROW_OPEN : ROW_SEALED;
 	if (!r)
-		r = take_name(m);
-	if (r)
-		return r;
-	SCOPED_LOCK(&st->sg->lock);
-	staged_submit_locked(st);
-	return 0;
+		r = commit_move(m, state, m->changes, m->n_changes, !plain);
+	return r ? r : take_name(m);
 }
 
 /* Back to what it was: the caller is told that nothing changed. */
-static void unseal(struct move *m, bool was_open)
+static void unseal(struct move *m)
 {
-	struct staged *st = m->st;
-	struct journal_row row;
+	struct staged *st = m->st, *over = m->mv->over;
+	struct row_image image, over_image;
+	struct journal_change changes[] = {
+		{.kind = JOURNAL_PUT_ROW, .row = &image.row},
+		{.kind = JOURNAL_PUT_ROW, .row = &over_image.row},
+	};
 	(void)pthread_mutex_lock(&st->sg->lock);
-	if (was_open) {
+	if (m->was == STAGED_OPEN)
 		atomic_store(&st->dirty, true);
-		staged_set_state_locked(st, STAGED_OPEN);
-	}
-	staged_row_locked(st, &row);
+	staged_set_state_locked(st, m->was);
+	staged_row_locked(st, &image);
+	bool had_row = over && staged_get_state(over) != STAGED_DONE &&
+		       staged_get_state(over) != STAGED_DROPPED;
+	if (had_row)
+		staged_row_locked(over, &over_image);
 	(void)pthread_mutex_unlock(&st->sg->lock);
-	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &row};
-	(void)journal_commit(st->sg->jn, &c, 1, true);
+	/* If this is lost, the next mount finishes the rename. */
+	(void)journal_commit(st->sg->jn, changes, had_row ? 2 : 1, true);
 }
 
 static int upload_under(struct move *m, struct call *call)
@@ -214,12 +314,13 @@ static int upload_under(struct move *m, struct call *call)
 	char *own_key = st->key;
 	char own_base[ETAG_SIZE];
 	SCOPED_LOCK(&st->sg->lock);
+	staged_set_state_locked(st, STAGED_SEALED);
 	/* The attempt copies the name that it uploads under. */
 	staged_copy_string(own_base, sizeof(own_base), st->base);
 	staged_copy_string(st->base, sizeof(st->base), m->base);
 	st->key = m->to;
 	uint64_t before = st->attempts;
-	staged_submit_locked(st);
+	staged_submit_claimed_locked(st);
 	st->key = own_key;
 	staged_copy_string(st->base, sizeof(st->base), own_base);
 	int r = st->sending ? staged_wait_locked(st, before, call) : -ENOMEM;
@@ -229,48 +330,54 @@ static int upload_under(struct move *m, struct call *call)
 	return staged_get_state(st) == STAGED_DONE ? 0 : r;
 }
 
+static void set_no_retry(struct staged *st, bool no_retry)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	st->no_retry = no_retry;
+}
+
 /* Upload under the new name first; names change only when it is there (P2, P4).
  * A crash in between finds the row under the new name and finishes it. */
 static int rename_when_uploaded(struct move *m, struct call *call)
 {
 	struct staged *st = m->st;
-	bool was_open = staged_get_state(st) == STAGED_OPEN;
-	(void)pthread_mutex_lock(&st->sg->lock);
-	st->no_retry = true;
-	(void)pthread_mutex_unlock(&st->sg->lock);
-	int r = was_open ? staged_seal(st, m->to, m->base, NULL, 0) : 0;
+	struct journal_change over = {.kind = JOURNAL_DEL_ROW};
+	size_t n = m->mv->over != NULL;
+	if (n)
+		over.id = m->mv->over->id;
+	set_no_retry(st, true);
+	int r = m->was == STAGED_OPEN ? staged_seal(st, m->to, m->base, &over, n)
+				      : commit_move(m, ROW_SEALED, &over, n, true);
+	bool sealed = !r;
 	if (!r)
 		r = upload_under(m, call);
-	if (r && staged_get_state(st) == STAGED_SEALED)
-		unseal(m, was_open);
-	(void)pthread_mutex_lock(&st->sg->lock);
-	st->no_retry = false;
-	(void)pthread_mutex_unlock(&st->sg->lock);
+	if (r && sealed)
+		unseal(m);
+	set_no_retry(st, false);
 	if (r)
 		return r;
 
 	plan_changes(m);
+	/* It is there: what the journal cannot learn now is found out later. */
 	if (m->n_changes)
-		r = journal_commit(st->sg->jn, m->changes, m->n_changes, false);
-	return r ? r : take_name(m);
+		(void)journal_commit(st->sg->jn, m->changes, m->n_changes, false);
+	return take_name(m);
 }
 
 static int start_move(struct move *m)
 {
 	struct staged *st = m->st;
-	struct staging *sg = st->sg;
-	settle(st);
-	SCOPED_LOCK(&sg->lock);
-	enum staged_state state = staged_get_state(st);
-	if (state == STAGED_DONE || state == STAGED_DROPPED || staged_retired(st))
+	int r = settle(st, false);
+	if (r)
+		return r;
+	SCOPED_LOCK(&st->sg->lock);
+	m->was = staged_get_state(st);
+	if (m->was == STAGED_DONE || m->was == STAGED_DROPPED || staged_retired(st))
 		return -EALREADY;
 	/* Under an ordinary name it would be uploaded (staged (7)). */
 	if (atomic_load(&st->torn) && !m->local)
 		return st->torn_error;
-	const char *left = left_behind_locked(st);
-	m->leaves = left != NULL;
-	if (left)
-		staged_copy_string(m->left, sizeof(m->left), left);
+	left_behind_locked(st, &m->left);
 	return 0;
 }
 
@@ -278,58 +385,78 @@ static void find_base(struct move *m)
 {
 	const struct staged_move *mv = m->mv;
 	struct staging *sg = m->st->sg;
+	char tag[TAG_SIZE] = "";
 	if (m->local)
 		return;
+	if (!mv->over && mv->base)
+		staged_copy_string(m->base, sizeof(m->base), mv->base->etag);
+	else if (!mv->over)
+		m->took_removal = removal_take(sg->rm, mv->to, m->base, tag);
+	SCOPED_LOCK(&sg->lock);
 	if (mv->over) {
-		SCOPED_LOCK(&sg->lock);
 		const struct staged *over = mv->over;
 		bool done = staged_get_state(over) == STAGED_DONE;
 		staged_copy_string(m->base, sizeof(m->base),
 				   done ? over->object.etag : over->base);
-		if (over->uncertain)
-			staged_copy_string(m->st->base_tag, sizeof(m->st->base_tag),
-					   over->tag);
+		staged_copy_string(tag, sizeof(tag),
+				   over->uncertain ? over->tag : over->base_tag);
 		m->took_removal = over->holds_removal;
-	} else if (mv->base) {
-		staged_copy_string(m->base, sizeof(m->base), mv->base->etag);
-	} else {
-		m->took_removal = removal_take(sg->rm, mv->to, m->base);
 	}
+	staged_copy_string(m->st->base_tag, sizeof(m->st->base_tag), tag);
+}
+
+/* Both are claimed. */
+static int move_claimed(struct move *m, struct call *call)
+{
+	const struct staged_move *mv = m->mv;
+	find_base(m);
+	int r = mv->publish && mv->wait && !m->local ? rename_when_uploaded(m, call)
+						     : rename_now(m);
+	if (r && m->took_removal && !mv->over)
+		removal_release(m->st->sg->rm, mv->to);
+	return r;
 }
 
 int staged_rename(struct staged *st, const struct staged_move *mv, struct call *call)
 {
-	struct staging *sg = st->sg;
-	struct move m = {.st = st, .mv = mv, .local = staging_is_local(sg, mv->to)};
+	struct move m = {.st = st, .mv = mv, .local = staging_is_local(st->sg, mv->to)};
 	m.to = strdup(mv->to);
 	if (!m.to)
 		return -ENOMEM;
 	int r = start_move(&m);
+	if (!r && mv->over)
+		r = staged_freeze(mv->over);
 	if (!r) {
+		r = move_claimed(&m, call);
 		if (mv->over)
-			settle(mv->over);
-		find_base(&m);
-		r = mv->publish && mv->wait ? rename_when_uploaded(&m, call)
-					    : rename_now(&m);
-		if (r && m.took_removal && !mv->over)
-			removal_release(sg->rm, mv->to);
-		if (mv->over) {
-			(void)pthread_mutex_lock(&sg->lock);
-			staged_unclaim_locked(mv->over);
-			(void)pthread_mutex_unlock(&sg->lock);
-		}
+			unclaim(mv->over);
 	}
 	free(m.to);
-	(void)pthread_mutex_lock(&sg->lock);
-	staged_unclaim_locked(st);
-	if (r) /* what was stopped above goes on under its old name */
-		staged_submit_locked(st);
-	(void)pthread_mutex_unlock(&sg->lock);
+	/* What was stopped above goes on, under the one name or the other. */
+	unclaim(st);
 	staged_retire_if_idle(st);
 	return r;
 }
 
 /* --- the set --- */
+
+/* A journal that knows nothing next to files that it should know: it was lost.  What
+ * it had promised is put aside under a name that nothing here touches again. */
+static void remove_stray(struct staging *sg, int dir_fd, const char *name)
+{
+	char aside[300];
+	if (!journal_is_new(sg->jn)) {
+		(void)unlinkat(dir_fd, name, 0);
+		return;
+	}
+	(void)snprintf(aside, sizeof(aside), "%s.kept", name);
+	(void)renameat(dir_fd, name, dir_fd, aside);
+	log_error(
+		"journal",
+		"%s/%s is of a journal that is gone: it may hold a file that the bucket "
+		"does not have, and is kept as %s",
+		sg->dir, name, aside);
+}
 
 /* Files that no row names: made a moment before a crash, or DONE and not adopted. */
 int staging_remove_strays(struct staging *sg)
@@ -351,7 +478,7 @@ int staging_remove_strays(struct staging *sg)
 				known = st->id == id;
 		}
 		if (!known)
-			(void)unlinkat(dirfd(d), de->d_name, 0);
+			remove_stray(sg, dirfd(d), de->d_name);
 	}
 	(void)closedir(d);
 	return 0;
@@ -378,6 +505,7 @@ int staging_new(const struct staging_conf *conf, struct backend *be, struct bloc
 	sg->jn = jn;
 	sg->nm = nm;
 	sg->rm = rm;
+	sg->born_ns = clock_wall_ns();
 	pthread_condattr_t attr;
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
@@ -104,11 +105,50 @@ static int send_all_parts(struct sending *s)
 	return s->error;
 }
 
+/* Its id is not known to us: begun, and the answer or the daemon was lost. */
+static const char unknown_id[] = "?";
+
+/* Also when the job was cancelled: nothing of ours is left lying there. */
+static struct call abort_call(void)
+{
+	return (struct call){.deadline_ns = clock_add(clock_now_ns(), 10 * NS_PER_S)};
+}
+
 static void abort_upload(struct backend *be, const struct upload_job *job, const char *id)
 {
-	/* Also when the job was cancelled: nothing of ours is left lying there. */
-	struct call call = {.deadline_ns = clock_add(clock_now_ns(), 10 * NS_PER_S)};
+	struct call call = abort_call();
 	if (!backend_upload_abort(be, job->key, id, &call))
+		(void)job->save_id(job->arg, "");
+}
+
+struct search {
+	struct backend *be;
+	const struct upload_job *job;
+	int64_t since_ns;
+};
+
+static int abort_if_ours(void *arg, const char *key, const char *id, int64_t started_ns)
+{
+	const struct search *s = arg;
+	/* Stores tell whole seconds. */
+	bool ours = !strcmp(key, s->job->key) &&
+		    started_ns + (int64_t)NS_PER_S > s->since_ns &&
+		    started_ns < s->job->mount_born_ns;
+	struct call call = abort_call();
+	return ours ? backend_upload_abort(s->be, key, id, &call) : 0;
+}
+
+static void abort_unknown(struct backend *be, const struct upload_job *job)
+{
+	struct stat sb;
+	struct call call = abort_call();
+	if (job->fd < 0 || fstat(job->fd, &sb) || !be->ops->upload_list)
+		return;
+	struct search s = {.be = be,
+			   .job = job,
+			   .since_ns = (int64_t)sb.st_ctim.tv_sec * (int64_t)NS_PER_S +
+				       sb.st_ctim.tv_nsec};
+	if (!backend_upload_list(be, job->key, abort_if_ours, &s, &call))
 		(void)job->save_id(job->arg, "");
 }
 
@@ -124,8 +164,11 @@ static int send_in_parts(struct backend *be, const struct upload_job *job,
 	CLEANUP_FREE char *id = NULL;
 	if (!parts)
 		return -ENOMEM;
+	int r = job->save_id(job->arg, unknown_id);
+	if (r)
+		return r;
 	struct call call = job_call(job);
-	int r = backend_upload_begin(be, job->key, job->size, opts, &id, &call);
+	r = backend_upload_begin(be, job->key, job->size, opts, &id, &call);
 	if (r)
 		return r;
 	r = job->save_id(job->arg, id);
@@ -228,12 +271,37 @@ static int resolve(struct backend *be, const struct upload_job *job, struct obje
 	return rebase ? send_over(be, job, there.etag, ret) : -ESTALE;
 }
 
+/* No answer, or one that says nothing of the outcome: it may be there. */
+static bool may_have_arrived(int r)
+{
+	return r == -ENXIO || r == -EIO || r == -ETIMEDOUT || r == -ECOMM ||
+	       r == -EREMOTEIO || r == -EBADMSG;
+}
+
+/* r, or 0 if it is there after all.  A bucket that cannot be reached is not asked
+ * for long: the attempt has failed then, and the next one looks first. */
+static int look_again(struct backend *be, const struct upload_job *job, int r,
+		      struct object *ret)
+{
+	struct upload_job brief = *job;
+	struct object there;
+	bool rebase;
+	if (brief.timeout_ns > 10 * NS_PER_S)
+		brief.timeout_ns = 10 * NS_PER_S;
+	if (look_who_is_there(be, &brief, &rebase, &there) != 1)
+		return r;
+	*ret = there;
+	return 0;
+}
+
 int upload_run(struct backend *be, const struct upload_job *job, struct object *ret)
 {
-	if (*job->stale_id)
+	if (!strcmp(job->stale_id, unknown_id))
+		abort_unknown(be, job);
+	else if (*job->stale_id)
 		abort_upload(be, job, job->stale_id);
 	int r = -ESTALE;
-	if (job->recovered || job->fd < 0) {
+	if (job->look_first || job->fd < 0) {
 		bool rebase;
 		r = look_who_is_there(be, job, &rebase, ret);
 		if (r)
@@ -245,5 +313,9 @@ int upload_run(struct backend *be, const struct upload_job *job, struct object *
 	/* -ENOENT: what it should replace was removed by somebody else. */
 	if (r == -ESTALE || r == -EEXIST || (r == -ENOENT && *job->base))
 		r = resolve(be, job, ret);
+	else if (may_have_arrived(r))
+		r = look_again(be, job, r, ret);
+	if (r == -ENXIO) /* the store lost its parts: the next attempt sends anew */
+		return -EIO;
 	return r == -EEXIST ? -ESTALE : r;
 }

@@ -122,15 +122,18 @@ int view_create(struct view *vw, const char *path, const struct object *base,
 static int put_marker(struct view *vw, const char *path, struct call *call)
 {
 	CLEANUP_FREE char *marker = marker_of(path);
-	char etag[ETAG_SIZE];
+	char etag[ETAG_SIZE], tag[TAG_SIZE];
 	if (!marker)
 		return -ENOMEM;
-	bool held = removal_take(vw->rm, marker, etag);
-	/* No bytes: the descriptor is never read. */
+	bool held = removal_take(vw->rm, marker, etag, tag);
+	/* No bytes: the descriptor is never read.  A marker that is there stays, it
+	 * may have some. */
 	struct source none = {.fd = -1};
-	struct put_opts opts = {0};
+	struct put_opts opts = {.cond.if_absent = vw->be->caps & BACKEND_PUT_IF};
 	struct object obj;
 	int r = backend_put(vw->be, marker, &none, &opts, &obj, call);
+	if (r == -EEXIST)
+		r = 0;
 	if (held && r)
 		removal_release(vw->rm, marker);
 	if (held && !r) {
@@ -195,10 +198,10 @@ static int load_row(void *arg, const struct journal_row *row)
 	return staging_load(vw->sg, row);
 }
 
-static int load_gone(void *arg, const char *key, const char *etag)
+static int load_gone(void *arg, const char *key, const char *etag, const char *tag)
 {
 	struct view *vw = arg;
-	return removal_load(vw->rm, key, etag);
+	return removal_load(vw->rm, key, etag, tag);
 }
 
 static int load_dir(void *arg, const char *key)
@@ -252,11 +255,12 @@ int view_new(const struct view_conf *conf, struct backend *be, struct blocks *bl
 	int r = make_parts(vw, conf);
 	if (!r)
 		r = journal_load(vw->jn, &visitor);
-	/* A read-only mount leaves what is pending to the next that may write. */
-	if (!r && !conf->read_only)
-		r = removal_start(vw->rm);
+	/* A read-only mount leaves what is pending to the next that may write.  What
+	 * was written in place of a removed name takes its removal back first. */
 	if (!r && !conf->read_only)
 		r = staging_start(vw->sg);
+	if (!r && !conf->read_only)
+		r = removal_start(vw->rm);
 	if (r) {
 		view_free(vw);
 		return r;

@@ -31,6 +31,8 @@ static int rename_reopened(struct view *vw, const struct view_entry *e,
 		return r;
 	staged_mark_dirty(open.staged);
 	r = rename_staged(vw, &open, over, to, call);
+	if (r && !staged_writers(open.staged)) /* nobody will close it */
+		(void)staged_publish(open.staged, false, NULL);
 	view_entry_done(&open);
 	return r;
 }
@@ -49,12 +51,15 @@ static int fetch_to_local(struct view *vw, const struct object *obj, const char 
 		r = staged_fill(st, v, obj->size, call);
 	if (!r)
 		r = staged_set_mtime(st, obj->mtime_ns);
-	if (!r && over && over->staged)
-		r = staged_drop(over->staged);
-	if (!r)
-		r = staged_enlist(st, NULL);
 	if (!r)
 		r = staged_sync(st);
+	if (!r)
+		r = staged_enlist(st, NULL);
+	/* Not a byte less than durable before the object may go. */
+	if (!r)
+		r = staged_sync(st);
+	if (!r && over && over->staged)
+		r = staged_drop(over->staged);
 	if (!r)
 		r = removal_add(vw->rm, from, obj->etag, v);
 	staged_unref(st);
@@ -62,56 +67,67 @@ static int fetch_to_local(struct view *vw, const struct object *obj, const char 
 	return r;
 }
 
+/* What the bucket has at to is no longer to be removed: it is the new object. */
+static int settle_removal(struct view *vw, const char *to)
+{
+	struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = to};
+	int r = journal_commit(vw->jn, &c, 1, false);
+	removal_settled(vw->rm, to);
+	return r;
+}
+
 static int copy_in_bucket(struct view *vw, const struct object *obj, const char *from,
 			  const char *to, struct object *ret, struct call *call)
 {
 	struct put_opts opts = {.mtime_ns = obj->mtime_ns};
-	char etag[ETAG_SIZE];
-	bool held = removal_take(vw->rm, to, etag);
 	int r = backend_copy(vw->be, from, obj, to, &opts, ret, call);
-	if (held && r)
-		removal_release(vw->rm, to);
-	if (r)
-		return r;
-	if (held) {
-		struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = to};
-		r = journal_commit(vw->jn, &c, 1, false);
-		removal_settled(vw->rm, to);
-	}
 	ret->mtime_ns = obj->mtime_ns;
-	/* Both names are there until the old one goes: never neither (P4). */
-	return r ? r : removal_add(vw->rm, from, obj->etag, NULL);
+	return r;
 }
 
+static int rename_in_bucket(struct view *vw, const struct object *obj, const char *from,
+			    const char *to, struct object *ret, struct call *call)
+{
+	if (!(vw->be->caps & BACKEND_RENAME))
+		return copy_in_bucket(vw, obj, from, to, ret, call);
+	int r = backend_rename(vw->be, from, to, call);
+	/* Whatever became of it: what was believed of the two names is old. */
+	names_forget(vw->nm, from);
+	names_forget(vw->nm, to);
+	if (!r)
+		r = backend_head(vw->be, to, ret, call);
+	if (!r)
+		names_removed(vw->nm, from);
+	return r;
+}
+
+/* What was staged at to, and the removal of what was there, wait meanwhile. */
 static int rename_object(struct view *vw, const struct object *obj, const char *from,
 			 const struct view_entry *over, const char *to,
 			 struct object *ret, struct call *call)
 {
-	int r;
-	if (vw->be->caps & BACKEND_RENAME) {
-		r = backend_rename(vw->be, from, to, call);
-		if (!r)
-			r = backend_head(vw->be, to, ret, call);
-		if (!r)
-			names_removed(vw->nm, from);
-		char etag[ETAG_SIZE];
-		if (!r && removal_take(vw->rm, to, etag)) {
-			struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = to};
-			r = journal_commit(vw->jn, &c, 1, false);
-			removal_settled(vw->rm, to);
-		}
-	} else if (vw->be->caps & BACKEND_COPY) {
-		r = copy_in_bucket(vw, obj, from, to, ret, call);
-	} else {
+	struct staged *staged = over ? over->staged : NULL;
+	char etag[ETAG_SIZE], tag[TAG_SIZE];
+	if (!(vw->be->caps & (BACKEND_RENAME | BACKEND_COPY)))
 		return -EXDEV;
-	}
+	int r = staged ? staged_freeze(staged) : 0;
 	if (r)
 		return r;
-	if (over && over->staged)
-		r = staged_drop(over->staged);
+	bool held = !staged && removal_take(vw->rm, to, etag, tag);
+	r = rename_in_bucket(vw, obj, from, to, ret, call);
+	if (staged)
+		staged_thaw(staged, !r);
+	if (held && r)
+		removal_release(vw->rm, to);
+	else if (held)
+		r = settle_removal(vw, to);
+	if (r)
+		return r;
 	names_put(vw->nm, to, ret);
 	blocks_set_mtime(vw->bl, to, ret->etag, ret->mtime_ns);
-	return r;
+	/* Both names are there until the old one goes: never neither (P4). */
+	return vw->be->caps & BACKEND_RENAME ? 0
+					     : removal_add(vw->rm, from, obj->etag, NULL);
 }
 
 /* Its cached bytes follow it. */
@@ -138,7 +154,7 @@ int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 		if (!staged_retired(e->staged)) {
 			r = rename_reopened(vw, e, over, to, call);
 			if (r != -ESTALE)
-				return r;
+				return r == -EALREADY ? -ENOENT : r;
 		}
 		if (!staged_object(e->staged, &obj))
 			return -ENOENT;
