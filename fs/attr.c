@@ -196,6 +196,15 @@ static int show_pid(struct fs *fs, struct inode *in, struct buf *out)
 	return 0;
 }
 
+/* Where 'mastfs umount' looks for what was left behind. */
+static int show_cache_dir(struct fs *fs, struct inode *in, struct buf *out)
+{
+	if (in->id != INODE_ROOT)
+		return -ENODATA;
+	buf_adds(out, fs->cache_dir);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*show)(struct fs *fs, struct inode *in, struct buf *out);
@@ -205,6 +214,7 @@ static const struct {
 	{"user.mastfs.state", show_state, true, true},
 	{"user.mastfs.cached", show_cached, true, true},
 	{"user.mastfs.pid", show_pid, false, false},
+	{"user.mastfs.cache_dir", show_cache_dir, false, false},
 };
 
 static void reply_sized(struct task *t, const struct buf *out)

@@ -46,7 +46,8 @@ int fs_new(const struct fs_conf *conf, struct backend *be, struct blocks *bl,
 	fs->writable = !conf->read_only && (be->caps & BACKEND_WRITE);
 	fs->utf8_keys = strcmp(be->ops->scheme, "file") != 0;
 	fs->mountpoint = strdup(conf->mountpoint);
-	int r = fs->mountpoint ? make_pools(fs) : -ENOMEM;
+	fs->cache_dir = strdup(conf->cache_dir);
+	int r = fs->mountpoint && fs->cache_dir ? make_pools(fs) : -ENOMEM;
 	if (!r)
 		r = tree_new(&fs->tree);
 	if (!r)
@@ -82,5 +83,6 @@ void fs_free(struct fs *fs)
 	view_free(fs->vw);
 	(void)pthread_mutex_destroy(&fs->tasks_lock);
 	free(fs->mountpoint);
+	free(fs->cache_dir);
 	free(fs);
 }

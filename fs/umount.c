@@ -20,7 +20,8 @@
 #include "fs/mountpoint.h"
 #include "backends/util/banned.h"
 
-#define PID_XATTR "user.mastfs.pid"
+#define PID_XATTR	"user.mastfs.pid"
+#define CACHE_DIR_XATTR "user.mastfs.cache_dir"
 
 enum {
 	WHY_MAX = 1024,
@@ -132,23 +133,26 @@ static int detach(const char *mountpoint, bool lazily)
 	return r;
 }
 
-/* What the daemon has left behind, if its cache directory is the one that our
- * own options name. */
-static uint64_t files_left(const struct config *c, int pid)
+/* The daemon's cache directory, asked for while it lives: that of its source, in
+ * the one that it has locked. */
+static void find_cache_dir(const char *mountpoint, struct buf *ret)
 {
-	CLEANUP_BUF struct buf dir;
-	buf_init(&dir, PATH_MAX);
-	if (c->cache_dir)
-		buf_adds(&dir, c->cache_dir);
-	else
-		(void)cachedir_default(&dir);
+	char text[PATH_MAX];
+	ssize_t n = getxattr(mountpoint, CACHE_DIR_XATTR, text, sizeof text);
+	const char *slash = n > 0 ? memrchr(text, '/', (size_t)n) : NULL;
+	if (slash)
+		buf_add(ret, text, (size_t)(slash - text));
+}
+
+static uint64_t files_left(const char *cache_dir, int pid)
+{
 	struct cachedir_holder h;
-	if (buf_error(&dir) || cachedir_holder(dir.data, &h) < 0 || h.pid != pid)
+	if (cachedir_holder(cache_dir, &h) < 0 || h.pid != pid)
 		return 0;
 	return h.state == CACHEDIR_ENDED ? h.number : 0;
 }
 
-static int wait_for_daemon(const struct config *c, int fd, int pid)
+static int wait_for_daemon(const struct config *c, int fd, int pid, const char *cache_dir)
 {
 	uint64_t ms = clock_add(c->drain_ns / NS_PER_MS, GRACE_MS);
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -157,22 +161,27 @@ static int wait_for_daemon(const struct config *c, int fd, int pid)
 		log_error("umount", "pid %d still uploads; it goes on by itself", pid);
 		return -ETIMEDOUT;
 	}
-	uint64_t left = files_left(c, pid);
-	if (left)
-		log_warn("umount",
-			 "%llu files are not uploaded yet; the next mount goes on",
-			 (unsigned long long)left);
-	return 0;
+	uint64_t left = files_left(cache_dir, pid);
+	if (!left)
+		return 0;
+	log_error("umount",
+		  "%llu files are not in the bucket yet; the next mount with cache "
+		  "directory %s uploads them",
+		  (unsigned long long)left, cache_dir);
+	return -EAGAIN;
 }
 
 static int unmount_live(const struct config *c, const char *mountpoint)
 {
 	int pid = 0;
+	CLEANUP_BUF struct buf cache_dir;
+	buf_init(&cache_dir, PATH_MAX);
+	find_cache_dir(mountpoint, &cache_dir);
 	CLEANUP_CLOSE int fd = open_daemon(mountpoint, &pid);
 	int r = detach(mountpoint, false);
 	if (r < 0 || fd < 0)
 		return r;
-	return wait_for_daemon(c, fd, pid);
+	return wait_for_daemon(c, fd, pid, cache_dir.data);
 }
 
 static int unmount(const struct config *c, const char *path)
