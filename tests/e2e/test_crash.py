@@ -121,7 +121,7 @@ def test_random_kills(s3d, mount, upload):
     for n in range(KILLS // 2):
         where = "seed %d, kill %d" % (seed, n)
         events += write_until_killed(m, oracle, rand.randrange(1 << 30),
-                                     rand.choice((0.1, 0.2, 0.4)) * lib.SLOW)
+                                     rand.uniform(0, 0.3) * lib.SLOW)
         m.mount()
         for name in sorted(oracle.names):
             oracle.settle(name, content(m.path(name)), where)
