@@ -1,6 +1,7 @@
 """Other clients: one version a read (P1), no lost update (P5), unreachable is not deleted (P10)."""
 import errno
 import os
+import time
 
 import pytest
 
@@ -161,6 +162,28 @@ def test_own_updates_never_conflict(store, mount):
         with open(m.path("f"), "ab") as f:
             f.write(b"y")
     assert store.get("f") == b"x" + b"7" * 999 + b"y"
+
+
+@pytest.mark.parametrize("how", ["write", "rename", "unlink", "truncate"])
+def test_replaced_here_while_its_upload_is_in_flight(s3d, mount, how):
+    """P3, P5: a commit whose answer we no longer waited for is ours, and no conflict."""
+    m = mount(s3d, upload="background")
+    s3d.server.rule("delay", method="PUT", key="f$", secs=0.3)  # committed, answered later
+    for n in range(4):
+        if how == "unlink" and n:
+            os.unlink(m.path("f"))
+        if how == "truncate" and n:
+            os.truncate(m.path("f"), 10)
+        if how == "rename":
+            write(m.path("f.part"), b"%d" % n * 1000)
+            os.rename(m.path("f.part"), m.path("f"))
+        else:
+            write(m.path("f"), b"%d" % n * 1000)
+        time.sleep(0.15)  # into the answer's delay
+    s3d.server.clear()
+    m.umount()
+    assert s3d.get("f") == b"3" * 1000
+    assert "bucket changed" not in m.log()
 
 
 def test_two_mounts(s3d, mount):
