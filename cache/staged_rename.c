@@ -25,6 +25,9 @@ static int replace_older_locked(struct staged *st, struct staged *older, bool di
 	struct row_image image;
 	staged_row_locked(st, &image);
 	image.row.synced = image.row.synced || keep;
+	/* What the bucket has may be the older one's, or what that started from. */
+	staged_copy_string(image.base_tag, sizeof(image.base_tag),
+			   older->uncertain ? older->tag : older->base_tag);
 	(void)pthread_mutex_unlock(&sg->lock);
 	struct journal_change changes[] = {
 		{.kind = JOURNAL_DEL_ROW, .id = older->id},
@@ -37,6 +40,7 @@ static int replace_older_locked(struct staged *st, struct staged *older, bool di
 	if (r)
 		return r;
 	st->synced = st->synced || keep;
+	staged_copy_string(st->base_tag, sizeof(st->base_tag), image.base_tag);
 	st->older = STEAL(older->older);
 	staged_set_state_locked(older, STAGED_DROPPED);
 	(void)unlink(older->path);

@@ -1,0 +1,69 @@
+/* test_local_only.c - P6's default list, row by row. */
+#include "cache/local_only.h"
+#include "fs/options.h"
+#include "tests/unit/check.h"
+#include "backends/util/banned.h"
+
+struct row {
+	const char *yes[5], *no[5];
+};
+
+static const struct row rows[] = {
+	{{"a.part", "d/e.fits.part", ".part"}, {"a.parts", "part", "a.part/b"}},
+	{{"a.tmp", "d/a.tmp"}, {"tmp", "a.tmpx", "a.tmp/b"}},
+	{{"a.partial"}, {"partial", "a.partial2"}},
+	{{".a.swp", "a.swp"}, {"a.swpx", "swp"}},
+	{{".nfs0001", "d/.nfs"}, {"nfs0001", "a.nfs1"}},
+	{{".~lock.a.ods#"}, {"~lock.a", ".lock"}},
+	{{".a.fits.Ab3dE6", "d/.x.123456"},
+	 {"a.fits.Ab3dE6", ".a.fits.Ab3dE", ".a.-b3dE6"}},
+	{{"a.fits.0123abCD", "d/x.DEADBEEF"}, {"a.0123abCG", "a.0123abC", "x0123abcd"}},
+	{{"tmp12345678", "d/tmpabcdefgh"},
+	 {"tmp1234567", "tmp123456789", "xtmp12345678"}},
+	{{".___atomic_write123"}, {"___atomic_write", "a.___atomic_write"}},
+	{{"sedAbCdEf"}, {"sedAbCdE", "sedAbCdEfg", "xsedAbCdE"}},
+	{{"zi123456"}, {"zi12345", "zi1234567"}},
+	{{".download_state", ".download_state/a", "d/.download_state/e/f.json"},
+	 {"download_state/a", ".download_state2/a"}},
+	{{NULL}, {"jw02731001001_02101_00001_nrca1_cal.fits", "d/e", "README", "a.asdf"}},
+};
+
+static const char *default_list(void)
+{
+	const struct option *o = option_find("local_only");
+	return o && o->initial ? o->initial : "";
+}
+
+static void local_only__default_list(void)
+{
+	const char *list = default_list();
+	CHECK(*list);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		for (int k = 0; k < 5 && rows[i].yes[k]; k++)
+			if (!local_only_match(list, rows[i].yes[k]))
+				CHECK_STR(rows[i].yes[k], "matched");
+		for (int k = 0; k < 5 && rows[i].no[k]; k++)
+			if (local_only_match(list, rows[i].no[k]))
+				CHECK_STR(rows[i].no[k], "not matched");
+	}
+}
+
+static void local_only__odd_lists(void)
+{
+	char longer[600];
+	memset(longer, 'a', sizeof(longer));
+	longer[599] = '\0';
+	CHECK(!local_only_match("", "a"));
+	CHECK(!local_only_match(":::", "a"));
+	CHECK(local_only_match(":*.x:", "a.x"));
+	CHECK(!local_only_match(longer, "a"));
+	CHECK(!local_only_match("*", longer)); /* no name is that long */
+	CHECK(local_only_match("d/", "a//d/b"));
+}
+
+int main(void)
+{
+	RUN(local_only__default_list);
+	RUN(local_only__odd_lists);
+	return 0;
+}
