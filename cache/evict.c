@@ -5,6 +5,32 @@
  * versions that nobody has loaded, by the index; then blocks of loaded ones, by
  * their ticks, without those that are being read (blocks (4)) or kept.  A batch is
  * a twentieth of the cap, so that it does not run for every block.
+ *
+ * What bl->used counts.  Every byte of it has one owner, who alone gives it back:
+ *
+ *   a run, or a caller of room_take, for what it took and did not publish
+ *   a loaded version, for its PRESENT and UNVERIFIED blocks (v->disk_bytes)
+ *   the evictor, for the blocks that it made BUSY
+ *   the row of a version that is not loaded, for what the row says (bl->unloaded)
+ *
+ * and passes it on, once, at these moments and under these locks only:
+ *
+ *   nobody -> run           room_take
+ *   run -> version          block_publish, v->lock, if the epoch is the run's
+ *   run -> nobody           room_give, what is left when it ends
+ *   version -> nobody       block_forget_locked, v->lock: damage
+ *   version -> evictor      block_unpublish_locked, v->lock
+ *   evictor -> nobody       the hole is punched, or the file was damaged meanwhile
+ *   evictor -> version      block_restore_locked, v->lock: no hole could be punched
+ *   row -> version          room_load, while it is being loaded
+ *   version -> row          room_unload, bl->lock, as it leaves the table; or before
+ *                           version_drop_end, when mostly no row is left
+ *   row -> nobody           evict_file, after version_drop_begin said that it is not
+ *                           loaded: what the row said as it was deleted, not what a
+ *                           list said before, since the flusher drops rows too
+ *
+ * All are 4096-rounded by block_disk_len.  Rows are numbers from outside: they take
+ * no more than bl->unloaded away, so that a changed one cannot wrap the count.
  */
 #include "cache/version.h"
 #include <errno.h>
@@ -106,6 +132,33 @@ void room_written(struct blocks *bl, uint64_t bytes)
 	atomic_fetch_sub(&bl->reserved, bytes);
 }
 
+void room_freed(struct blocks *bl, uint64_t bytes)
+{
+	atomic_fetch_sub(&bl->used, bytes);
+}
+
+/* Take a row's bytes out of bl->unloaded; returns how many of them were there. */
+static uint64_t take_row(struct blocks *bl, uint64_t bytes)
+{
+	uint64_t have = atomic_load(&bl->unloaded), n;
+	do
+		n = bytes < have ? bytes : have;
+	while (!atomic_compare_exchange_weak(&bl->unloaded, &have, have - n));
+	return n;
+}
+
+/* One step each, so that bl->used is never short of what is on the disk. */
+void room_load(struct blocks *bl, uint64_t row_bytes, uint64_t disk_bytes)
+{
+	atomic_fetch_add(&bl->used, disk_bytes - take_row(bl, row_bytes));
+}
+
+void room_unload(struct blocks *bl, uint64_t disk_bytes, uint64_t row_bytes)
+{
+	atomic_fetch_add(&bl->used, row_bytes - disk_bytes);
+	atomic_fetch_add(&bl->unloaded, row_bytes);
+}
+
 void room_refused(struct blocks *bl)
 {
 	atomic_store(&bl->full_until_ns, clock_add(clock_now_ns(), REFUSED_NS));
@@ -113,34 +166,35 @@ void room_refused(struct blocks *bl)
 
 /* -- files of versions that are not loaded -- */
 
-static uint64_t evict_file(struct blocks *bl, const struct store_id *id, uint64_t bytes)
+/* False: its row is still there. */
+static bool evict_file(struct blocks *bl, const struct store_id *id, uint64_t *freed)
 {
-	if (index_drop(bl->index, id))
-		return 0;
-	store_remove(bl->store, id);
-	atomic_fetch_sub(&bl->used, bytes);
-	atomic_fetch_add(&bl->evicted_bytes, bytes);
-	return bytes;
+	uint64_t said;
+	if (!version_drop_begin(bl, id))
+		return false;
+	int r = index_drop(bl->index, id, &said);
+	if (!r) {
+		store_remove(bl->store, id);
+		said = take_row(bl, said);
+		room_freed(bl, said);
+		atomic_fetch_add(&bl->evicted_bytes, said);
+		*freed += said;
+	}
+	version_drop_end(bl);
+	return !r;
 }
 
 static uint64_t evict_files(struct blocks *bl, uint64_t bytes)
 {
 	enum { N = 32 };
 	struct store_id ids[N];
-	uint64_t sizes[N], freed = 0;
+	uint64_t freed = 0;
 	size_t skip = 0;
 	int n = N;
 	while (freed < bytes && n == N) {
-		n = index_oldest(bl->index, skip, ids, sizes, N);
-		for (int i = 0; i < n && freed < bytes; i++) {
-			uint64_t got = 0;
-			if (version_drop_begin(bl, &ids[i])) {
-				got = evict_file(bl, &ids[i], sizes[i]);
-				version_drop_end(bl);
-			}
-			freed += got;
-			skip += !got;
-		}
+		n = index_oldest(bl->index, skip, ids, N);
+		for (int i = 0; i < n && freed < bytes; i++)
+			skip += !evict_file(bl, &ids[i], &freed);
 	}
 	return freed;
 }
@@ -218,11 +272,12 @@ static int by_place(const void *pa, const void *pb)
 }
 
 /* Claim the victims from x on that are neighbours and still not used. */
-static size_t claim_victims(const struct victim *x, size_t n)
+static size_t claim_victims(const struct victim *x, size_t n, uint64_t *ret_epoch)
 {
 	struct version *v = x->v;
 	size_t got = 0;
 	SCOPED_LOCK(&v->lock);
+	*ret_epoch = v->epoch;
 	while (got < n && x[got].v == v && x[got].block == x->block + got) {
 		const struct block *b = block_at_locked(v, x[got].block);
 		if (b->tick != x[got].tick || !evictable_locked(v, x[got].block, b))
@@ -233,26 +288,37 @@ static size_t claim_victims(const struct victim *x, size_t n)
 	return got;
 }
 
+/* The blocks that the evictor made BUSY: true, they are ABSENT and their bytes
+ * free; else they are still on the disk and go on counting. */
+static bool end_victims(const struct victim *x, size_t n, uint64_t epoch, int r)
+{
+	struct version *v = x->v;
+	SCOPED_LOCK(&v->lock);
+	bool gone = !r || r == -ENODATA || epoch != v->epoch;
+	for (size_t i = 0; i < n; i++)
+		if (gone)
+			block_release_locked(v, x->block + i);
+		else
+			block_restore_locked(v, x->block + i);
+	return gone;
+}
+
 /* Returns how many victims this took care of; at least one. */
 static size_t punch(const struct victim *x, size_t n, uint64_t *freed)
 {
 	struct version *v = x->v;
 	struct blocks *bl = v->bl;
-	size_t got = claim_victims(x, n);
+	uint64_t epoch;
+	size_t got = claim_victims(x, n, &epoch);
 	if (!got)
 		return 1;
 	uint64_t disk = range_disk_len(v, x->block, got);
 	uint64_t off = x->block * BLOCK_SIZE;
 	/* To the end of its page, or the last page of a file stays on the disk. */
 	int r = store_punch(bl->store, &v->id, off, disk);
-	{
-		SCOPED_LOCK(&v->lock);
-		for (size_t i = 0; i < got; i++)
-			block_release_locked(v, x->block + i);
-	}
-	if (r && r != -ENODATA)
-		return got; /* still on the disk: it goes on counting */
-	atomic_fetch_sub(&bl->used, disk);
+	if (!end_victims(x, got, epoch, r))
+		return got;
+	room_freed(bl, disk);
 	atomic_fetch_add(&bl->evicted_bytes, disk);
 	*freed += disk;
 	return got;

@@ -66,7 +66,11 @@ static int flush_rows(struct version *v, const struct index_extent *rows, size_t
 	int r = store_sync(bl->store, &v->id);
 	if (r == -ENODATA)
 		return version_check_file(v, NULL); /* dirty again, if it was so */
-	return r ? r : index_save(bl->index, &row, rows, n);
+	if (!r)
+		r = index_save(bl->index, &row, rows, n);
+	if (!r)
+		v->row_bytes = disk_bytes;
+	return r;
 }
 
 static void flush_version(struct version *v, struct index_extent *rows)
@@ -83,9 +87,8 @@ static void flush_version(struct version *v, struct index_extent *rows)
 static void drop(struct version *v)
 {
 	struct blocks *bl = v->bl;
-	(void)index_drop(bl->index, &v->id);
-	store_remove(bl->store, &v->id);
-	atomic_fetch_sub(&bl->used, v->disk_bytes);
+	version_drop_files(v);
+	room_unload(bl, v->disk_bytes, v->row_bytes);
 	version_free(v);
 	version_drop_end(bl);
 }
@@ -152,6 +155,9 @@ static void *flusher(void *arg)
 		bl->flush_done = round;
 		(void)pthread_cond_broadcast(&bl->changed);
 	}
+	/* What the last round itself found damaged. */
+	if (rows)
+		flush_round(bl, rows);
 	unload_idle(bl, 0);
 	free(rows);
 	return NULL;

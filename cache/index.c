@@ -66,7 +66,7 @@ static const char *const sql[ST_COUNT] = {
 	[ST_DEL_EXTENT] = "DELETE FROM extent WHERE version=?1 AND no=?2",
 	[ST_DEL_EXTENTS] = "DELETE FROM extent WHERE version="
 			   "(SELECT id FROM version WHERE name=?1)",
-	[ST_DEL_VERSION] = "DELETE FROM version WHERE name=?1",
+	[ST_DEL_VERSION] = "DELETE FROM version WHERE name=?1 RETURNING bytes",
 	[ST_TOUCH] = "UPDATE version SET atime=?2 WHERE name=?1",
 	[ST_OLDEST] = "SELECT name, size, bytes FROM version ORDER BY atime, id"
 		      " LIMIT ?1 OFFSET ?2",
@@ -197,7 +197,7 @@ static int save_extent(struct index *ix, const struct store_id *id, uint64_t ver
 
 /* -- versions -- */
 
-/* 0 and the row's id, -ENOENT, or an error. */
+/* 0 and the row's id, -ENOENT, -EUCLEAN, or an error. */
 static int find_locked(struct index *ix, const struct store_id *id, uint64_t *ret_row,
 		       uint64_t *ret_bytes)
 {
@@ -209,7 +209,7 @@ static int find_locked(struct index *ix, const struct store_id *id, uint64_t *re
 	*ret_row = (uint64_t)sqlite3_column_int64(st, 0);
 	*ret_bytes = uint_of(st, 1);
 	/* The name is a hash over the size: a row that says another is forged. */
-	r = uint_of(st, 2) == id->size ? 0 : -ENOENT;
+	r = uint_of(st, 2) == id->size ? 0 : -EUCLEAN;
 	done(st);
 	return r;
 }
@@ -219,6 +219,7 @@ int index_load(struct index *ix, const struct store_id *id, index_extent_fn *fn,
 {
 	SCOPED_LOCK(&ix->lock);
 	uint64_t row;
+	*ret_disk_bytes = 0;
 	int r = find_locked(ix, id, &row, ret_disk_bytes);
 	if (r)
 		return r;
@@ -288,18 +289,31 @@ int index_save(struct index *ix, const struct index_version *v,
 	return end_locked(ix, r);
 }
 
-int index_drop(struct index *ix, const struct store_id *id)
+static int del_version(struct index *ix, const struct store_id *id, uint64_t *ret_bytes)
+{
+	sqlite3_stmt *st = ix->st[ST_DEL_VERSION];
+	bind_name(st, 1, id->name);
+	int r = db_step(&ix->db, st);
+	if (r != 1)
+		return r;
+	*ret_bytes = uint_of(st, 0);
+	r = db_step(&ix->db, st); /* only the end completes the statement */
+	if (r == 1)
+		done(st);
+	return r < 0 ? r : 0;
+}
+
+int index_drop(struct index *ix, const struct store_id *id, uint64_t *ret_disk_bytes)
 {
 	SCOPED_LOCK(&ix->lock);
+	*ret_disk_bytes = 0;
 	int r = run_locked(ix, ST_BEGIN);
 	if (r)
 		return r;
 	bind_name(ix->st[ST_DEL_EXTENTS], 1, id->name);
 	r = run_locked(ix, ST_DEL_EXTENTS);
-	if (!r) {
-		bind_name(ix->st[ST_DEL_VERSION], 1, id->name);
-		r = run_locked(ix, ST_DEL_VERSION);
-	}
+	if (!r)
+		r = del_version(ix, id, ret_disk_bytes);
 	return end_locked(ix, r);
 }
 
@@ -323,16 +337,16 @@ static bool decode_version(sqlite3_stmt *st, struct store_id *ret, uint64_t *ret
 	return true;
 }
 
-int index_oldest(struct index *ix, size_t skip, struct store_id *ret,
-		 uint64_t *ret_disk_bytes, size_t n)
+int index_oldest(struct index *ix, size_t skip, struct store_id *ret, size_t n)
 {
 	SCOPED_LOCK(&ix->lock);
 	sqlite3_stmt *st = ix->st[ST_OLDEST];
 	bind_int(st, 1, n);
 	bind_int(st, 2, skip);
+	uint64_t bytes;
 	int r, got = 0;
 	while ((r = db_step(&ix->db, st)) == 1)
-		if (decode_version(st, &ret[got], &ret_disk_bytes[got]))
+		if (decode_version(st, &ret[got], &bytes))
 			got++;
 	return r < 0 ? r : got;
 }

@@ -38,8 +38,8 @@ struct index_version {
 int index_new(const char *dir, struct index **ret);
 void index_free(struct index *ix); /* NULL is fine */
 
-/* Every good row of a version; disk_bytes as last saved.  -ENOENT: no version;
- * -EUCLEAN: at least one row was not good. */
+/* Every good row of a version; disk_bytes as last saved, 0 if that is not known.
+ * -ENOENT: no version; -EUCLEAN: at least one row was not good. */
 typedef int index_extent_fn(void *arg, const struct index_extent *row);
 int index_load(struct index *ix, const struct store_id *id, index_extent_fn *fn,
 	       void *arg, uint64_t *ret_disk_bytes);
@@ -48,13 +48,14 @@ int index_load(struct index *ix, const struct store_id *id, index_extent_fn *fn,
  * (blocks (1)). */
 int index_save(struct index *ix, const struct index_version *v,
 	       const struct index_extent *rows, size_t n_rows);
-int index_drop(struct index *ix, const struct store_id *id);
+/* The version's row and its extents'.  disk_bytes: what the row said, 0 if there
+ * was none; of two who drop a version, one hears of its bytes. */
+int index_drop(struct index *ix, const struct store_id *id, uint64_t *ret_disk_bytes);
 int index_touch(struct index *ix, const struct store_id *id, int64_t atime_ns);
 
 /* Versions from the one that was not used for longest; n at most, after skip of
  * them.  Returns how many. */
-int index_oldest(struct index *ix, size_t skip, struct store_id *ret,
-		 uint64_t *ret_disk_bytes, size_t n);
+int index_oldest(struct index *ix, size_t skip, struct store_id *ret, size_t n);
 /* Every version.  fn may not call the index. */
 typedef int index_version_fn(void *arg, const struct store_id *id, uint64_t disk_bytes);
 int index_each(struct index *ix, index_version_fn *fn, void *arg);

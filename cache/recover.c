@@ -37,7 +37,7 @@ static int see_version(void *arg, const struct store_id *id, uint64_t bytes)
 	bool forged = id->size > VERSION_SIZE_MAX || bytes > id->size + 4096 ||
 		      __builtin_add_overflow(atomic_load(&bl->used), bytes, &sum);
 	if (!forged)
-		atomic_store(&bl->used, sum);
+		room_unload(bl, 0, bytes);
 	if (!forged && !is_odd(bl, id, bytes))
 		return 0;
 	if (rec->n == rec->alloc) {
@@ -102,9 +102,10 @@ static int mend(struct blocks *bl, const struct seen *s)
 {
 	if (!s->forged && !trim(bl, &s->id))
 		return 0;
+	uint64_t said;
 	store_remove(bl->store, &s->id);
-	atomic_fetch_sub(&bl->used, s->bytes);
-	return index_drop(bl->index, &s->id);
+	room_load(bl, s->bytes, 0);
+	return index_drop(bl->index, &s->id, &said);
 }
 
 int recover(struct blocks *bl)

@@ -104,7 +104,18 @@ void block_forget_locked(struct version *v, uint64_t block)
 	uint64_t bytes = block_disk_len(v, block);
 	block_unpublish_locked(v, block);
 	block_release_locked(v, block);
-	atomic_fetch_sub(&v->bl->used, bytes);
+	room_freed(v->bl, bytes);
+}
+
+void block_restore_locked(struct version *v, uint64_t block)
+{
+	struct block *b = block_at_locked(v, block);
+	b->state = BLOCK_UNVERIFIED;
+	b->tick = atomic_load(&v->bl->tick);
+	v->bytes += block_len(v, block);
+	v->disk_bytes += block_disk_len(v, block);
+	dirty_locked(v, block);
+	(void)pthread_cond_broadcast(&v->changed);
 }
 
 /* Nothing of the data file is believed any more.  The caller is checking. */
@@ -363,15 +374,24 @@ static void load(struct version *v)
 	if (r == -ENOENT)
 		return;
 	v->on_disk = true;
+	v->row_bytes = claimed;
 	if (r) {
 		/* A row was changed, or cannot be read: nothing of it is worth
 		 * the trouble of telling which. */
 		unload(v);
-		store_remove(bl->store, &v->id);
-		v->on_disk = index_drop(bl->index, &v->id) < 0;
+		version_drop_files(v);
+		v->on_disk = v->row_bytes;
 	}
-	/* What the row said was counted at start; count what is true instead. */
-	atomic_fetch_add(&bl->used, v->disk_bytes - claimed);
+	room_load(bl, claimed, v->disk_bytes);
+}
+
+void version_drop_files(struct version *v)
+{
+	struct blocks *bl = v->bl;
+	uint64_t said;
+	if (!index_drop(bl->index, &v->id, &said))
+		v->row_bytes = 0;
+	store_remove(bl->store, &v->id);
 }
 
 int version_get(struct blocks *bl, const char *key, const struct object *obj,
@@ -547,6 +567,9 @@ struct version *version_take_idle(struct blocks *bl, uint32_t max, bool *ret_dro
 		idle_del_locked(bl, v);
 		table_del_locked(bl, v);
 	}
+	/* From the unlock on, another may drop or load it. */
+	if (v && !*ret_drop)
+		room_unload(bl, v->disk_bytes, v->row_bytes);
 	return v;
 }
 

@@ -119,6 +119,9 @@ struct version {
 	bool kept;    /* not evicted while refs; dropped with the last */
 	bool on_disk; /* it may have a row, a file or both */
 
+	/* only who loads it, then the flusher */
+	uint64_t row_bytes; /* what its row says; 0 if it has none */
+
 	/* guarded by lock */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;	    /* of a block's state, a run's state */
@@ -160,8 +163,9 @@ struct blocks {
 	bool stopping;
 
 	/* atomic */
-	_Atomic uint64_t used;	   /* disk bytes of blocks, and reserved for runs */
+	_Atomic uint64_t used; /* what the cap counts: see evict.c, which owns these */
 	_Atomic uint64_t reserved; /* of used: not written yet */
+	_Atomic uint64_t unloaded; /* of used: what rows of versions not loaded say */
 	_Atomic uint64_t tick, readers;
 	_Atomic uint64_t free_bytes, free_until_ns; /* what statvfs said, how long */
 	_Atomic uint64_t full_until_ns;		    /* the disk refused a write */
@@ -198,6 +202,8 @@ int block_publish(struct version *v, uint64_t block, uint32_t crc, enum block_st
 void block_unpublish_locked(struct version *v, uint64_t block);
 /* BUSY -> ABSENT.  The accounting is the caller's. */
 void block_release_locked(struct version *v, uint64_t block);
+/* BUSY -> UNVERIFIED: the evictor gives back what it could not punch out. */
+void block_restore_locked(struct version *v, uint64_t block);
 /* UNVERIFIED or PRESENT -> ABSENT; its bytes are given back. */
 void block_forget_locked(struct version *v, uint64_t block);
 /* Is the data file still the one that was written?  If not, nothing of it is
@@ -225,6 +231,8 @@ void version_free(struct version *v);
  * its owner must be asked. */
 bool version_drop_begin(struct blocks *bl, const struct store_id *id);
 void version_drop_end(struct blocks *bl);
+/* File and row of one that is loaded, but in nobody else's hands. */
+void version_drop_files(struct version *v);
 void cond_init_monotonic(pthread_cond_t *cond);
 void cond_wait_ms(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ms);
 
@@ -251,6 +259,12 @@ int room_take(struct blocks *bl, uint64_t bytes);
 void room_give(struct blocks *bl, uint64_t bytes);
 /* What room_take took is a block's now. */
 void room_written(struct blocks *bl, uint64_t bytes);
+/* A block's bytes left the disk, or are believed no more. */
+void room_freed(struct blocks *bl, uint64_t bytes);
+/* A version is loaded: its blocks count now, its row does no more. */
+void room_load(struct blocks *bl, uint64_t row_bytes, uint64_t disk_bytes);
+/* And the way back.  Nobody may drop or load it before this is done. */
+void room_unload(struct blocks *bl, uint64_t disk_bytes, uint64_t row_bytes);
 /* A write was refused: no room for a while. */
 void room_refused(struct blocks *bl);
 /* Returns how many bytes were given up. */
