@@ -96,9 +96,9 @@ int staged_enlist(struct staged *st, const struct object *base);
 int staged_create(struct staging *sg, const char *key, const struct object *base,
 		  struct staged **ret);
 /* A file that may be written now: st itself (OPEN, or DONE and opened again), or,
- * if st is SEALED, a new generation with a copy of its bytes.  *ret is a
- * reference. */
-int staged_writable(struct staged *st, struct staged **ret);
+ * if st is SEALED, a new generation with a copy of its first keep bytes.  *ret is a
+ * reference.  -ESTALE: retired, its bytes are the version's. */
+int staged_writable(struct staged *st, uint64_t keep, struct staged **ret);
 /* True if staged_writable would have nothing to do. */
 bool staged_is_open(const struct staged *st);
 

@@ -274,13 +274,14 @@ bool staged_is_open(const struct staged *st)
 
 /* Bytes of a sealed file, in a new file.  The disk shares the blocks
  * where it can (copy_file_range). */
-static int copy_bytes(struct staged *from, struct staged *to)
+static int copy_bytes(struct staged *from, uint64_t keep, struct staged *to)
 {
 	uint64_t size;
 	int64_t mtime_ns;
 	if (from->fd < 0) /* lost; an empty file must not take its place */
 		return -EIO;
 	staged_stat(from, &size, &mtime_ns);
+	size = size < keep ? size : keep;
 	int r = charge(to, size);
 	off_t in = 0, out = 0;
 	while (!r && (uint64_t)in < size) {
@@ -300,7 +301,10 @@ static int copy_bytes(struct staged *from, struct staged *to)
 static void follow_locked(struct staged *next, struct staged *st, struct object *ret_base)
 {
 	*ret_base = (struct object){0};
-	staged_copy_string(next->base_tag, sizeof(next->base_tag), st->tag);
+	if (staged_get_state(st) != STAGED_DONE)
+		staged_copy_string(next->base_tags, sizeof(next->base_tags),
+				   st->base_tags);
+	tags_add(next->base_tags, st->tag);
 	if (staged_get_state(st) == STAGED_DONE) {
 		*ret_base = st->object;
 		return;
@@ -311,14 +315,14 @@ static void follow_locked(struct staged *next, struct staged *st, struct object 
 
 /* The next generation of a file that is on its way (staged (2), (3)).  The caller
  * has claimed st, so its key stands. */
-static int fork_generation(struct staged *st, struct staged **ret)
+static int fork_generation(struct staged *st, uint64_t keep, struct staged **ret)
 {
 	struct staged *next = NULL;
 	struct object base;
 	int r = staged_prepare(st->sg, st->key, &next);
 	if (r)
 		return r;
-	r = copy_bytes(st, next);
+	r = copy_bytes(st, keep, next);
 	if (!r) {
 		(void)pthread_mutex_lock(&st->sg->lock);
 		follow_locked(next, st, &base);
@@ -338,7 +342,7 @@ static int reopen_locked(struct staged *st)
 {
 	struct staging *sg = st->sg;
 	staged_copy_string(st->base, sizeof(st->base), st->object.etag);
-	staged_copy_string(st->base_tag, sizeof(st->base_tag), st->tag);
+	staged_copy_string(st->base_tags, sizeof(st->base_tags), st->tag);
 	st->synced = false;
 	struct row_image image;
 	staged_row_locked(st, &image);
@@ -351,7 +355,7 @@ static int reopen_locked(struct staged *st)
 	return r;
 }
 
-int staged_writable(struct staged *st, struct staged **ret)
+int staged_writable(struct staged *st, uint64_t keep, struct staged **ret)
 {
 	struct staging *sg = st->sg;
 	(void)pthread_mutex_lock(&sg->lock);
@@ -366,7 +370,7 @@ int staged_writable(struct staged *st, struct staged **ret)
 
 	bool fork = !r && (state == STAGED_SEALED || state == STAGED_CONFLICT);
 	if (fork)
-		r = fork_generation(st, ret);
+		r = fork_generation(st, keep, ret);
 	else if (!r)
 		*ret = staged_ref(st);
 	(void)pthread_mutex_lock(&sg->lock);

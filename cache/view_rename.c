@@ -26,7 +26,7 @@ static int rename_reopened(struct view *vw, const struct view_entry *e,
 			   struct call *call)
 {
 	struct view_entry open = {.kind = NAME_FILE};
-	int r = staged_writable(e->staged, &open.staged);
+	int r = staged_writable(e->staged, UINT64_MAX, &open.staged);
 	if (r)
 		return r;
 	staged_mark_dirty(open.staged);
@@ -107,13 +107,13 @@ static int rename_object(struct view *vw, const struct object *obj, const char *
 			 struct object *ret, struct call *call)
 {
 	struct staged *staged = over ? over->staged : NULL;
-	char etag[ETAG_SIZE], tag[TAG_SIZE];
+	char etag[ETAG_SIZE], tags[TAGS_SIZE];
 	if (!(vw->be->caps & (BACKEND_RENAME | BACKEND_COPY)))
 		return -EXDEV;
 	int r = staged ? staged_freeze(staged) : 0;
 	if (r)
 		return r;
-	bool held = !staged && removal_take(vw->rm, to, etag, tag);
+	bool held = !staged && removal_take(vw->rm, to, etag, tags);
 	r = rename_in_bucket(vw, obj, from, to, ret, call);
 	if (staged)
 		staged_thaw(staged, !r);

@@ -19,7 +19,7 @@ enum {
 	ID_DIGITS = 16,
 	POLL_MS = 100,
 	DYING_MS = 1000, /* far longer than the kernel takes for one process */
-	GRACE_S = 5, /* beyond what a draining daemon has said */
+	GRACE_S = 5,	 /* beyond what a draining daemon has said */
 };
 /* What the two databases need before the first byte is cached. */
 #define ROOM_TO_START (UINT64_C(4) << 20)

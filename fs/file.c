@@ -63,10 +63,10 @@ static int open_version(struct fs *fs, struct inode *in)
 	return r;
 }
 
-static int empty_it(struct fs *fs, struct inode *in)
+static int empty_it(struct fs *fs, struct inode *in, struct call *call)
 {
 	struct staged *st = NULL;
-	int r = file_make_writable(fs, in, 0, NULL, &st);
+	int r = file_make_writable(fs, in, 0, call, &st);
 	if (!r)
 		r = staged_truncate(st, 0);
 	staged_unref(st);
@@ -83,7 +83,7 @@ static void set_open_flags(struct fuse_file_info *fi, bool writable)
 }
 
 /* An open handle on in (whose reference it takes over), in t->fi. */
-static int open_handle(struct task *t, struct inode *in)
+static int open_handle(struct task *t, struct inode *in, struct call *call)
 {
 	bool writable = wants_write(t->fi.flags);
 	struct handle *h;
@@ -91,7 +91,7 @@ static int open_handle(struct task *t, struct inode *in)
 	if (r)
 		return r;
 	if (writable && (t->fi.flags & O_TRUNC))
-		r = empty_it(t->fs, in);
+		r = empty_it(t->fs, in, call);
 	else
 		r = open_version(t->fs, in);
 	if (r) {
@@ -105,9 +105,12 @@ static int open_handle(struct task *t, struct inode *in)
 
 int file_open(struct task *t, struct call *call)
 {
-	(void)call;
+	bool empties = wants_write(t->fi.flags) && (t->fi.flags & O_TRUNC);
 	if (wants_write(t->fi.flags) && !t->fs->writable)
 		return -EROFS;
+	/* It waits for whoever is changing the file right now. */
+	if (empties && !call)
+		return -EAGAIN;
 	struct inode *in = tree_get(t->fs->tree, t->ino);
 	if (!in)
 		return -ENOENT;
@@ -115,7 +118,7 @@ int file_open(struct task *t, struct call *call)
 		tree_put(t->fs->tree, in);
 		return -EISDIR;
 	}
-	int r = open_handle(t, in);
+	int r = open_handle(t, in, call);
 	if (!r)
 		reply_open(t);
 	return r;
@@ -145,6 +148,10 @@ int file_create(struct task *t, struct call *call)
 	if (!t->fs->writable)
 		return -EROFS;
 	int r = node_child_path(t->fs, t->ino, t->name, &path);
+	/* A name of the bucket's may have to wait for its DELETE; the application
+	 * saves its state under local names ten times a second. */
+	if (!r && !call && !view_is_local(t->fs->vw, path))
+		r = -EAGAIN;
 	if (!r)
 		r = find_or_make(t, path, &e, call);
 	if (r)
@@ -156,7 +163,7 @@ int file_create(struct task *t, struct call *call)
 	if (r)
 		return r;
 	uint64_t id = in->id;
-	r = open_handle(t, in);
+	r = open_handle(t, in, call);
 	if (r) {
 		tree_forget(t->fs->tree, id, 1);
 		return r;

@@ -144,6 +144,9 @@ static bool is_still(struct inode *in, const struct view_entry *e)
 	if (e->kind == NAME_DIR)
 		return true;
 	SCOPED_LOCK(&in->lock);
+	/* One of us is just giving it other contents: the name stays its own. */
+	if (in->busy)
+		return true;
 	take_over_locked(in);
 	if (e->staged && in->staged)
 		return e->staged == in->staged;

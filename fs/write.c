@@ -44,7 +44,8 @@ static int make_writable_claimed(struct fs *fs, struct inode *in, uint64_t keep,
 {
 	for (;;) {
 		struct staged *now = inode_staged(in), *st = NULL;
-		int r = now ? staged_writable(now, &st) : stage(fs, in, keep, call, &st);
+		int r = now ? staged_writable(now, keep, &st)
+			    : stage(fs, in, keep, call, &st);
 		bool changed = st != now;
 		bool was_staged = now != NULL;
 		staged_unref(now);

@@ -480,7 +480,7 @@ static void staged__done_is_reopened(void)
 	CHECK_EQ(staged_publish(st, true, &call), 0);
 	struct staged *again = NULL;
 	CHECK_EQ(staged_write(st, "two", 3, 0), -EAGAIN);
-	CHECK_EQ(staged_writable(st, &again), 0);
+	CHECK_EQ(staged_writable(st, UINT64_MAX, &again), 0);
 	CHECK(again == st);
 	CHECK_EQ(staged_write(st, "two", 3, 0), 3);
 	CHECK_EQ(staged_publish(st, true, &call), 0);
