@@ -34,7 +34,7 @@ struct journal_row {
 	uint64_t size;	       /* bytes, when it was sealed or synced */
 	const char *base;      /* etag it replaces; "" = the key did not exist (P5) */
 	const char *tag;       /* of its upload; "" before it is sealed */
-	const char *base_tag;  /* of an earlier upload of ours that may be the base */
+	const char *base_tag;  /* of uploads of ours that may be the base, see tags.h */
 	const char *upload_id; /* unfinished upload in parts; "" = none */
 };
 

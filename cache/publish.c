@@ -33,8 +33,7 @@ static int commit_sealed(struct staged *st, const char *key, const char *base,
 	size_t n = 0;
 	(void)pthread_mutex_lock(&st->sg->lock);
 	staged_row_locked(st, &image);
-	if (st->uncertain) /* what may be there already is ours */
-		staged_copy_string(image.base_tag, sizeof(image.base_tag), st->tag);
+	staged_tags_locked(st, key, image.base_tags);
 	bool settles = st->holds_removal && !strcmp(key, st->key);
 	(void)pthread_mutex_unlock(&st->sg->lock);
 	image.row.key = key;
@@ -77,8 +76,9 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 		atomic_store(&st->dirty, true);
 		staged_set_state_locked(st, STAGED_OPEN);
 	} else {
-		if (st->uncertain)
-			staged_copy_string(st->base_tag, sizeof(st->base_tag), st->tag);
+		char tags[TAGS_SIZE];
+		staged_tags_locked(st, key, tags);
+		staged_copy_string(st->base_tags, sizeof(st->base_tags), tags);
 		st->uncertain = false;
 		staged_copy_string(st->tag, sizeof(st->tag), tag);
 	}
@@ -96,7 +96,7 @@ struct attempt {
 	struct staged *st; /* a reference */
 	char *key;	   /* owned; as sealed */
 	bool no_retry;	   /* a rename waits for it and undoes a failure itself */
-	char base[ETAG_SIZE], base_tag[TAG_SIZE], tag[TAG_SIZE];
+	char base[ETAG_SIZE], base_tags[TAGS_SIZE], tag[TAG_SIZE];
 };
 
 static int save_upload_id(void *arg, const char *id)
@@ -130,7 +130,7 @@ static int run_upload(struct attempt *at, struct object *ret)
 		.key = at->key,
 		.fd = st->fd,
 		.base = at->base,
-		.base_tag = at->base_tag,
+		.base_tags = at->base_tags,
 		.tag = at->tag,
 		.save_id = save_upload_id,
 		.arg = at,
@@ -140,7 +140,7 @@ static int run_upload(struct attempt *at, struct object *ret)
 		.mount_born_ns = sg->born_ns,
 	};
 	(void)pthread_mutex_lock(&sg->lock);
-	job.look_first = st->uncertain;
+	job.look_first = st->uncertain && st->uncertain_key == map_hash_string(at->key);
 	if (st->upload_id)
 		stale_id = strdup(st->upload_id);
 	(void)pthread_mutex_unlock(&sg->lock);
@@ -199,7 +199,7 @@ void staged_catch_up_locked(struct staged *st)
 		return;
 	if (staged_get_state(older) == STAGED_DONE) {
 		staged_copy_string(st->base, sizeof(st->base), older->object.etag);
-		staged_copy_string(st->base_tag, sizeof(st->base_tag), older->tag);
+		staged_copy_string(st->base_tags, sizeof(st->base_tags), older->tag);
 		/* Its bytes serve nobody any more: st has a copy. */
 		atomic_store(&older->retired, true);
 		(void)unlink(older->path);
@@ -248,6 +248,7 @@ static void finish_locked(struct attempt *at, int r, const struct object *obj)
 	st->attempts++;
 	st->error = r;
 	st->uncertain = r != 0;
+	st->uncertain_key = map_hash_string(at->key);
 	st->retry_at_ns = clock_add(clock_now_ns(), st->sg->conf.retry_ns);
 	if (!r) {
 		free(STEAL(st->upload_id));
@@ -311,7 +312,7 @@ void staged_submit_claimed_locked(struct staged *st)
 	at->st = staged_ref(st);
 	at->no_retry = st->no_retry;
 	staged_copy_string(at->base, sizeof(at->base), st->base);
-	staged_copy_string(at->base_tag, sizeof(at->base_tag), st->base_tag);
+	staged_copy_string(at->base_tags, sizeof(at->base_tags), st->base_tags);
 	staged_copy_string(at->tag, sizeof(at->tag), st->tag);
 	atomic_store(&st->cancel, false);
 	if (!at->key || pool_submit(st->sg->jobs, PRIO_DEMAND, attempt_main, at)) {

@@ -21,7 +21,7 @@ struct item {
 	struct map_node node;	 /* in removal.items, by key */
 	struct removal *rm;	 /* borrowed */
 	struct version *version; /* a reference, or NULL */
-	char etag[ETAG_SIZE], tag[TAG_SIZE];
+	char etag[ETAG_SIZE], tags[TAGS_SIZE];
 
 	/* guarded by removal.lock */
 	enum state state;
@@ -123,7 +123,7 @@ static bool is_ours(const struct item *it, const struct object *there)
 	if (is_marker(it))
 		return !there->size;
 	return (*it->etag && !strcmp(it->etag, there->etag)) ||
-	       (*it->tag && !strcmp(it->tag, there->tag));
+	       tags_have(it->tags, there->tag);
 }
 
 /* -ESTALE: there is something else, and it stays. */
@@ -135,7 +135,7 @@ static int send_delete(struct removal *rm, struct item *it)
 	int r = -ESTALE;
 	if (*it->etag && can_compare)
 		r = backend_del(rm->be, it->key, &cond, &call);
-	if (r != -ESTALE || (*it->etag && can_compare && !*it->tag))
+	if (r != -ESTALE || (*it->etag && can_compare && !*it->tags))
 		return r;
 	struct object there;
 	r = backend_head(rm->be, it->key, &there, &call);
@@ -277,7 +277,7 @@ static struct item *land_locked(struct removal *rm, const char *key)
 	return it;
 }
 
-static int insert(struct removal *rm, const char *key, const char *etag, const char *tag,
+static int insert(struct removal *rm, const char *key, const char *etag, const char *tags,
 		  struct version *open_version)
 {
 	size_t size = strlen(key) + 1;
@@ -286,7 +286,7 @@ static int insert(struct removal *rm, const char *key, const char *etag, const c
 		return -ENOMEM;
 	memcpy(it->key, key, size);
 	memcpy(it->etag, etag, strlen(etag) + 1);
-	memcpy(it->tag, tag, strlen(tag) + 1);
+	memcpy(it->tags, tags, strlen(tags) + 1);
 	it->rm = rm;
 	it->due_ns = clock_add(clock_now_ns(), rm->conf.delay_ns);
 	it->version = open_version ? version_ref(open_version) : NULL;
@@ -306,17 +306,17 @@ static int insert(struct removal *rm, const char *key, const char *etag, const c
 	return r;
 }
 
-int removal_note(struct removal *rm, const char *key, const char *etag, const char *tag,
+int removal_note(struct removal *rm, const char *key, const char *etag, const char *tags,
 		 struct version *open_version)
 {
-	return insert(rm, key, etag, tag, open_version);
+	return insert(rm, key, etag, tags, open_version);
 }
 
-int removal_load(struct removal *rm, const char *key, const char *etag, const char *tag)
+int removal_load(struct removal *rm, const char *key, const char *etag, const char *tags)
 {
-	if (!*key || strlen(etag) >= ETAG_SIZE || strlen(tag) >= TAG_SIZE)
+	if (!*key || strlen(etag) >= ETAG_SIZE || strlen(tags) >= TAGS_SIZE)
 		return -EUCLEAN;
-	return insert(rm, key, etag, tag, NULL);
+	return insert(rm, key, etag, tags, NULL);
 }
 
 int removal_add(struct removal *rm, const char *key, const char *etag,
@@ -334,7 +334,7 @@ bool removal_pending(struct removal *rm, const char *key)
 }
 
 bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
-		  char ret_tag[TAG_SIZE])
+		  char ret_tags[TAGS_SIZE])
 {
 	SCOPED_LOCK(&rm->lock);
 	struct item *it = land_locked(rm, key);
@@ -342,7 +342,7 @@ bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
 		return false;
 	it->state = HELD;
 	memcpy(ret_etag, it->etag, strlen(it->etag) + 1);
-	memcpy(ret_tag, it->tag, strlen(it->tag) + 1);
+	memcpy(ret_tags, it->tags, strlen(it->tags) + 1);
 	return true;
 }
 

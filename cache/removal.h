@@ -6,10 +6,10 @@
  * unless the name is written again before: then the upload replaces the object
  * and no DELETE is sent.  Markers of directories ("d/") go after what was in them.
  *
- * Only what the user removed is removed: the version with the given etag, or the
- * object with the given tag (an upload of ours that was broken off and may have got
- * through).  Whatever else is there under the name is somebody else's and stays; a
- * store that cannot compare is asked first.  A marker with bytes in it stays too.
+ * Only what the user removed is removed: the version with the given etag, or an
+ * object with one of the given tags (uploads of ours that were broken off and may
+ * have got through).  Whatever else is there under the name is somebody else's and stays;
+ * a store that cannot compare is asked first.  A marker with bytes in it stays too.
  *
  *          removal_add               the delay is over          answer
  *   (none) -----------> WAITING ------------------------> FLYING ------> (none)
@@ -27,6 +27,7 @@
 #include "cache/blocks.h"
 #include "cache/journal.h"
 #include "cache/names.h"
+#include "cache/tags.h"
 
 struct removal;
 
@@ -42,7 +43,7 @@ int removal_new(const struct removal_conf *conf, struct backend *be, struct bloc
 		struct journal *jn, struct names *nm, struct removal **ret);
 void removal_free(struct removal *rm);
 /* From the journal, before removal_start: no commit. */
-int removal_load(struct removal *rm, const char *key, const char *etag, const char *tag);
+int removal_load(struct removal *rm, const char *key, const char *etag, const char *tags);
 int removal_start(struct removal *rm);
 
 /* Journal it and hide it.  etag: the version that the user saw ("" of a marker).
@@ -51,13 +52,13 @@ int removal_start(struct removal *rm);
 int removal_add(struct removal *rm, const char *key, const char *etag,
 		struct version *open_version);
 /* The same without the commit: the caller's transaction did it. */
-int removal_note(struct removal *rm, const char *key, const char *etag, const char *tag,
+int removal_note(struct removal *rm, const char *key, const char *etag, const char *tags,
 		 struct version *open_version);
 bool removal_pending(struct removal *rm, const char *key);
 /* The name is being written again: true and what the bucket may have there, if its
  * removal was pending; it is held from then on.  Waits out a DELETE in flight. */
 bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
-		  char ret_tag[TAG_SIZE]);
+		  char ret_tags[TAGS_SIZE]);
 /* The new file was sealed; the row is gone from the journal already. */
 void removal_settled(struct removal *rm, const char *key);
 /* The new file was dropped before it was sealed: remove after all. */

@@ -117,7 +117,7 @@ void staged_row_locked(const struct staged *st, struct row_image *ret)
 	int64_t mtime_ns;
 	staged_stat((struct staged *)(uintptr_t)st, &size, &mtime_ns);
 	memcpy(ret->base, st->base, sizeof(ret->base));
-	memcpy(ret->base_tag, st->base_tag, sizeof(ret->base_tag));
+	memcpy(ret->base_tags, st->base_tags, sizeof(ret->base_tags));
 	ret->row = (struct journal_row){
 		.id = st->id,
 		.key = st->key,
@@ -127,9 +127,16 @@ void staged_row_locked(const struct staged *st, struct row_image *ret)
 		.size = size,
 		.base = ret->base,
 		.tag = st->tag,
-		.base_tag = ret->base_tag,
+		.base_tag = ret->base_tags,
 		.upload_id = st->upload_id ? st->upload_id : "",
 	};
+}
+
+void staged_tags_locked(const struct staged *st, const char *key, char ret[TAGS_SIZE])
+{
+	staged_copy_string(ret, TAGS_SIZE, st->base_tags);
+	if (st->uncertain && st->uncertain_key == map_hash_string(key))
+		tags_add(ret, st->tag);
 }
 
 bool staging_is_local(const struct staging *sg, const char *key)
@@ -217,7 +224,7 @@ static void take_base(struct staged *st, const struct object *base)
 	st->local = staging_is_local(st->sg, st->key);
 	if (!st->local && !base)
 		st->holds_removal =
-			removal_take(st->sg->rm, st->key, st->base, st->base_tag);
+			removal_take(st->sg->rm, st->key, st->base, st->base_tags);
 }
 
 static int commit_new(struct staged *st)
@@ -454,9 +461,10 @@ static void load_fields(struct staged *st, const struct journal_row *row)
 	st->recovered = true;
 	/* The daemon may have died after the last byte and before the row went. */
 	st->uncertain = row->state == ROW_SEALED;
+	st->uncertain_key = map_hash_string(st->key);
 	staged_copy_string(st->base, sizeof(st->base), row->base);
 	staged_copy_string(st->tag, sizeof(st->tag), row->tag);
-	staged_copy_string(st->base_tag, sizeof(st->base_tag), row->base_tag);
+	staged_copy_string(st->base_tags, sizeof(st->base_tags), row->base_tag);
 	if (*row->upload_id)
 		st->upload_id = strdup(row->upload_id);
 	if (staged_get_state(st) == STAGED_OPEN)
@@ -468,7 +476,7 @@ static void load_fields(struct staged *st, const struct journal_row *row)
 int staging_load(struct staging *sg, const struct journal_row *row)
 {
 	if (row->state > ROW_CONFLICT || strlen(row->base) >= ETAG_SIZE ||
-	    strlen(row->tag) >= TAG_SIZE || strlen(row->base_tag) >= TAG_SIZE)
+	    strlen(row->tag) >= TAG_SIZE || strlen(row->base_tag) >= TAGS_SIZE)
 		return -EUCLEAN;
 	if (was_never_promised(row))
 		return drop_row(sg, row);
@@ -503,9 +511,9 @@ int staging_load(struct staging *sg, const struct journal_row *row)
 static void seal_recovered(struct staged *st)
 {
 	struct staging *sg = st->sg;
-	char etag[ETAG_SIZE], tag[TAG_SIZE];
+	char etag[ETAG_SIZE], tags[TAGS_SIZE];
 	/* It was written in place of a name that was removed: one PUT, no DELETE. */
-	bool held = removal_take(sg->rm, st->key, etag, tag);
+	bool held = removal_take(sg->rm, st->key, etag, tags);
 	(void)pthread_mutex_lock(&sg->lock);
 	st->holds_removal = held;
 	(void)pthread_mutex_unlock(&sg->lock);

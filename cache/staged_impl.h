@@ -7,6 +7,7 @@
 #include "backends/util/map.h"
 #include "backends/util/pool.h"
 #include "cache/staged.h"
+#include "cache/tags.h"
 
 struct staging {
 	/* set once */
@@ -68,10 +69,12 @@ struct staged {
 	bool no_retry;	/* a rename waits for this attempt; nobody else starts one */
 	bool recovered; /* loaded, and not looked at by staging_start yet */
 	bool uncertain; /* an upload of it was broken off: it may have succeeded */
-	char base[ETAG_SIZE], tag[TAG_SIZE], base_tag[TAG_SIZE];
-	char *upload_id;      /* owned; NULL = none */
-	struct staged *older; /* reference; SEALED: to be uploaded before this one;
-				 CONFLICT: kept until this one is uploaded */
+	uint64_t uncertain_key; /* hash of the name that it was sent to */
+	char base[ETAG_SIZE], tag[TAG_SIZE];
+	char base_tags[TAGS_SIZE]; /* of uploads of ours that may be there instead */
+	char *upload_id;	   /* owned; NULL = none */
+	struct staged *older;	   /* reference; SEALED: to be uploaded before this one;
+				      CONFLICT: kept until this one is uploaded */
 	uint64_t retry_at_ns, attempts;
 	int error;	      /* of the last attempt */
 	uint64_t torn_off;    /* the first byte that is missing */
@@ -94,12 +97,15 @@ void staged_stop_sending_locked(struct staged *st);
  * knows).  Not to be copied: row points into it. */
 struct row_image {
 	struct journal_row row;
-	char base[ETAG_SIZE], base_tag[TAG_SIZE];
+	char base[ETAG_SIZE], base_tags[TAGS_SIZE];
 };
 void staged_row_locked(const struct staged *st, struct row_image *ret);
 /* fdatasync.  Once it has failed it fails for ever: what the kernel could not write
  * it has forgotten, and a second sync would say that all is well. */
 int staged_sync_bytes(struct staged *st);
+/* The tags of all uploads of ours that the bucket may have under this name, as far
+ * as st knows. */
+void staged_tags_locked(const struct staged *st, const char *key, char ret[TAGS_SIZE]);
 void staged_log_error(struct staged *st, const char *what, int r);
 int staged_alloc(struct staging *sg, uint64_t id, const char *key, struct staged **ret);
 /* Seal under a key and a base (NULL: its own), which may differ from its own during

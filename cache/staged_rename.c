@@ -26,8 +26,7 @@ static int replace_older_locked(struct staged *st, struct staged *older, bool di
 	staged_row_locked(st, &image);
 	image.row.synced = image.row.synced || keep;
 	/* What the bucket has may be the older one's, or what that started from. */
-	staged_copy_string(image.base_tag, sizeof(image.base_tag),
-			   older->uncertain ? older->tag : older->base_tag);
+	staged_tags_locked(older, older->key, image.base_tags);
 	(void)pthread_mutex_unlock(&sg->lock);
 	struct journal_change changes[] = {
 		{.kind = JOURNAL_DEL_ROW, .id = older->id},
@@ -40,7 +39,7 @@ static int replace_older_locked(struct staged *st, struct staged *older, bool di
 	if (r)
 		return r;
 	st->synced = st->synced || keep;
-	staged_copy_string(st->base_tag, sizeof(st->base_tag), image.base_tag);
+	staged_copy_string(st->base_tags, sizeof(st->base_tags), image.base_tags);
 	st->older = STEAL(older->older);
 	staged_set_state_locked(older, STAGED_DROPPED);
 	(void)unlink(older->path);
@@ -79,7 +78,7 @@ static void unclaim(struct staged *st)
 /* What the bucket may hold under a name, as far as we are to answer for it. */
 struct left {
 	bool any;
-	char etag[ETAG_SIZE], tag[TAG_SIZE];
+	char etag[ETAG_SIZE], tags[TAGS_SIZE];
 };
 
 /* Never another party's: a version that the user saw there, or an upload of ours. */
@@ -92,9 +91,8 @@ static void left_behind_locked(const struct staged *st, struct left *ret)
 	staged_copy_string(ret->etag, sizeof(ret->etag),
 			   done ? st->object.etag : st->base);
 	if (!done)
-		staged_copy_string(ret->tag, sizeof(ret->tag),
-				   st->uncertain ? st->tag : st->base_tag);
-	ret->any = *ret->etag || *ret->tag;
+		staged_tags_locked(st, st->key, ret->tags);
+	ret->any = *ret->etag || *ret->tags;
 }
 
 /* Its name is gone; whoever has it open keeps its bytes.  What the cache took over
@@ -124,11 +122,11 @@ static int drop_claimed(struct staged *st)
 		{.kind = JOURNAL_PUT_GONE,
 		 .key = st->key,
 		 .etag = left.etag,
-		 .tag = left.tag},
+		 .tag = left.tags},
 	};
 	int r = journal_commit(sg->jn, changes, left.any ? 2 : 1, false);
 	if (!r && left.any)
-		r = removal_note(sg->rm, st->key, left.etag, left.tag, NULL);
+		r = removal_note(sg->rm, st->key, left.etag, left.tags, NULL);
 	if (r)
 		return r;
 	SCOPED_LOCK(&sg->lock);
@@ -203,7 +201,7 @@ static void plan_changes(struct move *m)
 			(struct journal_change){.kind = JOURNAL_PUT_GONE,
 						.key = m->st->key,
 						.etag = m->left.etag,
-						.tag = m->left.tag};
+						.tag = m->left.tags};
 	if (m->took_removal)
 		m->changes[m->n_changes++] =
 			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = m->to};
@@ -224,7 +222,7 @@ static int take_name(struct move *m)
 	struct staging *sg = st->sg;
 	/* Without memory for it the next mount removes it. */
 	if (m->left.any)
-		(void)removal_note(sg->rm, st->key, m->left.etag, m->left.tag, NULL);
+		(void)removal_note(sg->rm, st->key, m->left.etag, m->left.tags, NULL);
 	if (m->took_removal)
 		removal_settled(sg->rm, m->to);
 	SCOPED_LOCK(&sg->lock);
@@ -389,24 +387,23 @@ static void find_base(struct move *m)
 {
 	const struct staged_move *mv = m->mv;
 	struct staging *sg = m->st->sg;
-	char tag[TAG_SIZE] = "";
+	char tags[TAGS_SIZE] = "";
 	if (m->local)
 		return;
 	if (!mv->over && mv->base)
 		staged_copy_string(m->base, sizeof(m->base), mv->base->etag);
 	else if (!mv->over)
-		m->took_removal = removal_take(sg->rm, mv->to, m->base, tag);
+		m->took_removal = removal_take(sg->rm, mv->to, m->base, tags);
 	SCOPED_LOCK(&sg->lock);
 	if (mv->over) {
 		const struct staged *over = mv->over;
 		bool done = staged_get_state(over) == STAGED_DONE;
 		staged_copy_string(m->base, sizeof(m->base),
 				   done ? over->object.etag : over->base);
-		staged_copy_string(tag, sizeof(tag),
-				   over->uncertain ? over->tag : over->base_tag);
+		staged_tags_locked(over, mv->to, tags);
 		m->took_removal = over->holds_removal;
 	}
-	staged_copy_string(m->st->base_tag, sizeof(m->st->base_tag), tag);
+	staged_copy_string(m->st->base_tags, sizeof(m->st->base_tags), tags);
 }
 
 /* Both are claimed. */

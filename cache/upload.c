@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
+#include "cache/tags.h"
 #include "backends/util/banned.h"
 
 /* Up to here one PUT is as fast as parts and is one request. */
@@ -253,7 +254,7 @@ static int look_who_is_there(struct backend *be, const struct upload_job *job,
 		return r == -ENOENT ? 0 : r;
 	if (!strcmp(ret->tag, job->tag))
 		return ret->size == job->size || job->fd < 0;
-	*ret_rebase = *job->base_tag && !strcmp(ret->tag, job->base_tag);
+	*ret_rebase = tags_have(job->base_tags, ret->tag);
 	return 0;
 }
 

@@ -29,7 +29,7 @@ struct upload_job {
 	uint64_t size; /* bytes; does not change meanwhile */
 	int64_t mtime_ns;
 	const char *base;      /* etag it replaces; "" = the key must not exist */
-	const char *base_tag;  /* "" = none */
+	const char *base_tags; /* of uploads of ours that may be there, see tags.h */
 	const char *tag;       /* unique to this content */
 	bool look_first;       /* an earlier attempt may have succeeded */
 	const char *stale_id;  /* of an earlier upload in parts, "" = none */

@@ -122,10 +122,10 @@ int view_create(struct view *vw, const char *path, const struct object *base,
 static int put_marker(struct view *vw, const char *path, struct call *call)
 {
 	CLEANUP_FREE char *marker = marker_of(path);
-	char etag[ETAG_SIZE], tag[TAG_SIZE];
+	char etag[ETAG_SIZE], tags[TAGS_SIZE];
 	if (!marker)
 		return -ENOMEM;
-	bool held = removal_take(vw->rm, marker, etag, tag);
+	bool held = removal_take(vw->rm, marker, etag, tags);
 	/* No bytes: the descriptor is never read.  A marker that is there stays, it
 	 * may have some. */
 	struct source none = {.fd = -1};
