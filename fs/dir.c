@@ -17,11 +17,13 @@ struct listed {
 };
 
 struct listing {
-	char *path; /* owned */
+	struct opened opened; /* first */
+	char *path;	      /* owned */
 	struct listed *entries;
 	size_t n, alloc;
 };
 
+/* One that the kernel was never told of. */
 static void listing_free(struct listing *ls)
 {
 	for (size_t i = 0; i < ls->n; i++)
@@ -29,6 +31,12 @@ static void listing_free(struct listing *ls)
 	free(ls->entries);
 	free(ls->path);
 	free(ls);
+}
+
+static void close_listing(struct fs *fs, struct opened *o)
+{
+	fs_closed(fs, o);
+	listing_free((struct listing *)o);
 }
 
 static int listing_add(void *arg, const char *name, enum name_kind kind)
@@ -95,6 +103,8 @@ int dir_open(struct task *t, struct call *call)
 	}
 	if (ls->n)
 		qsort(ls->entries, ls->n, sizeof(*ls->entries), by_name);
+	ls->opened.close = close_listing;
+	fs_opened(t->fs, &ls->opened);
 	t->fi.fh = (uintptr_t)ls;
 	reply_open(t);
 	return 0;
@@ -181,7 +191,7 @@ int dir_read_plus(struct task *t, struct call *call)
 int dir_release(struct task *t, struct call *call)
 {
 	(void)call;
-	listing_free(listing_of(t));
+	close_listing(t->fs, &listing_of(t)->opened);
 	reply_err(t, 0);
 	return 0;
 }

@@ -14,6 +14,11 @@
  * flight to fill a link of 16 connections. */
 enum { WINDOW_BYTES = 128 << 20 };
 
+static void close_handle(struct fs *fs, struct opened *o)
+{
+	handle_free(fs, (struct handle *)o);
+}
+
 int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **ret)
 {
 	struct handle *h = calloc(1, sizeof(*h));
@@ -23,6 +28,7 @@ int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **r
 	}
 	struct object obj;
 	inode_object(in, &obj);
+	h->opened.close = close_handle;
 	h->in = in;
 	h->writable = writable;
 	(void)pthread_mutex_init(&h->lock, NULL);
@@ -30,12 +36,14 @@ int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **r
 	tree_opened(fs->tree, in, 1);
 	if (writable)
 		inode_add_writers(in, 1);
+	fs_opened(fs, &h->opened);
 	*ret = h;
 	return 0;
 }
 
 void handle_free(struct fs *fs, struct handle *h)
 {
+	fs_closed(fs, &h->opened);
 	if (h->writable)
 		inode_add_writers(h->in, -1);
 	tree_opened(fs->tree, h->in, -1);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "fs/fs_impl.h"
 #include "fs/task.h"
@@ -41,7 +42,7 @@ int fs_new(const struct fs_conf *conf, struct backend *be, struct blocks *bl,
 	fs->conf = *conf;
 	fs->be = be;
 	fs->bl = bl;
-	(void)pthread_mutex_init(&fs->tasks_lock, NULL);
+	(void)pthread_mutex_init(&fs->lock, NULL);
 	fs->mounted_ns = clock_wall_ns();
 	fs->writable = !conf->read_only && (be->caps & BACKEND_WRITE);
 	fs->utf8_keys = strcmp(be->ops->scheme, "file") != 0;
@@ -58,6 +59,24 @@ int fs_new(const struct fs_conf *conf, struct backend *be, struct blocks *bl,
 	}
 	*ret = fs;
 	return 0;
+}
+
+void fs_opened(struct fs *fs, struct opened *o)
+{
+	SCOPED_LOCK(&fs->lock);
+	o->next = fs->opened;
+	o->link = &fs->opened;
+	if (o->next)
+		o->next->link = &o->next;
+	fs->opened = o;
+}
+
+void fs_closed(struct fs *fs, struct opened *o)
+{
+	SCOPED_LOCK(&fs->lock);
+	*o->link = o->next;
+	if (o->next)
+		o->next->link = o->link;
 }
 
 uint64_t fs_stop(struct fs *fs)
@@ -78,10 +97,12 @@ void fs_free(struct fs *fs)
 	task_cancel_all(fs);
 	pool_free(fs->readers);
 	pool_free(fs->writers);
+	while (fs->opened)
+		fs->opened->close(fs, fs->opened);
 	/* Inodes hold staged files and versions: before what those are in. */
 	tree_free(fs->tree);
 	view_free(fs->vw);
-	(void)pthread_mutex_destroy(&fs->tasks_lock);
+	(void)pthread_mutex_destroy(&fs->lock);
 	free(fs->mountpoint);
 	free(fs->cache_dir);
 	free(fs);

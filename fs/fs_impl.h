@@ -7,6 +7,13 @@
 #include "fs/fs.h"
 #include "fs/tree.h"
 
+/* What the kernel has open: a file's handle or a directory's listing.  The mount
+ * may end before it is closed. */
+struct opened {
+	struct opened *next, **link; /* guarded by fs.lock */
+	void (*close)(struct fs *fs, struct opened *o);
+};
+
 struct fs {
 	/* set once */
 	struct fs_conf conf; /* its strings are not used after fs_new */
@@ -24,9 +31,14 @@ struct fs {
 	bool writable;
 	bool utf8_keys; /* the store takes no other names */
 
-	/* guarded by tasks_lock */
-	pthread_mutex_t tasks_lock;
+	/* guarded by lock */
+	pthread_mutex_t lock;
+	struct opened *opened;
 	struct task *tasks; /* those on pool threads, to be cancelled at the end */
 	bool stopping;
 };
+
+void fs_opened(struct fs *fs, struct opened *o);
+/* Before it is freed. */
+void fs_closed(struct fs *fs, struct opened *o);
 #endif

@@ -5,6 +5,8 @@
 #include "fs/task.h"
 
 struct handle {
+	struct opened opened; /* first */
+
 	/* set once */
 	struct inode *in; /* reference */
 	bool writable;

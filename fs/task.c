@@ -51,7 +51,7 @@ static void task_free(struct task *t)
 
 static void enlist(struct task *t)
 {
-	SCOPED_LOCK(&t->fs->tasks_lock);
+	SCOPED_LOCK(&t->fs->lock);
 	t->next = t->fs->tasks;
 	t->link = &t->fs->tasks;
 	if (t->next)
@@ -63,7 +63,7 @@ static void enlist(struct task *t)
 
 static void delist(struct task *t)
 {
-	SCOPED_LOCK(&t->fs->tasks_lock);
+	SCOPED_LOCK(&t->fs->lock);
 	*t->link = t->next;
 	if (t->next)
 		t->next->link = t->link;
@@ -71,7 +71,7 @@ static void delist(struct task *t)
 
 void task_cancel_all(struct fs *fs)
 {
-	SCOPED_LOCK(&fs->tasks_lock);
+	SCOPED_LOCK(&fs->lock);
 	fs->stopping = true;
 	for (struct task *t = fs->tasks; t; t = t->next)
 		atomic_store(&t->cancelled, true);

@@ -6,6 +6,7 @@ the test, must have ended with 0, and must have left no sanitizer's report.
 """
 import os
 import shutil
+import signal
 import sys
 import threading
 
@@ -13,6 +14,10 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib  # noqa: E402
+
+# Started in the background of a shell we would hand on an ignored SIGINT, and nothing that
+# the tests interrupt would end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEST_SECS = 240  # then the daemons are killed, which ends every call that hangs
 
