@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/buf.h"
@@ -397,15 +398,13 @@ static void listing_install_locked(struct names *nm, struct directory *d,
 	shrink_locked(nm, d);
 }
 
+/* NULL: no key can be that long. */
 static char *prefix_of(const char *dir)
 {
-	struct buf b;
-	buf_init(&b, KEY_SIZE + 1);
-	buf_adds(&b, dir);
-	if (*dir)
-		buf_addc(&b, '/');
-	char *prefix = buf_detach(&b);
-	buf_done(&b);
+	char *prefix = NULL;
+	if (strlen(dir) >= KEY_SIZE ||
+	    asprintf(&prefix, "%s%s", dir, *dir ? "/" : "") < 0)
+		return NULL;
 	return prefix;
 }
 
@@ -528,9 +527,7 @@ int names_lookup(struct names *nm, const char *path, enum name_kind *ret_kind,
 	if (!dir)
 		return -ENOMEM;
 	int r = lookup_known(nm, dir, name, ret_kind, ret_obj);
-	if (r != -EAGAIN || !call)
-		return r;
-	return ask(nm, path, name, ret_kind, ret_obj, call);
+	return r == -EAGAIN && call ? ask(nm, path, name, ret_kind, ret_obj, call) : r;
 }
 
 /* Wait until nobody else lists d; then it is ours to list, or it is fresh. */
@@ -593,14 +590,9 @@ void names_free(struct names *nm)
 {
 	if (!nm)
 		return;
-	struct map_node *node = map_next(&nm->dirs, NULL);
-	while (node) {
-		struct map_node *next = map_next(&nm->dirs, node);
-		struct directory *d = container_of(node, struct directory, node);
-		entries_clear(&d->entries);
-		free(d);
-		node = next;
-	}
+	struct map_node *node;
+	while ((node = map_next(&nm->dirs, NULL)))
+		dir_free_locked(nm, container_of(node, struct directory, node));
 	map_done(&nm->dirs);
 	(void)pthread_cond_destroy(&nm->listed);
 	(void)pthread_mutex_destroy(&nm->lock);

@@ -231,7 +231,7 @@ static void view__removals_survive(void)
 	struct crash c;
 	crash_init(&c);
 	crash_in(&c, "", put_old);
-	crash_in(&c, "put:*:before=EACCES;del:*:before=EACCES", unlink_both);
+	crash_in(&c, "put:*:before=EACCES;del:*:before=ECOMM", unlink_both);
 	crash_mount(&c, "");
 	CHECK(vrig_reads(&c.rig, "f", NULL));
 	CHECK(vrig_reads(&c.rig, "g", "new"));
@@ -257,7 +257,7 @@ static void view__synced_recreation_takes_the_removal(void)
 	struct crash c;
 	crash_init(&c);
 	crash_in(&c, "", put_old);
-	crash_in(&c, "del:*:before=EACCES", unlink_and_sync_anew);
+	crash_in(&c, "del:*:before=ECOMM", unlink_and_sync_anew);
 	crash_mount(&c, "");
 	drain(&c);
 	CHECK(has(&c, "g", "synced"));

@@ -1,0 +1,208 @@
+/* test_names.c - what is believed of the bucket, and for how long (P7, P10). */
+#include <errno.h>
+#include <unistd.h>
+#include "tests/unit/check.h"
+#include "tests/unit/view_rig.h"
+#include "backends/util/banned.h"
+
+struct rig {
+	struct vrig v;
+	struct names *nm;
+};
+
+static void start(struct rig *rig, uint64_t ttl_ns, uint64_t negative_ns)
+{
+	struct names_conf nc = {
+		.ttl_ns = ttl_ns, .negative_ttl_ns = negative_ns, .entries_max = 100};
+	vrig_init(&rig->v);
+	CHECK_EQ(names_new(&nc, rig->v.be, rig->v.bl, &rig->nm), 0);
+}
+
+static void end(struct rig *rig)
+{
+	names_free(rig->nm);
+	vrig_done(&rig->v);
+}
+
+static int look(struct rig *rig, const char *path, struct object *ret)
+{
+	struct call call = {.deadline_ns = clock_add(clock_now_ns(), 5 * NS_PER_S)};
+	enum name_kind kind;
+	struct object obj;
+	int r = names_lookup(rig->nm, path, &kind, ret ? ret : &obj, &call);
+	return r ? r : (int)kind;
+}
+
+struct text {
+	char names[512];
+};
+
+static int add(void *arg, const char *name, const struct object *obj)
+{
+	struct text *t = arg;
+	size_t len = strlen(t->names);
+	(void)snprintf(t->names + len, sizeof(t->names) - len, "[%s%s]", name,
+		       obj ? "" : "/");
+	return 0;
+}
+
+static int list(struct rig *rig, const char *dir, struct text *t)
+{
+	struct call call = {.deadline_ns = clock_add(clock_now_ns(), 5 * NS_PER_S)};
+	*t = (struct text){""};
+	return names_list(rig->nm, dir, add, t, &call);
+}
+
+static void names__believes_within_ttl(void)
+{
+	struct rig rig;
+	start(&rig, 60 * NS_PER_S, 50 * NS_PER_MS);
+	bucket_set(&rig.v.bucket, "d/f.fits", "x", NULL);
+	CHECK_EQ(look(&rig, "d/f.fits", NULL), NAME_FILE);
+	CHECK_EQ(look(&rig, "d", NULL), NAME_DIR);
+	CHECK_EQ(look(&rig, "n.fits", NULL), -ENOENT);
+	int heads = rig.v.bucket.heads, lists = rig.v.bucket.lists;
+	CHECK_EQ(look(&rig, "d/f.fits", NULL), NAME_FILE);
+	CHECK_EQ(look(&rig, "d", NULL), NAME_DIR);
+	CHECK_EQ(look(&rig, "d/other", NULL), -ENOENT); /* the listing was complete */
+	CHECK_EQ(look(&rig, "n.fits", NULL), -ENOENT);
+	CHECK_EQ(rig.v.bucket.heads, heads);
+	CHECK_EQ(rig.v.bucket.lists, lists);
+	(void)usleep(60000);
+	bucket_set(&rig.v.bucket, "n.fits", "x", NULL);
+	CHECK_EQ(look(&rig, "n.fits", NULL), NAME_FILE); /* "no" is believed briefly */
+	end(&rig);
+}
+
+/* P10 */
+static void names__unreachable_is_not_absent(void)
+{
+	struct rig rig;
+	struct text t;
+	start(&rig, NS_PER_MS, NS_PER_MS);
+	bucket_set(&rig.v.bucket, "f.fits", "x", NULL);
+	CHECK_EQ(list(&rig, "", &t), 0);
+	(void)usleep(5000);
+	atomic_store(&rig.v.bucket.down, -EIO);
+	CHECK_EQ(look(&rig, "f.fits", NULL), -EIO);
+	CHECK_EQ(look(&rig, "d", NULL), -EIO);
+	CHECK_EQ(list(&rig, "", &t), -EIO);
+	CHECK_STR(t.names, "");
+	atomic_store(&rig.v.bucket.down, 0);
+	CHECK_EQ(look(&rig, "f.fits", NULL), NAME_FILE);
+	end(&rig);
+}
+
+static void names__hides_what_cannot_be_a_name(void)
+{
+	struct rig rig;
+	struct text t;
+	start(&rig, 60 * NS_PER_S, NS_PER_S);
+	bucket_set(&rig.v.bucket, "d/", "", NULL);
+	bucket_set(&rig.v.bucket, "d/..", "x", NULL);
+	bucket_set(&rig.v.bucket, "d/.", "x", NULL);
+	bucket_set(&rig.v.bucket, "d//x", "x", NULL);
+	bucket_set(&rig.v.bucket, "d/ok", "x", NULL);
+	bucket_set(&rig.v.bucket, "d/both", "x", NULL);
+	bucket_set(&rig.v.bucket, "d/both/x", "x", NULL);
+	CHECK_EQ(list(&rig, "d", &t), 0);
+	CHECK(strstr(t.names, "[ok]"));
+	CHECK(strstr(t.names, "[both/]")); /* the directory wins */
+	CHECK_EQ(strlen(t.names), strlen("[ok][both/]"));
+	end(&rig);
+}
+
+/* A listing that began earlier undoes nothing of what we did. */
+static void *list_root(void *arg)
+{
+	struct text t;
+	CHECK_EQ(list(arg, "", &t), 0);
+	return NULL;
+}
+
+static void names__own_changes_survive_a_listing(void)
+{
+	struct rig rig;
+	struct object obj = {.size = 3, .etag = "\"mine\"", .mtime_ns = 9};
+	pthread_t t;
+	start(&rig, 60 * NS_PER_S, NS_PER_S);
+	bucket_set(&rig.v.bucket, "gone", "x", NULL);
+	atomic_store(&rig.v.bucket.held, true);
+	CHECK(!pthread_create(&t, NULL, list_root, &rig));
+	VRIG_UNTIL(rig.v.bucket.lists == 1);
+	names_put(rig.nm, "new", &obj);
+	names_removed(rig.nm, "gone");
+	atomic_store(&rig.v.bucket.held, false);
+	CHECK(!pthread_join(t, NULL));
+	CHECK_EQ(look(&rig, "gone", NULL), -ENOENT);
+	CHECK_EQ(look(&rig, "new", &obj), NAME_FILE);
+	CHECK_STR(obj.etag, "\"mine\"");
+	end(&rig);
+}
+
+/* What was doubted while the listing was on its way is asked for again. */
+static void names__doubt_outlives_a_listing(void)
+{
+	struct rig rig;
+	pthread_t t;
+	start(&rig, 60 * NS_PER_S, NS_PER_S);
+	bucket_set(&rig.v.bucket, "f.fits", "x", NULL);
+	atomic_store(&rig.v.bucket.held, true);
+	CHECK(!pthread_create(&t, NULL, list_root, &rig));
+	VRIG_UNTIL(rig.v.bucket.lists == 1);
+	names_forget(rig.nm, "f.fits");
+	atomic_store(&rig.v.bucket.held, false);
+	CHECK(!pthread_join(t, NULL));
+	CHECK_EQ(look(&rig, "f.fits", NULL), NAME_FILE);
+	CHECK_EQ(rig.v.bucket.heads, 1);
+	end(&rig);
+}
+
+/* HEAD told the user's time: a LIST of the same version does not take it back. */
+static void names__keeps_the_users_mtime(void)
+{
+	struct rig rig;
+	struct object obj;
+	struct text t;
+	start(&rig, 60 * NS_PER_S, NS_PER_S);
+	bucket_set(&rig.v.bucket, "f.fits", "x", NULL);
+	CHECK_EQ(look(&rig, "f.fits", &obj), NAME_FILE);
+	int64_t told = obj.mtime_ns;
+	CHECK_EQ(list(&rig, "", &t), 0);
+	CHECK_EQ(look(&rig, "f.fits", &obj), NAME_FILE);
+	CHECK_EQ(obj.mtime_ns, told);
+	CHECK_EQ(rig.v.bucket.heads, 1);
+	end(&rig);
+}
+
+enum { LISTERS = 8 };
+
+static void names__one_list_for_all_who_ask(void)
+{
+	struct rig rig;
+	pthread_t t[LISTERS];
+	start(&rig, 60 * NS_PER_S, NS_PER_S);
+	bucket_set(&rig.v.bucket, "f", "x", NULL);
+	atomic_store(&rig.v.bucket.held, true);
+	for (int i = 0; i < LISTERS; i++)
+		CHECK(!pthread_create(&t[i], NULL, list_root, &rig));
+	VRIG_UNTIL(rig.v.bucket.lists == 1);
+	(void)usleep(50000);
+	atomic_store(&rig.v.bucket.held, false);
+	for (int i = 0; i < LISTERS; i++)
+		CHECK(!pthread_join(t[i], NULL));
+	CHECK_EQ(rig.v.bucket.lists, 1);
+	end(&rig);
+}
+
+int main(void)
+{
+	RUN(names__believes_within_ttl);
+	RUN(names__unreachable_is_not_absent);
+	RUN(names__hides_what_cannot_be_a_name);
+	RUN(names__own_changes_survive_a_listing);
+	RUN(names__doubt_outlives_a_listing);
+	RUN(names__keeps_the_users_mtime);
+	RUN(names__one_list_for_all_who_ask);
+	return 0;
+}
