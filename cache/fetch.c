@@ -33,7 +33,7 @@ void run_unref_locked(struct run *run)
 		return;
 	free(run);
 	SCOPED_LOCK(&v->bl->lock);
-	v->n_runs--;
+	v->n_holds--;
 }
 
 static void unlink_locked(struct run *run)
@@ -164,11 +164,11 @@ static void run_job(void *arg)
 		end(run, fetch(run, prio));
 
 	/* The version must outlive its last run, until its lock is free. */
-	(void)version_ref(v);
+	version_hold(v);
 	(void)pthread_mutex_lock(&v->lock);
 	run_unref_locked(run);
 	(void)pthread_mutex_unlock(&v->lock);
-	version_unref(v);
+	version_release(v);
 }
 
 /* -- starting -- */
@@ -214,9 +214,7 @@ int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
 		.refs = 1,
 	};
 	v->runs = run;
-	(void)pthread_mutex_lock(&v->bl->lock);
-	v->n_runs++;
-	(void)pthread_mutex_unlock(&v->bl->lock);
+	version_hold(v);
 	if (run->hint)
 		atomic_fetch_add(&v->bl->n_hints, 1);
 

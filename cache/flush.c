@@ -121,7 +121,7 @@ static void flush_round(struct blocks *bl, struct index_extent *rows)
 		if (!v)
 			break;
 		flush_version(v, rows);
-		version_unref(v);
+		version_release(v);
 	}
 	unload_idle(bl, VERSIONS_IDLE_MAX);
 }

@@ -1,4 +1,4 @@
-/* version.c - see version.h: the table of loaded versions, the states of blocks.
+/* version.c - see version.h: the table of loaded versions.
  *
  * A version is loaded by version_get and stays loaded while it has users or runs.
  * After that it is idle, in the order of its last use, until the flusher unloads
@@ -14,199 +14,6 @@
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
-
-/* -- states -- */
-
-uint64_t range_disk_len(const struct version *v, uint64_t first, uint64_t n)
-{
-	return n ? (n - 1) * BLOCK_SIZE + block_disk_len(v, first + n - 1) : 0;
-}
-
-static uint64_t extent_blocks(const struct version *v, uint64_t extent)
-{
-	uint64_t left = v->n_blocks - extent * EXTENT_BLOCKS;
-	return left < EXTENT_BLOCKS ? left : EXTENT_BLOCKS;
-}
-
-static struct extent *extent_make(struct version *v, uint64_t no)
-{
-	if (!v->extents[no]) {
-		size_t n = extent_blocks(v, no);
-		v->extents[no] =
-			calloc(1, sizeof(struct extent) + n * sizeof(struct block));
-	}
-	return v->extents[no];
-}
-
-struct block *block_at_locked(struct version *v, uint64_t block)
-{
-	struct extent *e = v->extents[block / EXTENT_BLOCKS];
-	return e ? &e->block[block % EXTENT_BLOCKS] : NULL;
-}
-
-enum block_state block_state_locked(struct version *v, uint64_t block)
-{
-	struct block *b = block_at_locked(v, block);
-	return b ? (enum block_state)b->state : BLOCK_ABSENT;
-}
-
-static void dirty_locked(struct version *v, uint64_t block)
-{
-	v->extents[block / EXTENT_BLOCKS]->dirty = true;
-	version_mark_dirty_locked(v);
-}
-
-int block_claim_locked(struct version *v, uint64_t block)
-{
-	struct extent *e = extent_make(v, block / EXTENT_BLOCKS);
-	if (!e)
-		return -ENOMEM;
-	e->block[block % EXTENT_BLOCKS].state = BLOCK_BUSY;
-	return 0;
-}
-
-int block_publish(struct version *v, uint64_t block, uint32_t crc, enum block_state state,
-		  uint64_t epoch)
-{
-	uint64_t disk = block_disk_len(v, block);
-	SCOPED_LOCK(&v->lock);
-	if (epoch != v->epoch)
-		return -EAGAIN;
-	*block_at_locked(v, block) = (struct block){
-		.tick = atomic_load(&v->bl->tick),
-		.crc = crc,
-		.state = (uint8_t)state,
-	};
-	v->bytes += block_len(v, block);
-	v->disk_bytes += disk;
-	room_written(v->bl, disk);
-	dirty_locked(v, block);
-	(void)pthread_cond_broadcast(&v->changed);
-	return 0;
-}
-
-void block_unpublish_locked(struct version *v, uint64_t block)
-{
-	block_at_locked(v, block)->state = BLOCK_BUSY;
-	v->bytes -= block_len(v, block);
-	v->disk_bytes -= block_disk_len(v, block);
-	dirty_locked(v, block);
-}
-
-void block_release_locked(struct version *v, uint64_t block)
-{
-	block_at_locked(v, block)->state = BLOCK_ABSENT;
-	(void)pthread_cond_broadcast(&v->changed);
-}
-
-void block_forget_locked(struct version *v, uint64_t block)
-{
-	uint64_t bytes = block_disk_len(v, block);
-	block_unpublish_locked(v, block);
-	block_release_locked(v, block);
-	room_freed(v->bl, bytes);
-}
-
-void block_restore_locked(struct version *v, uint64_t block)
-{
-	struct block *b = block_at_locked(v, block);
-	b->state = BLOCK_UNVERIFIED;
-	b->tick = atomic_load(&v->bl->tick);
-	v->bytes += block_len(v, block);
-	v->disk_bytes += block_disk_len(v, block);
-	dirty_locked(v, block);
-	(void)pthread_cond_broadcast(&v->changed);
-}
-
-/* Nothing of the data file is believed any more.  The caller is checking. */
-static void damaged_locked(struct version *v)
-{
-	uint64_t n = 0;
-	v->epoch++;
-	for (uint64_t i = 0; i < v->n_blocks && v->disk_bytes; i++) {
-		if (!v->extents[i / EXTENT_BLOCKS]) {
-			i |= EXTENT_BLOCKS - 1;
-			continue;
-		}
-		enum block_state s = block_state_locked(v, i);
-		if (s != BLOCK_PRESENT && s != BLOCK_UNVERIFIED)
-			continue;
-		block_forget_locked(v, i);
-		n++;
-	}
-	if (n)
-		log_warn("cache", "%s: its data file was removed or cut: fetching again",
-			 v->key);
-}
-
-static void mark_on_disk(struct version *v)
-{
-	SCOPED_LOCK(&v->bl->lock);
-	v->on_disk = true;
-}
-
-int version_check_file(struct version *v, uint64_t *ret_epoch)
-{
-	struct store *st = v->bl->store;
-	(void)pthread_mutex_lock(&v->lock);
-	while (v->checking)
-		(void)pthread_cond_wait(&v->changed, &v->lock);
-	v->checking = true;
-	(void)pthread_mutex_unlock(&v->lock);
-
-	int r = store_check(st, &v->id);
-	if (r == -ENODATA) {
-		/* A file that is cut, if any, gets no byte of ours again. */
-		store_remove(st, &v->id);
-		(void)pthread_mutex_lock(&v->lock);
-		damaged_locked(v);
-		(void)pthread_mutex_unlock(&v->lock);
-		r = ret_epoch ? store_make(st, &v->id) : 0;
-	}
-
-	(void)pthread_mutex_lock(&v->lock);
-	mark_on_disk(v);
-	v->checking = false;
-	if (ret_epoch)
-		*ret_epoch = v->epoch;
-	(void)pthread_cond_broadcast(&v->changed);
-	(void)pthread_mutex_unlock(&v->lock);
-	return r;
-}
-
-void version_mark_dirty_locked(struct version *v)
-{
-	struct blocks *bl = v->bl;
-	SCOPED_LOCK(&bl->lock);
-	if (v->in_dirty)
-		return;
-	v->in_dirty = true;
-	v->next_dirty = NULL;
-	*bl->dirty_tail = v;
-	bl->dirty_tail = &v->next_dirty;
-}
-
-void active_add_locked(struct version *v, struct active *a)
-{
-	a->next = v->active;
-	v->active = a;
-}
-
-void active_del_locked(struct version *v, struct active *a)
-{
-	struct active **p = &v->active;
-	while (*p != a)
-		p = &(*p)->next;
-	*p = a->next;
-}
-
-bool active_covers_locked(const struct version *v, uint64_t block)
-{
-	for (const struct active *a = v->active; a; a = a->next)
-		if (a->first <= block && block <= a->last)
-			return true;
-	return false;
-}
 
 /* -- waiting -- */
 
@@ -278,6 +85,23 @@ static void use_locked(struct version *v)
 {
 	v->refs++;
 	idle_del_locked(v->bl, v);
+}
+
+static void hold_locked(struct version *v)
+{
+	v->n_holds++;
+	idle_del_locked(v->bl, v);
+}
+
+static void rest_locked(struct version *v)
+{
+	struct blocks *bl = v->bl;
+	if (v->refs || v->n_holds)
+		return;
+	idle_add_locked(bl, v);
+	/* Too many, or one that must go: the flusher does it. */
+	if (v->kept || bl->n_idle > VERSIONS_IDLE_MAX)
+		(void)pthread_cond_signal(&bl->flush_wanted);
 }
 
 /* blocks (7): the name is a hash over all that tells two versions apart; the NUL
@@ -451,14 +275,22 @@ void version_unref(struct version *v)
 {
 	if (!v)
 		return;
-	struct blocks *bl = v->bl;
-	SCOPED_LOCK(&bl->lock);
-	if (--v->refs || v->n_runs)
-		return;
-	idle_add_locked(bl, v);
-	/* Too many, or one that must go: the flusher does it. */
-	if (v->kept || bl->n_idle > VERSIONS_IDLE_MAX)
-		(void)pthread_cond_signal(&bl->flush_wanted);
+	SCOPED_LOCK(&v->bl->lock);
+	v->refs--;
+	rest_locked(v);
+}
+
+void version_hold(struct version *v)
+{
+	SCOPED_LOCK(&v->bl->lock);
+	hold_locked(v);
+}
+
+void version_release(struct version *v)
+{
+	SCOPED_LOCK(&v->bl->lock);
+	v->n_holds--;
+	rest_locked(v);
 }
 
 const struct object *version_object(const struct version *v)
@@ -504,7 +336,7 @@ int versions_snapshot(struct blocks *bl, struct version ***ret, size_t *ret_n)
 		for (struct version *v = bl->table[i]; v; v = v->next) {
 			if (v->loading)
 				continue;
-			use_locked(v);
+			hold_locked(v);
 			all[got++] = v;
 		}
 	*ret = all;
@@ -515,7 +347,7 @@ int versions_snapshot(struct blocks *bl, struct version ***ret, size_t *ret_n)
 void versions_done(struct version **all, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		version_unref(all[i]);
+		version_release(all[i]);
 	free(all);
 }
 
@@ -538,7 +370,7 @@ struct version *version_take_dirty(struct blocks *bl)
 	if (!bl->dirty)
 		bl->dirty_tail = &bl->dirty;
 	v->in_dirty = false;
-	use_locked(v);
+	hold_locked(v);
 	return v;
 }
 

@@ -1,7 +1,8 @@
 /* version.h - what memory knows of the cache; for the files of the block cache only.
  *
  * The parts:  blocks.c   open, read, hint, the small calls
- *             version.c  the table of loaded versions, and their blocks' states
+ *             version.c  the table of loaded versions
+ *             state.c    their blocks' states
  *             fetch.c    runs: one GET each, published block by block
  *             evict.c    room: the cap, the disk, and what is given up for it
  *             flush.c    the thread that writes the index and unloads versions
@@ -74,7 +75,7 @@ enum run_state { RUN_QUEUED, RUN_STARTED, RUN_ENDED };
 /* Blocks that one GET brings. */
 struct run {
 	/* set once */
-	struct version *v; /* has v->n_runs */
+	struct version *v; /* counted in v->n_holds */
 	uint64_t first, n; /* blocks */
 	bool hint;	   /* counted in bl->n_hints */
 
@@ -112,8 +113,9 @@ struct version {
 	struct version *next;	       /* in its bucket of the table */
 	struct version *older, *newer; /* among the idle ones */
 	struct version *next_dirty;
-	uint32_t refs;	 /* of users */
-	uint32_t n_runs; /* that are not freed; it is not idle while there are some */
+	uint32_t refs;	  /* of users */
+	uint32_t n_holds; /* of runs, and of the cache's own threads: not idle, */
+			  /* but not used either */
 	bool idle, in_dirty;
 	bool loading; /* its rows are being read */
 	bool kept;    /* not evicted while refs; dropped with the last */
@@ -173,7 +175,7 @@ struct blocks {
 	_Atomic uint64_t fetched_bytes, gets, evicted_bytes, bypassed, crc_errors;
 };
 
-/* -- version.c -- */
+/* -- state.c -- */
 
 static inline uint64_t block_len(const struct version *v, uint64_t block)
 {
@@ -187,6 +189,10 @@ static inline uint64_t block_disk_len(const struct version *v, uint64_t block)
 	return (block_len(v, block) + 4095) & ~UINT64_C(4095);
 }
 
+/* Of its extent no; all have EXTENT_BLOCKS but the last. */
+uint64_t extent_blocks(const struct version *v, uint64_t no);
+/* Made if it is not there yet; NULL: no memory.  Locked, or nobody else's yet. */
+struct extent *extent_make(struct version *v, uint64_t no);
 uint64_t range_disk_len(const struct version *v, uint64_t first, uint64_t n);
 
 /* NULL: ABSENT, and nothing is allocated for it. */
@@ -214,12 +220,16 @@ void version_mark_dirty_locked(struct version *v);
 void active_add_locked(struct version *v, struct active *a);
 void active_del_locked(struct version *v, struct active *a);
 bool active_covers_locked(const struct version *v, uint64_t block);
-/* Is anybody but runs using it? */
+/* -- version.c -- */
+
+/* Has anybody opened it?  Runs and the cache's own threads only hold. */
 bool version_used(struct version *v);
-/* Every loaded version with a reference each: versions_done. */
+void version_hold(struct version *v);
+void version_release(struct version *v);
+/* Every loaded version, held: versions_done. */
 int versions_snapshot(struct blocks *bl, struct version ***ret, size_t *ret_n);
 void versions_done(struct version **all, size_t n);
-/* How many have something to write; the next of them, with a reference. */
+/* How many have something to write; the next of them, held. */
 size_t versions_dirty(struct blocks *bl);
 struct version *version_take_dirty(struct blocks *bl);
 /* Take one out of the table that is idle and has nothing to write: one that must
