@@ -21,13 +21,23 @@ class Oracle:
     """name -> the contents that it may have now: (seed, size) or GONE."""
 
     def __init__(self):
-        self.names = {}
+        self.names, self.said = {}, []
         self.doing = None
 
     def may(self, name):
         return self.names.get(name, {GONE})
 
+    def about(self, name):
+        """The last that was said of a name, for the message."""
+        stem, kept, mine = name.replace(".part", ""), [], False
+        for event in self.said:
+            mine = event["name"].replace(".part", "") == stem if "do" in event else mine
+            if mine or "kill" in event:
+                kept.append(event)
+        return "\n  ".join(str(e) for e in kept[-25:])
+
     def hear(self, event):
+        self.said.append(event)
         if "do" in event:
             self.doing = event
             name, new = event["name"], (event.get("seed"), event.get("size"))
@@ -70,9 +80,9 @@ class Oracle:
 
     def settle(self, name, got, where):
         want = self.fits(name, got)
-        assert want != (), "%s: %s has %s; acknowledged was one of %r (last: %r)" % (
+        assert want != (), "%s: %s has %s; acknowledged was one of %r\n  %s" % (
             where, name, "nothing" if got is None else "%d bytes" % len(got),
-            self.may(name), self.doing)
+            self.may(name), self.about(name))
         self.names[name] = {want}
 
 
@@ -92,6 +102,10 @@ def write_until_killed(m, oracle, seed, secs):
     said = (first + writer.communicate(timeout=60 * lib.SLOW)[0]).decode().splitlines()
     for line in said:
         oracle.hear(json.loads(line))
+    oracle.hear({"kill": True})
+    error = json.loads(said[-1]).get("error", "")
+    assert not error or "[Errno 107]" in error or "[Errno 103]" in error, \
+        "%s\n  %s" % (error, oracle.about(oracle.doing["name"]))
     return len(said)
 
 

@@ -11,7 +11,7 @@ from lib import wait
 
 OWN = os.path.join(lib.TESTS, "tools", "replay.py")
 SHARED = os.path.join(lib.TESTS, "..", "..", "shared", "tools", "replay.py")
-pytestmark = pytest.mark.stores("local", "s3d", "minio")
+pytestmark = pytest.mark.stores("local", "minio")
 
 
 def play(script, root, *args):
