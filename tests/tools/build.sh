@@ -4,7 +4,7 @@
 
 PACKAGES='gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libcurl4-openssl-dev
 libssl-dev libsqlite3-dev libexpat1-dev libjansson-dev libcfitsio-dev fuse3 python3
-python3-pytest python3-numpy python3-astropy python3-boto3 rsync git curl attr procps util-linux'
+python3-pytest python3-pytest-xdist python3-numpy python3-astropy python3-boto3 rsync git curl attr procps util-linux'
 
 say() { printf '%s\n' "$me: $*"; }
 die() {

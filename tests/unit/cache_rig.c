@@ -2,6 +2,7 @@
 #include "tests/unit/cache_rig.h"
 #include <dirent.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "backends/util/clock.h"
 #include "tests/unit/check.h"
@@ -131,4 +132,17 @@ uint64_t rig_count_files(struct rig *rig)
 	uint64_t n = 0;
 	rig_files(rig, add_one, &n);
 	return n;
+}
+
+void rig_in_child(void (*fn)(struct rig *rig), struct rig *rig)
+{
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		fn(rig);
+		_exit(0); /* nothing is closed, nothing is written out */
+	}
+	int status;
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
 }

@@ -32,4 +32,6 @@ void rig_files(struct rig *rig, void (*fn)(const char *path, void *arg), void *a
 /* Bytes that the data files take of the disk; how many there are. */
 uint64_t rig_disk_bytes(struct rig *rig);
 uint64_t rig_count_files(struct rig *rig);
+/* fn in a child that ends there without closing anything. */
+void rig_in_child(void (*fn)(struct rig *rig), struct rig *rig);
 #endif
