@@ -99,7 +99,9 @@ def write_until_killed(m, oracle, seed, secs):
     first = writer.stdout.readline()
     time.sleep(secs)  # the moment of the kill is what is tested
     m.kill()
-    said = (first + writer.communicate(timeout=60 * lib.SLOW)[0]).decode().splitlines()
+    said = (first + writer.stdout.read()).splitlines()  # communicate() would lose lines
+    writer.stdout.close()
+    writer.wait(60 * lib.SLOW)
     for line in said:
         oracle.hear(json.loads(line))
     oracle.hear({"kill": True})
