@@ -47,12 +47,11 @@
  *   del          DELETE, If-Match        DELETE, If-Match          DELETE, ifGeneration..
  *   rename       NULL                    dfs rename (HNS only)     moveTo
  *   upload_begin CreateMultipart: id     a nonce: block ids start  session URI, its
- *                                        with it (no request)      precondition fixed here
- *   upload_part  UploadPart: ETag        Put Block: block id       Content-Range chunk;
- *                                                                  UPLOAD_IN_ORDER set
- *   upload_finish CompleteMultipart,     Put Block List, If-Match  last chunk; the
- *                 If-Match               (or a lease where taken)  precondition decides
- *   upload_abort Abort                   nothing: uncommitted      DELETE session
+ *                                        with it (no request)      precondition fixed
+ * here upload_part  UploadPart: ETag        Put Block: block id       Content-Range
+ * chunk; UPLOAD_IN_ORDER set upload_finish CompleteMultipart,     Put Block List,
+ * If-Match  last chunk; the If-Match               (or a lease where taken)  precondition
+ * decides upload_abort Abort                   nothing: uncommitted      DELETE session
  *                                        blocks expire
  *   upload_list  ListMultipartUploads    NULL                      NULL (journal has it)
  *   begin takes the precondition too, for stores that fix it there.
@@ -67,41 +66,43 @@
 enum {
 	KEY_SIZE = 1025, /* 1024 bytes, the least common maximum, and a NUL */
 	ETAG_SIZE = 128, /* opaque: compare, never interpret */
-	TAG_SIZE = 40,   /* who uploaded it: 32 hex digits and a NUL */
+	TAG_SIZE = 40,	 /* who uploaded it: 32 hex digits and a NUL */
 };
 
 enum backend_cap {
 	BACKEND_WRITE = 1 << 0,
-	BACKEND_PUT_IF = 1 << 1,      /* put honours its precondition */
-	BACKEND_FINISH_IF = 1 << 2,   /* upload_finish honours its precondition */
-	BACKEND_DEL_IF = 1 << 3,      /* del honours its precondition */
-	BACKEND_UPLOAD = 1 << 4,      /* upload_* are there */
-	BACKEND_COPY = 1 << 5,        /* server-side copy */
-	BACKEND_RENAME = 1 << 6,      /* atomic rename of one object */
-	BACKEND_IN_ORDER = 1 << 7,    /* parts one after the other, ascending */
-	BACKEND_LIST_META = 1 << 8,   /* list tells the user's mtime, not only the store's */
+	BACKEND_PUT_IF = 1 << 1,    /* put honours its precondition */
+	BACKEND_FINISH_IF = 1 << 2, /* upload_finish honours its precondition */
+	BACKEND_DEL_IF = 1 << 3,    /* del honours its precondition */
+	BACKEND_UPLOAD = 1 << 4,    /* upload_* are there */
+	BACKEND_COPY = 1 << 5,	    /* server-side copy */
+	BACKEND_RENAME = 1 << 6,    /* atomic rename of one object */
+	BACKEND_IN_ORDER = 1 << 7,  /* parts one after the other, ascending */
+	BACKEND_LIST_META =
+		1 << 8, /* list tells the user's mtime, not only the store's */
 };
 
 struct backend_limits {
-	uint64_t put_max;            /* largest object that one put can make; bytes */
+	uint64_t put_max;	     /* largest object that one put can make; bytes */
 	uint64_t part_min, part_max; /* bytes; the last part may be smaller */
-	uint64_t part_align;         /* parts but the last are multiples; 1 = any */
+	uint64_t part_align;	     /* parts but the last are multiples; 1 = any */
 	uint32_t parts_max;
-	uint64_t object_max;         /* bytes */
+	uint64_t object_max; /* bytes */
 };
 
 /* What a store says of one version.  All strings NUL-terminated. */
 struct object {
-	uint64_t size;        /* bytes, as stored */
-	int64_t mtime_ns;     /* since the epoch; the user's where known, else the store's */
+	uint64_t size;	  /* bytes, as stored */
+	int64_t mtime_ns; /* since the epoch; the user's where known, else the store's */
 	char etag[ETAG_SIZE]; /* "" = unknown */
-	char tag[TAG_SIZE];   /* of the upload that made it; "" = none, or not told (list) */
+	char tag[TAG_SIZE];   /* of the upload that made it; "" = none, or not told (list)
+			       */
 };
 
 /* The precondition of a write.  Zero value: none.  At most one is set. */
 struct cond {
 	const char *if_etag; /* borrowed; only over this version */
-	bool if_absent;      /* only if the key does not exist */
+	bool if_absent;	     /* only if the key does not exist */
 };
 
 /* Bytes to upload: [off, off + len) of fd.  Borrowed, never changed by us, and
@@ -122,14 +123,14 @@ struct put_opts {
 /* One receipt per part, as upload_part gave it; the journal can keep it. */
 struct part {
 	uint32_t number; /* from 1 */
-	uint64_t size;   /* bytes */
+	uint64_t size;	 /* bytes */
 	char receipt[ETAG_SIZE];
 };
 
 struct list_query {
 	const char *prefix; /* borrowed; "" = all; a directory's ends in '/' */
-	char delim;         /* '/' = one level, 0 = everything below */
-	uint32_t max;       /* entries at most in this page; 0 = the store's own */
+	char delim;	    /* '/' = one level, 0 = everything below */
+	uint32_t max;	    /* entries at most in this page; 0 = the store's own */
 };
 
 struct backend;
@@ -142,8 +143,7 @@ typedef int sink_fn(void *arg, uint64_t off, const void *bytes, size_t len);
 /* Receives one entry of a listing.  The key may hold any byte (key[key_len] is
  * NUL).  obj is NULL for a common prefix, whose key ends in the delimiter.
  * < 0 ends the listing with that error. */
-typedef int list_fn(void *arg, const char *key, size_t key_len,
-		    const struct object *obj);
+typedef int list_fn(void *arg, const char *key, size_t key_len, const struct object *obj);
 
 /* Receives one unfinished upload; started_ns since the epoch. */
 typedef int upload_list_fn(void *arg, const char *key, const char *id,
@@ -177,9 +177,9 @@ struct backend_ops {
 	/* One page of a listing, in byte order of the keys.  *token NULL starts;
 	 * on success the old one is freed and replaced by the next page's (owned
 	 * by the caller: free) or NULL at the end; on failure it is untouched, so
-	 * that the page can be asked for again.  An entry is delivered only once the whole page was received
-	 * and checked.  Empty pages that are not the last are legal.  A missing
-	 * prefix is an empty listing. */
+	 * that the page can be asked for again.  An entry is delivered only once the
+	 * whole page was received and checked.  Empty pages that are not the last are
+	 * legal.  A missing prefix is an empty listing. */
 	int (*list)(struct backend *be, const struct list_query *q, char **token,
 		    list_fn *fn, void *arg, struct call *call);
 
@@ -246,12 +246,12 @@ struct backend_conf {
 	const char *url;      /* s3://bucket/prefix, file:///dir */
 	const char *endpoint; /* http(s)://host[:port] */
 	const char *region, *profile;
-	bool anonymous;       /* no credentials are looked for or sent */
+	bool anonymous;		       /* no credentials are looked for or sent */
 	bool path_style, virtual_host; /* addressing; neither: by endpoint */
-	bool allow_http;      /* plain http to a host that is not loopback */
+	bool allow_http;	       /* plain http to a host that is not loopback */
 	const char *ca_file;
 	uint32_t connections; /* requests in flight at most; 0 = 32 */
-	bool read_only;       /* the mount writes nothing */
+	bool read_only;	      /* the mount writes nothing */
 };
 
 /* Open by URL; the outermost is the retry wrapper.  Logs what is wrong. */

@@ -13,16 +13,15 @@
 #include "backends/backend.h"
 
 struct retry_conf {
-	uint32_t base_ms, cap_ms;  /* back-off: random in [0, min(cap, base * 2^i)] */
-	uint32_t deadline_ms;      /* for calls that bring none */
-	uint32_t bad_answers_max;  /* -EBADMSG is repeated this often, no more */
+	uint32_t base_ms, cap_ms; /* back-off: random in [0, min(cap, base * 2^i)] */
+	uint32_t deadline_ms;	  /* for calls that bring none */
+	uint32_t bad_answers_max; /* -EBADMSG is repeated this often, no more */
 };
 
 extern const struct retry_conf retry_defaults;
 
 /* Owns inner from here on, also when it fails. */
-int retry_new(struct backend *inner, const struct retry_conf *conf,
-	      struct backend **ret);
+int retry_new(struct backend *inner, const struct retry_conf *conf, struct backend **ret);
 
 /* How a concrete backend tells the retry wrapper of a Retry-After: the least
  * wait before the next try of the calling thread's current call. */

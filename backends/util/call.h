@@ -18,7 +18,7 @@ enum prio {
 };
 
 struct call {
-	uint64_t deadline_ns;   /* monotonic; CLOCK_NEVER = none */
+	uint64_t deadline_ns;	/* monotonic; CLOCK_NEVER = none */
 	atomic_bool *cancelled; /* borrowed; NULL = cannot be cancelled */
 	enum prio prio;
 };

@@ -44,14 +44,14 @@ static inline pthread_mutex_t *cleanup_lock_(pthread_mutex_t *m)
 #define CLEANUP_PASTE_(a, b) a##b
 #define CLEANUP_NAME_(line)  CLEANUP_PASTE_(scoped_lock_, line)
 /* clang calls a variable with only a cleanup unused, hence the attribute. */
-#define SCOPED_LOCK(m)                                                                   \
-	__attribute__((unused, cleanup(cleanup_unlock_)))                                \
-	pthread_mutex_t *CLEANUP_NAME_(__LINE__) = cleanup_lock_(m)
+#define SCOPED_LOCK(m)                                                      \
+	__attribute__((unused, cleanup(cleanup_unlock_))) pthread_mutex_t * \
+	CLEANUP_NAME_(__LINE__) = cleanup_lock_(m)
 
-#define STEAL(p)                                                                         \
-	__extension__({                                                                  \
-		__auto_type steal_ = (p);                                                \
-		(p) = NULL;                                                              \
-		steal_;                                                                  \
+#define STEAL(p)                          \
+	__extension__({                   \
+		__auto_type steal_ = (p); \
+		(p) = NULL;               \
+		steal_;                   \
 	})
 #endif

@@ -32,8 +32,8 @@ void clock_sleep_ns(uint64_t ns)
 		atomic_fetch_add(&skipped_ns, ns);
 		return;
 	}
-	struct timespec ts = { .tv_sec = (time_t)(ns / NS_PER_S),
-			       .tv_nsec = (long)(ns % NS_PER_S) };
+	struct timespec ts = {.tv_sec = (time_t)(ns / NS_PER_S),
+			      .tv_nsec = (long)(ns % NS_PER_S)};
 	while (clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, &ts) == EINTR)
 		;
 }

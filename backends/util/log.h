@@ -28,9 +28,9 @@ void log_line(enum log_level level, const char *area, const char *fmt, ...)
 #define log_error(area, ...) log_line(LOG_LEVEL_ERROR, area, __VA_ARGS__)
 #define log_warn(area, ...)  log_line(LOG_LEVEL_WARN, area, __VA_ARGS__)
 #define log_info(area, ...)  log_line(LOG_LEVEL_INFO, area, __VA_ARGS__)
-#define log_debug(area, ...)                                                             \
-	do {                                                                             \
-		if (log_enabled(LOG_LEVEL_DEBUG))                                        \
-			log_line(LOG_LEVEL_DEBUG, area, __VA_ARGS__);                    \
+#define log_debug(area, ...)                                          \
+	do {                                                          \
+		if (log_enabled(LOG_LEVEL_DEBUG))                     \
+			log_line(LOG_LEVEL_DEBUG, area, __VA_ARGS__); \
 	} while (0)
 #endif

@@ -141,7 +141,7 @@ int pool_submit(struct pool *p, enum prio prio, pool_fn *fn, void *arg)
 	struct job *job = malloc(sizeof *job);
 	if (!job)
 		return -ENOMEM;
-	*job = (struct job){ .fn = fn, .arg = arg };
+	*job = (struct job){.fn = fn, .arg = arg};
 
 	SCOPED_LOCK(&p->lock);
 	int r = p->closing ? -ESHUTDOWN : 0;

@@ -14,7 +14,7 @@ struct pool;
 typedef void pool_fn(void *arg);
 
 struct pool_conf {
-	const char *name; /* borrowed for the call; thread name, 15 bytes at most */
+	const char *name;     /* borrowed for the call; thread name, 15 bytes at most */
 	uint32_t threads_max; /* at least 1 */
 	uint32_t reserved;    /* of threads_max, for PRIO_DEMAND only; one at least
 				 is left for the rest */
