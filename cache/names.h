@@ -26,7 +26,8 @@ enum name_kind { NAME_FILE, NAME_DIR };
 
 struct names_conf {
 	uint64_t ttl_ns, negative_ttl_ns;
-	uint32_t entries_max; /* kept in memory; the least used directories go first */
+	uint32_t entries_max; /* names and directories in memory; the least used go first
+			       */
 };
 
 int names_new(const struct names_conf *conf, struct backend *be, struct blocks *bl,
@@ -50,6 +51,8 @@ int names_list(struct names *nm, const char *dir, names_fn *fn, void *arg,
 void names_put(struct names *nm, const char *path, const struct object *obj);
 void names_put_dir(struct names *nm, const char *path);
 void names_removed(struct names *nm, const char *path);
+/* Names and directories that are remembered now (P9). */
+uint64_t names_count(struct names *nm);
 /* What is believed about it turned out wrong: ask again. */
 void names_forget(struct names *nm, const char *path);
 #endif

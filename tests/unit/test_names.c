@@ -195,6 +195,24 @@ static void names__one_list_for_all_who_ask(void)
 	end(&rig);
 }
 
+static void names__keeps_no_more_than_it_may(void)
+{
+	struct rig rig;
+	start(&rig, 60 * NS_PER_S, 60 * NS_PER_S);
+	bucket_set(&rig.v.bucket, "d/f.fits", "x", NULL);
+	for (int i = 0; i < 300; i++) { /* absent ones are remembered as well */
+		char path[32];
+		(void)snprintf(path, sizeof(path), "x%03d/y", i);
+		CHECK_EQ(look(&rig, path, NULL), -ENOENT);
+		CHECK_EQ(look(&rig, "d/f.fits", NULL), NAME_FILE);
+		CHECK(names_count(rig.nm) <= 102); /* and what is being asked for */
+	}
+	CHECK(names_count(rig.nm) > 10);
+	/* What is used stays: one question was enough for it. */
+	CHECK_EQ(rig.v.bucket.heads, 301);
+	end(&rig);
+}
+
 int main(void)
 {
 	RUN(names__believes_within_ttl);
@@ -204,5 +222,6 @@ int main(void)
 	RUN(names__doubt_outlives_a_listing);
 	RUN(names__keeps_the_users_mtime);
 	RUN(names__one_list_for_all_who_ask);
+	RUN(names__keeps_no_more_than_it_may);
 	return 0;
 }
