@@ -250,3 +250,45 @@ def test_unlink_and_rename_survive(s3d, mount):
     m.umount()
     assert s3d.files() == ["a", "new"]
     assert (s3d.get("new"), s3d.get("a")) == (b"2", b"3")
+
+
+@pytest.mark.parametrize("kills", [1, 2, 3])
+@pytest.mark.parametrize("how", ["write", "rename"])
+def test_own_commit_is_known_again_after_a_kill(s3d, mount, how, kills):
+    """P3, P5: killed after the commit and before its answer; the next write is no conflict."""
+    m = mount(s3d)
+    write(m.path("f"), b"old")
+    write(m.path("f.part"), b"x" * 5000)
+    s3d.server.rule("delay", method="PUT", key="f$", secs=5, count=1)
+    call = 'import os; os.rename("%s", "%s")' % (m.path("f.part"), m.path("f")) \
+        if how == "rename" else 'open("%s", "wb").write(b"x" * 5000)' % m.path("f")
+    writer = subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.DEVNULL)
+    wait("the commit", lambda: s3d.get("f") == b"x" * 5000)
+    s3d.server.rule("delay", key="f$", secs=0.2)  # the next mount has no time to look
+    for _ in range(kills):
+        m.kill()
+        writer.wait()
+        m.mount()
+        assert read(m.path("f")) in (b"old", b"x" * 5000)
+    write(m.path("f"), b"next")
+    m.umount()
+    assert s3d.get("f") == b"next"
+    assert "bucket changed" not in m.log()
+
+
+def test_recovered_file_is_there_all_the_time(s3d, mount):
+    """P3: before, while and after the next mount uploads it."""
+    m = mount(s3d, upload="background")
+    for n in range(8):
+        name = "f%d" % n
+        assert not os.path.exists(m.path(name))  # the mount knows that it is not there
+        s3d.server.rule("status", method="PUT", key="/f", status=503)
+        write(m.path(name + ".part"), body(100000, n))
+        os.rename(m.path(name + ".part"), m.path(name))
+        m.kill()
+        s3d.server.clear()
+        s3d.server.rule("delay", method="PUT", key="/f", secs=0.02 * n)
+        m.mount()
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            same(read(m.path(name)), body(100000, n))
