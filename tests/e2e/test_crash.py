@@ -253,16 +253,17 @@ def test_unlink_and_rename_survive(s3d, mount):
 
 
 @pytest.mark.parametrize("kills", [1, 2, 3])
-@pytest.mark.parametrize("how", ["write", "rename"])
+@pytest.mark.parametrize("how", ["write", "rename", "unlink and rename"])
 def test_own_commit_is_known_again_after_a_kill(s3d, mount, how, kills):
     """P3, P5: killed after the commit and before its answer; the next write is no conflict."""
     m = mount(s3d)
     write(m.path("f"), b"old")
     write(m.path("f.part"), b"x" * 5000)
     s3d.server.rule("delay", method="PUT", key="f$", secs=5, count=1)
-    call = 'import os; os.rename("%s", "%s")' % (m.path("f.part"), m.path("f")) \
-        if how == "rename" else 'open("%s", "wb").write(b"x" * 5000)' % m.path("f")
-    writer = subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.DEVNULL)
+    call = {"write": 'open(f, "wb").write(b"x" * 5000)', "rename": "os.rename(f + '.part', f)",
+            "unlink and rename": "os.unlink(f); os.rename(f + '.part', f)"}[how]
+    writer = subprocess.Popen([sys.executable, "-c", "import os, sys; f = sys.argv[1]; " + call,
+                               m.path("f")], stderr=subprocess.DEVNULL)
     wait("the commit", lambda: s3d.get("f") == b"x" * 5000)
     s3d.server.rule("delay", key="f$", secs=0.2)  # the next mount has no time to look
     for _ in range(kills):
@@ -270,6 +271,8 @@ def test_own_commit_is_known_again_after_a_kill(s3d, mount, how, kills):
         writer.wait()
         m.mount()
         assert read(m.path("f")) in (b"old", b"x" * 5000)
+    if how == "unlink and rename":
+        os.unlink(m.path("f"))
     write(m.path("f"), b"next")
     m.umount()
     assert s3d.get("f") == b"next"
