@@ -312,7 +312,9 @@ class Mount:
     def alive(self):
         """A stale mount is a mount, but it does not answer (stat might, from the kernel)."""
         try:
-            return mounted(self.point) and bool(os.statvfs(self.point))
+            # In this order: the new daemon takes away the mount of the dead one first, and
+            # what is below it answers statvfs too.
+            return bool(os.statvfs(self.point)) and mounted(self.point)
         except OSError as err:
             if err.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT):
                 return False
