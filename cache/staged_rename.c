@@ -183,7 +183,8 @@ struct move {
 	const struct staged_move *mv;
 	enum staged_state was;
 	char *to;	      /* owned: becomes the key */
-	char base[ETAG_SIZE]; /* what st is to replace at the target */
+	char base[ETAG_SIZE]; /* what st is to replace at the target ... */
+	char tags[TAGS_SIZE]; /* ... or one of these uploads of ours */
 	struct left left;     /* at the old name */
 	bool local, took_removal;
 	bool synced; /* its bytes are on the disk, and promised */
@@ -292,10 +293,8 @@ static void unseal(struct move *m)
 {
 	struct staged *st = m->st, *over = m->mv->over;
 	struct row_image image, over_image;
-	struct journal_change changes[] = {
-		{.kind = JOURNAL_PUT_ROW, .row = &image.row},
-		{.kind = JOURNAL_PUT_ROW, .row = &over_image.row},
-	};
+	struct journal_change changes[3] = {{.kind = JOURNAL_PUT_ROW, .row = &image.row}};
+	size_t n = 1;
 	(void)pthread_mutex_lock(&st->sg->lock);
 	if (m->was == STAGED_OPEN)
 		atomic_store(&st->dirty, true);
@@ -306,8 +305,16 @@ static void unseal(struct move *m)
 	if (had_row)
 		staged_row_locked(over, &over_image);
 	(void)pthread_mutex_unlock(&st->sg->lock);
+	if (had_row)
+		changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_ROW,
+						       .row = &over_image.row};
+	if (m->took_removal)
+		changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_GONE,
+						       .key = m->to,
+						       .etag = m->base,
+						       .tag = m->tags};
 	/* If this is lost, the next mount finishes the rename. */
-	(void)journal_commit(st->sg->jn, changes, had_row ? 2 : 1, true);
+	(void)journal_commit(st->sg->jn, changes, n, true);
 }
 
 static int upload_under(struct move *m, struct call *call)
@@ -343,13 +350,19 @@ static void set_no_retry(struct staged *st, bool no_retry)
 static int rename_when_uploaded(struct move *m, struct call *call)
 {
 	struct staged *st = m->st;
-	struct journal_change over = {.kind = JOURNAL_DEL_ROW};
-	size_t n = m->mv->over != NULL;
-	if (n)
-		over.id = m->mv->over->id;
+	struct journal_change extra[2];
+	size_t n = 0;
+	if (m->mv->over)
+		extra[n++] = (struct journal_change){.kind = JOURNAL_DEL_ROW,
+						     .id = m->mv->over->id};
+	/* From here on the row answers for the name: were its removal still in the
+	 * journal after a crash, the next mount would hide what it uploads. */
+	if (m->took_removal)
+		extra[n++] =
+			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = m->to};
 	set_no_retry(st, true);
-	int r = m->was == STAGED_OPEN ? staged_seal(st, m->to, m->base, &over, n)
-				      : commit_move(m, ROW_SEALED, &over, n, true);
+	int r = m->was == STAGED_OPEN ? staged_seal(st, m->to, m->base, extra, n)
+				      : commit_move(m, ROW_SEALED, extra, n, true);
 	bool sealed = !r;
 	if (!r)
 		r = upload_under(m, call);
@@ -387,23 +400,22 @@ static void find_base(struct move *m)
 {
 	const struct staged_move *mv = m->mv;
 	struct staging *sg = m->st->sg;
-	char tags[TAGS_SIZE] = "";
 	if (m->local)
 		return;
 	if (!mv->over && mv->base)
 		staged_copy_string(m->base, sizeof(m->base), mv->base->etag);
 	else if (!mv->over)
-		m->took_removal = removal_take(sg->rm, mv->to, m->base, tags);
+		m->took_removal = removal_take(sg->rm, mv->to, m->base, m->tags);
 	SCOPED_LOCK(&sg->lock);
 	if (mv->over) {
 		const struct staged *over = mv->over;
 		bool done = staged_get_state(over) == STAGED_DONE;
 		staged_copy_string(m->base, sizeof(m->base),
 				   done ? over->object.etag : over->base);
-		staged_tags_locked(over, mv->to, tags);
+		staged_tags_locked(over, mv->to, m->tags);
 		m->took_removal = over->holds_removal;
 	}
-	staged_copy_string(m->st->base_tags, sizeof(m->st->base_tags), tags);
+	staged_copy_string(m->st->base_tags, sizeof(m->st->base_tags), m->tags);
 }
 
 /* Both are claimed. */
