@@ -4,6 +4,7 @@
  * parent mounts the same directories.  The bucket is a local one that counts. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -291,6 +292,44 @@ static void view__renamed_while_open_survives(void)
 	crash_done(&c);
 }
 
+static void *rename_part(void *arg)
+{
+	(void)vrig_rename(arg, "f.part", "f"); /* its PUT outlasts the daemon */
+	return NULL;
+}
+
+static void unlink_and_rename_over(struct vrig *rig)
+{
+	pthread_t t;
+	CHECK_EQ(vrig_unlink(rig, "f"), 0);
+	CHECK_EQ(vrig_write(rig, "f.part", "new"), 0);
+	CHECK(!pthread_create(&t, NULL, rename_part, rig));
+	VRIG_UNTIL(fault_count(rig->be, "put") == 1);
+}
+
+/* P3, P4: killed while a waited rename sends a file in place of a removed one.  The
+ * sealed row answers for the name: it is not hidden, nothing is deleted, and the
+ * next change of it is no conflict. */
+static void view__a_sealed_rename_takes_the_removal(void)
+{
+	struct crash c;
+	crash_init(&c);
+	crash_in(&c, "", put_old);
+	c.rig.conf.wait_uploads = true;
+	crash_in(&c, "put:*:delay=60000;del:*:before=ECOMM", unlink_and_rename_over);
+	c.rig.conf.wait_uploads = false;
+	crash_mount(&c, "");
+	CHECK(vrig_reads(&c.rig, "f", "new"));
+	drain(&c);
+	CHECK(has(&c, "f", "new"));
+	CHECK(vrig_reads(&c.rig, "f", "new"));
+	CHECK_EQ(vrig_write(&c.rig, "f", "next"), 0);
+	drain(&c);
+	CHECK(has(&c, "f", "next"));
+	CHECK_EQ(fault_count(c.be, "del"), 0);
+	crash_done(&c);
+}
+
 static char *staged_file(struct crash *c, int id, char path[128])
 {
 	(void)snprintf(path, 128, "%s/staged/%d", c->rig.dir, id);
@@ -426,6 +465,7 @@ int main(void)
 	RUN(view__removals_survive);
 	RUN(view__synced_recreation_takes_the_removal);
 	RUN(view__renamed_while_open_survives);
+	RUN(view__a_sealed_rename_takes_the_removal);
 	RUN(view__damaged_staged_files);
 	RUN(view__lost_journal_keeps_its_files);
 	RUN(view__ids_skip_what_is_there);
