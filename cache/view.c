@@ -74,13 +74,25 @@ bool view_is_removed(struct view *vw, const char *path, bool *ret_marker)
 	return removal_pending(vw->rm, path);
 }
 
+/* One that is in the bucket and that nobody writes is on its way to the cache: what
+ * it became is looked up as any other object, which somebody may have replaced. */
+static struct staged *find_staged(struct view *vw, const char *path)
+{
+	struct staged *st = staged_find(vw->sg, path);
+	if (st && staged_get_state(st) == STAGED_DONE && !staged_writers(st)) {
+		staged_unref(st);
+		return NULL;
+	}
+	return st;
+}
+
 int view_lookup(struct view *vw, const char *path, struct view_entry *ret,
 		struct call *call)
 {
 	*ret = (struct view_entry){.kind = NAME_DIR};
 	if (!*path || has_local_dir(vw, path))
 		return 0;
-	struct staged *st = staged_find(vw->sg, path);
+	struct staged *st = find_staged(vw, path);
 	if (st) {
 		ret->kind = NAME_FILE;
 		ret->staged = st;

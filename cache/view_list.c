@@ -72,7 +72,9 @@ static int see_staged(void *arg, const char *key, struct staged *st)
 	struct listing *ls = arg;
 	const char *name;
 	enum name_kind kind;
-	(void)st;
+	/* In the bucket, and known to be: see find_staged of view.c. */
+	if (staged_get_state(st) == STAGED_DONE && !staged_writers(st))
+		return 0;
 	size_t len = child_of(ls->dir, key, &name, &kind);
 	return len ? see(ls, name, len, kind, true) : 0;
 }

@@ -101,7 +101,10 @@ static int set_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns, struct c
 		return -EROFS;
 	struct staged *st = inode_staged(in);
 	int r = st ? staged_set_mtime(st, mtime_ns) : -ESTALE;
-	bool ours = st && !staged_retired(st);
+	/* Without a writer nobody would close it: its object gets the time. */
+	bool ours = st && staged_writers(st) > 0 && !staged_retired(st);
+	if (r == -ESTALE && st && !ours)
+		staged_retire_if_idle(st);
 	staged_unref(st);
 	if (r != -ESTALE)
 		return r;
