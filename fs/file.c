@@ -44,12 +44,39 @@ int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **r
 void handle_free(struct fs *fs, struct handle *h)
 {
 	fs_closed(fs, &h->opened);
-	if (h->writable)
+	if (h->writable && h->idle)
+		inode_rest(h->in);
+	else if (h->writable)
 		inode_add_writers(h->in, -1);
 	tree_opened(fs->tree, h->in, -1);
 	tree_put(fs->tree, h->in);
 	(void)pthread_mutex_destroy(&h->lock);
 	free(h);
+}
+
+void handle_wake(struct handle *h)
+{
+	SCOPED_LOCK(&h->lock);
+	if (h->idle)
+		inode_add_writers(h->in, 1);
+	h->idle = false;
+}
+
+/* Before close() returns: a rename that follows it must find no writer, or it would
+ * leave the upload to the RELEASE and not wait for it (P2). */
+static void handle_idle(struct handle *h)
+{
+	SCOPED_LOCK(&h->lock);
+	if (!h->idle)
+		inode_leave(h->in);
+	h->idle = true;
+}
+
+/* Handles that may still write, this one aside. */
+static int other_writers(struct handle *h)
+{
+	SCOPED_LOCK(&h->lock);
+	return inode_writers(h->in) - (h->idle ? 0 : 1);
 }
 
 static bool wants_write(int flags)
@@ -262,6 +289,7 @@ static int publish(struct task *t, struct call *call)
 	if (st)
 		r = staged_publish(st, !t->fs->conf.upload_background, call);
 	staged_unref(st);
+	handle_idle(h);
 	if (!r)
 		reply_err(t, 0);
 	return r;
@@ -280,17 +308,22 @@ static bool is_still_held(struct task *t, struct handle *h)
 	if (!path || !ctx || ctx->pid <= 0)
 		return false;
 	int n = holders_count(ctx->pid, h->in->id, path);
-	return n > inode_writers(h->in) - 1;
+	return n > other_writers(h);
 }
 
 int file_flush(struct task *t, struct call *call)
 {
 	struct handle *h = handle_of(t);
 	(void)call;
-	struct staged *st = h->writable ? inode_staged(h->in) : NULL;
-	bool due = st && staged_wants_publishing(st) && !is_still_held(t, h);
+	if (!h->writable || is_still_held(t, h)) {
+		reply_err(t, 0);
+		return 0;
+	}
+	struct staged *st = inode_staged(h->in);
+	bool due = st && staged_wants_publishing(st);
 	staged_unref(st);
 	if (!due) {
+		handle_idle(h);
 		reply_err(t, 0);
 		return 0;
 	}
@@ -306,7 +339,7 @@ static int release_writer(struct task *t, struct call *call)
 	(void)call;
 	/* Written after the last close (a mapping), or closed by a process that we
 	 * could not see: nobody waits for this upload any more. */
-	if (st && inode_writers(h->in) == 1)
+	if (st && !other_writers(h))
 		(void)staged_publish(st, false, NULL);
 	staged_unref(st);
 	handle_free(t->fs, h);

@@ -14,6 +14,9 @@ struct handle {
 	/* guarded by lock */
 	pthread_mutex_t lock;
 	struct prefetch prefetch;
+	/* Closed, as far as we can see; its RELEASE comes later, in its own time.
+	 * Only handles that are not idle count as the inode's writers. */
+	bool idle;
 };
 
 static inline struct handle *handle_of(const struct task *t)
@@ -24,6 +27,8 @@ static inline struct handle *handle_of(const struct task *t)
 /* Takes over the reference to in (also when it fails). */
 int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **ret);
 void handle_free(struct fs *fs, struct handle *h);
+/* It is written: it counts as a writer again. */
+void handle_wake(struct handle *h);
 
 /* The file's contents as a staged file that may be written now; *ret is a
  * reference.  Of a clean file the first keep bytes are brought here first (-EAGAIN

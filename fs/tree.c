@@ -361,6 +361,19 @@ void inode_add_writers(struct inode *in, int n)
 		staged_unref(st);
 }
 
+void inode_leave(struct inode *in)
+{
+	SCOPED_LOCK(&in->lock);
+	in->writers--;
+	if (in->staged)
+		staged_add_writers(in->staged, -1);
+}
+
+void inode_rest(struct inode *in)
+{
+	let_go(inode_staged(in));
+}
+
 int inode_writers(struct inode *in)
 {
 	SCOPED_LOCK(&in->lock);

@@ -83,6 +83,10 @@ void inode_set_object(struct inode *in, const struct object *obj);
 void inode_object(struct inode *in, struct object *ret);
 void inode_add_writers(struct inode *in, int n);
 int inode_writers(struct inode *in);
+/* As inode_add_writers(in, -1), but nothing is handed to the cache yet. */
+void inode_leave(struct inode *in);
+/* Hand its staged file to the cache if that is due. */
+void inode_rest(struct inode *in);
 /* One thread at a time makes a clean inode a staged one. */
 void inode_claim(struct inode *in);
 void inode_unclaim(struct inode *in);

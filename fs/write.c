@@ -110,6 +110,7 @@ int write_bytes(struct task *t, struct call *call)
 	struct handle *h = handle_of(t);
 	if (!h->writable)
 		return -EBADF;
+	handle_wake(h);
 	int r = change(t->fs, h->in, UINT64_MAX, put_bytes, t, call);
 	if (!r)
 		reply_write(t, t->size);
@@ -127,6 +128,7 @@ int write_allocate(struct task *t, struct call *call)
 	struct handle *h = handle_of(t);
 	if (t->off < 0 || t->len <= 0)
 		return -EINVAL;
+	handle_wake(h);
 	int r = change(t->fs, h->in, UINT64_MAX, allocate, t, call);
 	if (!r)
 		reply_err(t, 0);
