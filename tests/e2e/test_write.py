@@ -539,3 +539,13 @@ def test_staging_full_is_enospc_at_write(s3d, mount):
     got = s3d.get("f")
     assert got == b"old" or len(got) % (1 << 20) == 0, "a piece of %d bytes" % len(got)
     m.force_out()
+
+
+@pytest.mark.short
+def test_rename_returns_when_it_is_there(store, mount):
+    """P2, P6: also right after the close, whose RELEASE the kernel sends in its own time."""
+    m = mount(store)
+    for n in range(40):
+        write(m.path("f.part"), b"%d" % n * 1000)
+        os.rename(m.path("f.part"), m.path("f"))
+        assert store.get("f") == b"%d" % n * 1000, n
