@@ -46,9 +46,8 @@ int fs_new(const struct fs_conf *conf, struct backend *be, struct blocks *bl,
 	fs->mounted_ns = clock_wall_ns();
 	fs->writable = !conf->read_only && (be->caps & BACKEND_WRITE);
 	fs->utf8_keys = strcmp(be->ops->scheme, "file") != 0;
-	fs->mountpoint = strdup(conf->mountpoint);
 	fs->cache_dir = strdup(conf->cache_dir);
-	int r = fs->mountpoint && fs->cache_dir ? make_pools(fs) : -ENOMEM;
+	int r = fs->cache_dir ? make_pools(fs) : -ENOMEM;
 	if (!r)
 		r = tree_new(&fs->tree);
 	if (!r)
@@ -103,7 +102,6 @@ void fs_free(struct fs *fs)
 	tree_free(fs->tree);
 	view_free(fs->vw);
 	(void)pthread_mutex_destroy(&fs->lock);
-	free(fs->mountpoint);
 	free(fs->cache_dir);
 	free(fs);
 }

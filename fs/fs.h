@@ -28,8 +28,7 @@ struct fs;
 
 /* Strings are borrowed until fs_new returns. */
 struct fs_conf {
-	const char *cache_dir;	/* exists, 0700, locked by us; journal and staged files */
-	const char *mountpoint; /* absolute */
+	const char *cache_dir; /* exists, 0700, locked by us; journal and staged files */
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;

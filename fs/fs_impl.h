@@ -17,7 +17,6 @@ struct opened {
 struct fs {
 	/* set once */
 	struct fs_conf conf; /* its strings are not used after fs_new */
-	char *mountpoint;    /* owned */
 	char *cache_dir;     /* owned */
 	struct backend *be;  /* borrowed */
 	struct blocks *bl;   /* borrowed */

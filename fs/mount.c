@@ -288,7 +288,6 @@ static int start_fs(struct mount *m)
 	const struct config *c = &m->config;
 	const struct fs_conf conf = {
 		.cache_dir = m->cache.source,
-		.mountpoint = m->mountpoint,
 		.uid = c->uid,
 		.gid = c->gid,
 		.umask = c->umask,
