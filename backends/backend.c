@@ -355,6 +355,27 @@ static uint64_t round_up(uint64_t n, uint64_t align)
 	return over && __builtin_add_overflow(n, align - over, &n) ? UINT64_MAX : n;
 }
 
+int backend_origin(struct backend *be, const char *key, const struct object *obj,
+		   struct buf *ret)
+{
+	int r = check_key(key);
+	if (r < 0)
+		return r;
+	if (be->ops->origin)
+		return be->ops->origin(be, key, obj, ret);
+	buf_addf(ret, "%s/%s", be->name, key);
+	return buf_error(ret);
+}
+
+int backend_check(struct backend *be, const char *key, const struct object *obj,
+		  struct call *call)
+{
+	int r = be->ops->check ? check_key(key) : 0;
+	if (r < 0 || !be->ops->check)
+		return r;
+	return be->ops->check(be, key, obj, call);
+}
+
 uint64_t backend_part_size(const struct backend *be, uint64_t size)
 {
 	/* Below 8 MiB the request costs more than the bytes. */

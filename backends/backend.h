@@ -61,6 +61,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "backends/util/buf.h"
 #include "backends/util/call.h"
 
 enum {
@@ -150,7 +151,7 @@ typedef int upload_list_fn(void *arg, const char *key, const char *id,
 			   int64_t started_ns);
 
 struct backend_ops {
-	const char *scheme; /* "s3", "az", "gs", "file" */
+	const char *scheme; /* "s3", "az", "gs", "file", "mast" */
 
 	void (*free)(struct backend *be);
 
@@ -229,6 +230,18 @@ struct backend_ops {
 	 * A call that was repeated may deliver an upload twice. */
 	int (*upload_list)(struct backend *be, const char *prefix, upload_list_fn *fn,
 			   void *arg, struct call *call);
+
+	/* Where the bytes of this version come from, for the user: a URL, appended.
+	 * No request.  NULL: the backend's name and the key. */
+	int (*origin)(struct backend *be, const char *key, const struct object *obj,
+		      struct buf *ret);
+	/* For a store whose listings are believed for long: is obj, which somebody is
+	 * about to open, still what the key holds?  0: yes, or it was asked a short
+	 * while ago, or the store cannot be reached (what is known holds: P10).
+	 * -ESTALE, -ENOENT: no, and what was remembered is forgotten.  call NULL:
+	 * -EAGAIN rather than asking.  NULL: nothing is believed for long. */
+	int (*check)(struct backend *be, const char *key, const struct object *obj,
+		     struct call *call);
 };
 
 /* Comes first in each concrete backend (struct s3, struct local, ...). */
@@ -243,7 +256,8 @@ struct backend {
 /* How to reach a bucket.  Strings are borrowed for the call, NULL = not given.
  * What is not given comes from the environment and the provider's own files. */
 struct backend_conf {
-	const char *url;      /* s3://bucket/prefix, file:///dir */
+	const char *url;      /* s3://bucket/prefix, az://account/container/prefix,
+				 gs://bucket/prefix, file:///dir, mast: */
 	const char *endpoint; /* http(s)://host[:port] */
 	const char *region, *profile;
 	bool anonymous;		       /* no credentials are looked for or sent */
@@ -252,6 +266,17 @@ struct backend_conf {
 	const char *ca_file;
 	uint32_t connections; /* requests in flight at most; 0 = 32 */
 	bool read_only;	      /* the mount writes nothing */
+	uint64_t ttl_ns;      /* how long the mount believes an answer */
+
+	const char *storage_class;     /* see placement.h */
+	bool requester_pays;	       /* whoever reads pays: say that we do */
+	const char *billing_project;   /* Google: who is charged */
+	const char *sse, *sse_kms_key; /* S3: "AES256" or "aws:kms", and its key */
+
+	const char *public_url; /* a second source, read-only, below the first */
+	const char *mast_endpoint, *mast_bucket; /* NULL: Amazon's, "stpubdata" */
+	bool mast_lookup;	  /* ask MAST for names that follow no rule */
+	const char *mast_service; /* NULL: the service at STScI */
 };
 
 /* Open by URL; the outermost is the retry wrapper.  Logs what is wrong. */
@@ -290,6 +315,11 @@ int backend_upload_abort(struct backend *be, const char *key, const char *id,
 			 struct call *call);
 int backend_upload_list(struct backend *be, const char *prefix, upload_list_fn *fn,
 			void *arg, struct call *call);
+
+int backend_origin(struct backend *be, const char *key, const struct object *obj,
+		   struct buf *ret);
+int backend_check(struct backend *be, const char *key, const struct object *obj,
+		  struct call *call);
 
 /* Bytes in each part but the last, for an object of this size (0 = not known
  * yet): at least part_min and 8 MiB, aligned, and never more than parts_max of

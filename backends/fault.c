@@ -278,6 +278,18 @@ static int fault_upload_list(struct backend *be, const char *prefix, upload_list
 	return backend_upload_list(fault_of(be)->inner, prefix, fn, arg, call);
 }
 
+static int fault_origin(struct backend *be, const char *key, const struct object *obj,
+			struct buf *ret)
+{
+	return backend_origin(fault_of(be)->inner, key, obj, ret);
+}
+
+static int fault_check(struct backend *be, const char *key, const struct object *obj,
+		       struct call *call)
+{
+	return backend_check(fault_of(be)->inner, key, obj, call);
+}
+
 static void fault_free(struct backend *be)
 {
 	struct fault *f = fault_of(be);
@@ -304,6 +316,8 @@ static struct backend_ops ops_around(const struct backend_ops *inner)
 		.upload_finish = inner->upload_finish ? fault_finish : NULL,
 		.upload_abort = inner->upload_abort ? fault_abort : NULL,
 		.upload_list = inner->upload_list ? fault_upload_list : NULL,
+		.origin = fault_origin,
+		.check = inner->check ? fault_check : NULL,
 	};
 }
 

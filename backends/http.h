@@ -96,6 +96,8 @@ int http_send(struct http *http, const struct http_request *rq, struct http_repl
 struct http_range {
 	uint64_t off, len, total; /* bytes; total: the size of the version */
 	const char *etag;	  /* "" = not known */
+	const char *etag_header;  /* lower case; NULL = "etag".  Another header's value is
+				     compared as it stands, and must be there */
 };
 /* Is this answer the one?  206 with exactly that Content-Range, total, length and
  * etag; or 200 if the range is the whole object.  -ESTALE: the answer is sound but

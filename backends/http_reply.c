@@ -96,21 +96,24 @@ static int parse_content_range(const char *s, uint64_t *first, uint64_t *last,
 	return 0;
 }
 
-static int check_etag(const struct http_reply *reply, const char *want)
+static int check_etag(const struct http_reply *reply, const struct http_range *want)
 {
 	char etag[ETAG_SIZE];
-	const char *given = http_header(reply, "etag");
-	if (!*want)
+	const char *header = want->etag_header ? want->etag_header : "etag";
+	const char *given = http_header(reply, header);
+	if (!*want->etag)
 		return 0;
+	if (given && want->etag_header)
+		return strcmp(given, want->etag) ? -ESTALE : 0;
 	if (!given || http_parse_etag(given, etag))
 		return -EBADMSG;
-	return strcmp(etag, want) ? -ESTALE : 0;
+	return strcmp(etag, want->etag) ? -ESTALE : 0;
 }
 
 int http_check_range(const struct http_reply *reply, const struct http_range *want)
 {
 	uint64_t first = 0, last = 0, total = 0;
-	int r = check_etag(reply, want->etag);
+	int r = check_etag(reply, want);
 	if (r)
 		return r;
 	if (reply->has_length && reply->length != want->len)

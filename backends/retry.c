@@ -482,6 +482,19 @@ static int retry_upload_list(struct backend *be, const char *prefix, upload_list
 	return r;
 }
 
+static int retry_origin(struct backend *be, const char *key, const struct object *obj,
+			struct buf *ret)
+{
+	return backend_origin(retry_of(be)->inner, key, obj, ret);
+}
+
+/* Once: an answer that does not come counts as none. */
+static int retry_check(struct backend *be, const char *key, const struct object *obj,
+		       struct call *call)
+{
+	return backend_check(retry_of(be)->inner, key, obj, call);
+}
+
 static void retry_free(struct backend *be)
 {
 	struct retry *retry = retry_of(be);
@@ -509,6 +522,8 @@ static struct backend_ops ops_around(const struct backend_ops *inner)
 		.upload_finish = inner->upload_finish ? retry_upload_finish : NULL,
 		.upload_abort = inner->upload_abort ? retry_upload_abort : NULL,
 		.upload_list = inner->upload_list ? retry_upload_list : NULL,
+		.origin = retry_origin,
+		.check = inner->check ? retry_check : NULL,
 	};
 }
 
