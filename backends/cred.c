@@ -1,37 +1,53 @@
 /* cred.c - see cred.h.
  *
- * One thread renews while the others go on with the keys that are still good, or
- * wait; the lock is not held meanwhile.
+ * At most one thread renews, and the lock is not held meanwhile: the others go on
+ * with what is still good, or wait for the outcome and share it.
  */
 #include "backends/cred.h"
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "backends/cred_source.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
+#define SECONDS(n) ((int64_t)(n) * (int64_t)NS_PER_S)
+
 enum {
-	RENEW_BEFORE_S = 600, /* the least life that a request starts with */
-	RETRY_AFTER_S = 60,   /* while the old keys are still good */
+	RENEW_BEFORE_S = 15 * 60, /* or a quarter of the life, if that is less */
+	RETRY_AFTER_S = 60,	  /* while the old ones are good; likewise */
+	REFUSED_FOR_S = 2,	  /* a failure is everybody's for so long */
+	OUTLAST_S = 10 * 60, /* how long an expired one is used before we ask again */
+	LOOK_S = 60,	     /* the wall clock may be set while we sleep */
+	ATTEMPT_S = 60,	     /* a renewal that nobody waits for */
+	STACK_BYTES = 1024 * 1024, /* as the pool's threads */
 };
 
 struct creds {
 	/* set once */
 	struct http *http;
-	const char *profile;
-	bool instance;
-	char *region; /* owned */
+	cred_find_fn *find; /* NULL = static */
+	void *arg;
+	void (*free_arg)(void *);
+	const char *topic;
+
+	/* atomic */
+	atomic_bool stopping;
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
-	pthread_cond_t renewed;
-	bool renewing;
-	int64_t not_before_ns; /* wall clock: no renewal after a failure until then */
+	pthread_cond_t changed;
+	bool renewing, has_thread;
+	pthread_t thread;
+	int64_t due_ns;	    /* wall clock: of the next renewal */
+	int64_t refused_ns; /* wall clock: until then last_error is the answer */
+	int last_error;
+	uint64_t attempts; /* that have ended */
 	struct cred now;
 };
 
@@ -43,98 +59,64 @@ void cred_done(struct cred *c)
 	*c = (struct cred){0};
 }
 
-void creds_free(struct creds *c)
+static int copy(const struct cred *from, struct cred *ret)
 {
-	if (!c)
-		return;
-	cred_done(&c->now);
-	(void)pthread_cond_destroy(&c->renewed);
-	(void)pthread_mutex_destroy(&c->lock);
-	free(c->region);
-	free(c);
-}
-
-static void log_nothing_found(const struct creds *c, const struct profile *profile)
-{
-	log_error("s3",
-		  "no credentials found: looked at AWS_ACCESS_KEY_ID and "
-		  "AWS_SECRET_ACCESS_KEY, profile \"%s\" in ~/.aws/credentials and "
-		  "~/.aws/config, the container's service%s (a public bucket is "
-		  "mounted with the option anonymous)",
-		  profile_name(profile), c->instance ? " and the instance's" : "");
-}
-
-/* Go through the chain. */
-static int find(const struct creds *c, struct cred *ret, struct call *call)
-{
-	typedef int source_fn(const struct cred_from *, struct cred *);
-	source_fn *const chain[] = {
-		c->profile ? NULL : cred_from_env,
-		cred_from_web_identity,
-		cred_from_profile,
-		cred_from_process,
-		cred_from_container,
-		c->instance ? cred_from_instance : NULL,
-	};
-	struct profile *profile;
-	int r = profile_load(c->profile, &profile);
+	struct cred to = {.kind = from->kind,
+			  .expires_ns = from->expires_ns,
+			  .outlasts = from->outlasts,
+			  .generation = from->generation};
+	to.access_key = strdup(from->access_key ? from->access_key : "");
+	int r = to.access_key ? 0 : -ENOMEM;
+	if (!r && from->secret.bytes)
+		r = secret_set(&to.secret, from->secret.bytes, from->secret.len);
+	if (!r && from->token.bytes)
+		r = secret_set(&to.token, from->token.bytes, from->token.len);
 	if (r)
-		return r == -ENOENT ? -EACCES : r;
-	struct cred_from from = {
-		.http = c->http, .profile = profile, .region = c->region, .call = call};
-	r = -ENOENT;
-	for (size_t i = 0; r == -ENOENT && i < sizeof chain / sizeof chain[0]; i++)
-		if (chain[i])
-			r = chain[i](&from, ret);
-	if (r == -ENOENT) {
-		log_nothing_found(c, profile);
-		r = -EACCES;
-	}
-	profile_free(profile);
-	return r;
-}
-
-static bool same_keys(const struct cred *a, const struct cred *b)
-{
-	return a->access_key && !strcmp(a->access_key, b->access_key) &&
-	       a->secret.len == b->secret.len &&
-	       !memcmp(a->secret.bytes, b->secret.bytes, a->secret.len) &&
-	       a->token.len == b->token.len &&
-	       (!a->token.len || !memcmp(a->token.bytes, b->token.bytes, a->token.len));
-}
-
-/* Takes the fresh keys over. */
-static void replace_locked(struct creds *c, struct cred *fresh)
-{
-	fresh->generation = c->now.generation + !same_keys(&c->now, fresh);
-	cred_done(&c->now);
-	c->now = *fresh;
-}
-
-static int copy_locked(const struct creds *c, struct cred *ret)
-{
-	struct cred copy = {.expires_ns = c->now.expires_ns,
-			    .generation = c->now.generation};
-	copy.access_key = strdup(c->now.access_key);
-	int r = copy.access_key ? 0 : -ENOMEM;
-	if (!r)
-		r = secret_set(&copy.secret, c->now.secret.bytes, c->now.secret.len);
-	if (!r && c->now.token.len)
-		r = secret_set(&copy.token, c->now.token.bytes, c->now.token.len);
-	if (r)
-		cred_done(&copy);
+		cred_done(&to);
 	else
-		*ret = copy;
+		*ret = to;
 	return r;
 }
 
-static bool wants_renewal_locked(const struct creds *c, uint64_t stale)
+static bool same_secret(const struct secret *a, const struct secret *b)
+{
+	return a->len == b->len && (!a->len || !memcmp(a->bytes, b->bytes, a->len));
+}
+
+static bool same(const struct cred *a, const struct cred *b)
+{
+	const char *x = a->access_key ? a->access_key : "";
+	const char *y = b->access_key ? b->access_key : "";
+	return a->kind == b->kind && !strcmp(x, y) &&
+	       same_secret(&a->secret, &b->secret) && same_secret(&a->token, &b->token);
+}
+
+static int64_t quarter(int64_t left_ns, int64_t most_ns)
+{
+	return left_ns <= 0 ? 0 : left_ns / 4 < most_ns ? left_ns / 4 : most_ns;
+}
+
+/* Expired, but the source has no better ones: its own outage is no reason to stop. */
+static void outlast_locked(struct creds *c)
 {
 	int64_t now_ns = clock_wall_ns();
-	if (stale && stale == c->now.generation)
-		return true;
-	return c->now.expires_ns && now_ns >= c->not_before_ns &&
-	       c->now.expires_ns - now_ns < (int64_t)RENEW_BEFORE_S * (int64_t)NS_PER_S;
+	if (!c->now.outlasts || c->now.expires_ns > now_ns)
+		return;
+	c->now.expires_ns = now_ns + SECONDS(OUTLAST_S);
+	log_warn(c->topic, "the instance's keys have expired and it has no new ones yet: "
+			   "they are used on");
+}
+
+/* Takes the fresh ones over. */
+static void replace_locked(struct creds *c, struct cred *fresh)
+{
+	bool first = !c->now.generation;
+	fresh->generation = c->now.generation + (first || !same(&c->now, fresh));
+	cred_done(&c->now);
+	c->now = *fresh;
+	outlast_locked(c);
+	int64_t left_ns = c->now.expires_ns - clock_wall_ns();
+	c->due_ns = c->now.expires_ns - quarter(left_ns, SECONDS(RENEW_BEFORE_S));
 }
 
 static bool usable_locked(const struct creds *c, uint64_t stale)
@@ -143,12 +125,16 @@ static bool usable_locked(const struct creds *c, uint64_t stale)
 	       (!c->now.expires_ns || c->now.expires_ns > clock_wall_ns());
 }
 
-static void wait_tick_locked(struct creds *c)
+/* The old ones stay.  A short pause keeps many requests from asking one by one. */
+static void note_failure_locked(struct creds *c)
 {
-	struct timespec until;
-	(void)clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec++;
-	(void)pthread_cond_timedwait(&c->renewed, &c->lock, &until);
+	int64_t now_ns = clock_wall_ns(), left_ns = c->now.expires_ns - now_ns;
+	int64_t pause_ns = quarter(left_ns, SECONDS(RETRY_AFTER_S));
+	if (pause_ns < SECONDS(1))
+		pause_ns = SECONDS(REFUSED_FOR_S);
+	c->due_ns = now_ns + pause_ns;
+	c->refused_ns = now_ns + SECONDS(REFUSED_FOR_S);
+	outlast_locked(c);
 }
 
 /* Unlocks while it asks. */
@@ -157,53 +143,165 @@ static int renew_locked(struct creds *c, struct call *call)
 	struct cred fresh = {0};
 	c->renewing = true;
 	(void)pthread_mutex_unlock(&c->lock);
-	int r = find(c, &fresh, call);
+	int r = c->find(c->arg, c->http, &fresh, call);
 	(void)pthread_mutex_lock(&c->lock);
 	c->renewing = false;
-	if (r)
-		c->not_before_ns =
-			clock_wall_ns() + (int64_t)RETRY_AFTER_S * (int64_t)NS_PER_S;
-	else
+	c->last_error = r;
+	c->attempts++;
+	if (!r) {
 		replace_locked(c, &fresh);
-	(void)pthread_cond_broadcast(&c->renewed);
+		log_debug(c->topic, "credentials renewed");
+	} else if (r != -EINTR) {
+		note_failure_locked(c);
+	}
+	(void)pthread_cond_broadcast(&c->changed);
 	return r;
+}
+
+static void sleep_until_locked(struct creds *c, int64_t wall_ns)
+{
+	struct timespec until = {.tv_sec = (time_t)(wall_ns / SECONDS(1)),
+				 .tv_nsec = (long)(wall_ns % SECONDS(1))};
+	(void)pthread_cond_timedwait(&c->changed, &c->lock, &until);
+}
+
+static void *renewer(void *arg)
+{
+	struct creds *c = arg;
+	(void)pthread_setname_np(pthread_self(), "credentials");
+	SCOPED_LOCK(&c->lock);
+	while (!atomic_load(&c->stopping)) {
+		int64_t now_ns = clock_wall_ns(), until_ns = now_ns + SECONDS(LOOK_S);
+		struct call call = {.cancelled = &c->stopping, .prio = PRIO_DEMAND};
+		call.deadline_ns = clock_add(clock_now_ns(), ATTEMPT_S * NS_PER_S);
+		if (c->now.expires_ns && now_ns >= c->due_ns && !c->renewing)
+			(void)renew_locked(c, &call);
+		else
+			sleep_until_locked(c, c->now.expires_ns && !c->renewing &&
+							      c->due_ns < until_ns
+						      ? c->due_ns
+						      : until_ns);
+	}
+	return NULL;
+}
+
+/* Only for what expires.  Without the thread a request renews when it must. */
+static void start_thread_locked(struct creds *c)
+{
+	sigset_t all, old;
+	pthread_attr_t attr;
+	if (c->has_thread || !c->now.expires_ns || !c->find)
+		return;
+	(void)sigfillset(&all);
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	c->has_thread = !pthread_create(&c->thread, &attr, renewer, c);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	(void)pthread_attr_destroy(&attr);
+}
+
+/* Wait until somebody's renewal has ended, or make one.  0: go and look again. */
+static int wait_or_renew_locked(struct creds *c, uint64_t stale, struct call *call)
+{
+	uint64_t seen = c->attempts;
+	while (c->renewing) {
+		int r = call_check(call);
+		if (r)
+			return r;
+		sleep_until_locked(c, clock_wall_ns() + SECONDS(1) / 4);
+	}
+	if (usable_locked(c, stale))
+		return 0;
+	if (seen != c->attempts && c->last_error != -EINTR)
+		return c->last_error;
+	if (c->last_error && clock_wall_ns() < c->refused_ns)
+		return c->last_error;
+	return renew_locked(c, call);
 }
 
 int creds_get(struct creds *c, uint64_t stale, struct cred *ret, struct call *call)
 {
 	SCOPED_LOCK(&c->lock);
 	int r = 0;
-	while (c->renewing && !usable_locked(c, stale)) {
-		r = call_check(call);
-		if (r)
-			return r;
-		wait_tick_locked(c);
-	}
-	if (!c->renewing && wants_renewal_locked(c, stale))
-		r = renew_locked(c, call);
+	if (c->find && !usable_locked(c, stale))
+		r = wait_or_renew_locked(c, stale, call);
 	if (r && !usable_locked(c, stale))
 		return r;
-	return copy_locked(c, ret);
+	start_thread_locked(c);
+	return copy(&c->now, ret);
+}
+
+static int creds_make(const struct creds_conf *conf, struct creds **ret)
+{
+	struct creds *c = calloc(1, sizeof *c);
+	if (!c) {
+		if (conf->free_arg)
+			conf->free_arg(conf->arg);
+		return -ENOMEM;
+	}
+	c->http = conf->http;
+	c->find = conf->find;
+	c->arg = conf->arg;
+	c->free_arg = conf->free_arg;
+	c->topic = conf->topic;
+	atomic_init(&c->stopping, false);
+	(void)pthread_mutex_init(&c->lock, NULL);
+	(void)pthread_cond_init(&c->changed, NULL);
+	*ret = c;
+	return 0;
 }
 
 int creds_new(const struct creds_conf *conf, struct creds **ret, struct call *call)
 {
-	struct creds *c = calloc(1, sizeof *c);
-	if (!c)
-		return -ENOMEM;
-	c->http = conf->http;
-	c->profile = conf->profile;
-	c->instance = conf->instance;
-	c->region = strdup(conf->region);
-	(void)pthread_mutex_init(&c->lock, NULL);
-	(void)pthread_cond_init(&c->renewed, NULL);
+	struct creds *c;
 	struct cred first = {0};
-	int r = c->region ? find(c, &first, call) : -ENOMEM;
+	int r = creds_make(conf, &c);
+	if (r)
+		return r;
+	r = c->find(c->arg, c->http, &first, call);
 	if (r) {
 		creds_free(c);
 		return r;
 	}
+	SCOPED_LOCK(&c->lock);
 	replace_locked(c, &first);
 	*ret = c;
 	return 0;
+}
+
+int creds_new_static(const struct cred *cred, struct creds **ret)
+{
+	struct creds_conf conf = {0};
+	struct creds *c;
+	int r = creds_make(&conf, &c);
+	if (r)
+		return r;
+	r = copy(cred, &c->now);
+	if (r) {
+		creds_free(c);
+		return r;
+	}
+	c->now.generation = 1;
+	*ret = c;
+	return 0;
+}
+
+void creds_free(struct creds *c)
+{
+	if (!c)
+		return;
+	atomic_store(&c->stopping, true);
+	(void)pthread_mutex_lock(&c->lock);
+	bool has_thread = c->has_thread;
+	(void)pthread_cond_broadcast(&c->changed);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (has_thread)
+		(void)pthread_join(c->thread, NULL);
+	cred_done(&c->now);
+	if (c->free_arg)
+		c->free_arg(c->arg);
+	(void)pthread_cond_destroy(&c->changed);
+	(void)pthread_mutex_destroy(&c->lock);
+	free(c);
 }

@@ -1,17 +1,12 @@
-/* cred.h - where Amazon's keys come from, and when they are renewed.
+/* cred.h - what proves to a store who we are, and when it is renewed.
  *
- * The chain, the first that has anything wins:
- *   1. AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
- *      (not if a profile was asked for by option)
- *   2. AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN, or the profile's
- *   3. the profile's static keys
- *   4. the profile's credential_process (no shell)
- *   5. the container service, AWS_CONTAINER_CREDENTIALS_*
- *   6. the instance's service, IMDSv2; not with an endpoint that is not Amazon's,
- *      where it could only be slow and wrong
- *
- * Keys that expire are renewed by the first request that finds less than ten
- * minutes left; if that fails and they are still good, they are used on.
+ * Where credentials come from differs from provider to provider: cred_aws.h,
+ * cred_azure.h, cred_google.h.  What is alike is here: one copy for all threads,
+ * renewed before it expires by a thread of its own, so that no request waits for it.
+ * Renewal is due when a quarter of the life is left, 15 minutes at most.  If it fails,
+ * the old credentials are used on while they are good, and it is tried again after a
+ * pause; a request waits for a renewal only if nothing usable is left.  Nothing runs
+ * for credentials that do not expire.
  */
 #ifndef BACKENDS_CRED_H
 #define BACKENDS_CRED_H
@@ -21,26 +16,44 @@
 #include "backends/http.h"
 #include "backends/util/call.h"
 
+enum cred_kind {
+	CRED_KEYS,   /* access_key and secret.  Amazon: token is the session's.  Azure:
+			the account, and the key's bytes, decoded */
+	CRED_SAS,    /* token: the query, without '?' */
+	CRED_BEARER, /* token; access_key: who pays (Google's quota project), or "" */
+};
+
 struct cred {
-	char *access_key; /* owned */
+	enum cred_kind kind;
+	char *access_key; /* owned; from creds_get never NULL */
 	struct secret secret, token;
 	int64_t expires_ns;  /* wall clock; 0 = never */
-	uint64_t generation; /* changes whenever the keys do */
+	bool outlasts;	     /* used on past expires_ns while the source is down */
+	uint64_t generation; /* changes whenever the credentials do */
 };
 void cred_done(struct cred *c);
 #define CLEANUP_CRED CLEANUP(cred_done)
 
+/* Gets fresh credentials; *ret is all zero before.  Called by one thread at a time.
+ * -EACCES: there are none, or they were refused.  A transient error of backend.h's
+ * list: ask again later.  Logged, with the source's name. */
+typedef int cred_find_fn(void *arg, struct http *http, struct cred *ret,
+			 struct call *call);
+
 struct creds; /* thread-safe */
 
 struct creds_conf {
-	struct http *http;   /* borrowed until creds_free */
-	const char *profile; /* by option; NULL = by the environment; borrowed as http */
-	bool instance;	     /* may the instance's service be asked? */
-	const char *region;  /* borrowed for the call; of the token service */
+	struct http *http; /* borrowed until creds_free */
+	cred_find_fn *find;
+	void *arg;		  /* owned from creds_new on, even if that fails */
+	void (*free_arg)(void *); /* NULL = not needed */
+	const char *topic;	  /* of the log lines; a literal */
 };
 
-/* Finds the first keys.  -EACCES if there are none: logged, with where was looked. */
+/* Finds the first ones: fails as find does. */
 int creds_new(const struct creds_conf *conf, struct creds **ret, struct call *call);
+/* The same for ever.  c is copied. */
+int creds_new_static(const struct cred *c, struct creds **ret);
 void creds_free(struct creds *c); /* NULL is fine */
 /* A copy, to be cred_done.  stale: the generation that a store has just refused,
  * 0 = none; if it is still the one here, it is renewed first. */

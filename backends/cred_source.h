@@ -1,4 +1,4 @@
-/* cred_source.h - each place of cred.h's chain, by itself.  Private to cred.c.
+/* cred_source.h - each place of cred_aws.h's chain, by itself.  Private to cred_*.c.
  *
  * Each returns 0 with keys, -ENOENT if the place is not configured (the next one
  * is tried), or another negative errno, logged: it is configured and fails, which

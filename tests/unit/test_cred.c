@@ -1,5 +1,5 @@
 /* test_cred.c - the chain: who wins, what is refused, what is renewed. */
-#include "backends/cred.h"
+#include "backends/cred_aws.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -63,10 +63,8 @@ static void start_clean(void)
 
 static int find_keys(const char *profile, struct cred *ret)
 {
-	struct creds_conf conf = {
-		.http = http, .profile = profile, .region = "us-east-1"};
 	struct creds *creds;
-	int r = creds_new(&conf, &creds, NULL);
+	int r = cred_aws_new(http, profile, false, "us-east-1", &creds);
 	if (r)
 		return r;
 	r = creds_get(creds, 0, ret, NULL);
@@ -188,14 +186,13 @@ static void cred__the_container_gives_keys(void)
 static void cred__the_instance_gives_keys(void)
 {
 	struct server s = {.answers = {JSON("tok"), JSON("role/1\n"), JSON(KEYS)}};
-	struct creds_conf conf = {.http = http, .instance = true, .region = "x"};
 	CLEANUP_CRED struct cred cred = {0};
 	struct creds *creds;
 	start_clean();
 	server_start(&s, NULL);
 	s.url[strlen(s.url) - 4] = '\0';
 	set("AWS_EC2_METADATA_SERVICE_ENDPOINT", s.url);
-	CHECK_EQ(creds_new(&conf, &creds, NULL), 0);
+	CHECK_EQ(cred_aws_new(http, NULL, true, "x", &creds), 0);
 	CHECK_EQ(creds_get(creds, 0, &cred, NULL), 0);
 	CHECK_STR(cred.access_key, "C");
 	CHECK(strstr(s.seen, "GET /latest/meta-data/iam/security-credentials/role%2F1 "));
@@ -203,7 +200,7 @@ static void cred__the_instance_gives_keys(void)
 	creds_free(creds);
 	server_stop(&s);
 	/* nobody there */
-	CHECK_EQ(creds_new(&conf, &creds, NULL), -EACCES);
+	CHECK_EQ(cred_aws_new(http, NULL, true, "x", &creds), -EACCES);
 	/* nor asked where the store is not Amazon's */
 	struct cred none;
 	CHECK_EQ(find_keys(NULL, &none), -EACCES);
@@ -233,13 +230,12 @@ static void cred__a_web_identity_is_exchanged(void)
 
 static void cred__what_is_refused_is_renewed(void)
 {
-	struct creds_conf conf = {.http = http, .region = "us-east-1"};
 	struct creds *creds;
 	struct cred first = {0}, same = {0}, second = {0};
 	start_clean();
 	write_file("credentials", "[default]\naws_access_key_id=A\n"
 				  "aws_secret_access_key=B\naws_session_token=1\n");
-	CHECK_EQ(creds_new(&conf, &creds, NULL), 0);
+	CHECK_EQ(cred_aws_new(http, NULL, false, "us-east-1", &creds), 0);
 	CHECK_EQ(creds_get(creds, 0, &first, NULL), 0);
 	/* nothing new: the caller sees by the generation that it need not try */
 	CHECK_EQ(creds_get(creds, first.generation, &same, NULL), 0);

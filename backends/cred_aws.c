@@ -1,0 +1,84 @@
+/* cred_aws.c - see cred_aws.h. */
+#include "backends/cred_aws.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backends/cred_source.h"
+#include "backends/util/log.h"
+#include "backends/util/banned.h"
+
+struct aws {
+	char *profile; /* NULL = by the environment */
+	char *region;
+	bool instance;
+};
+
+static void aws_free(void *arg)
+{
+	struct aws *aws = arg;
+	free(aws->profile);
+	free(aws->region);
+	free(aws);
+}
+
+static void log_nothing_found(const struct aws *aws, const struct profile *profile)
+{
+	log_error("s3",
+		  "no credentials found: looked at AWS_ACCESS_KEY_ID and "
+		  "AWS_SECRET_ACCESS_KEY, profile \"%s\" in ~/.aws/credentials and "
+		  "~/.aws/config, the container's service%s (a public bucket is "
+		  "mounted with the option anonymous)",
+		  profile_name(profile), aws->instance ? " and the instance's" : "");
+}
+
+/* Go through the chain. */
+static int aws_find(void *arg, struct http *http, struct cred *ret, struct call *call)
+{
+	typedef int source_fn(const struct cred_from *, struct cred *);
+	const struct aws *aws = arg;
+	source_fn *const chain[] = {
+		aws->profile ? NULL : cred_from_env,
+		cred_from_web_identity,
+		cred_from_profile,
+		cred_from_process,
+		cred_from_container,
+		aws->instance ? cred_from_instance : NULL,
+	};
+	struct profile *profile;
+	int r = profile_load(aws->profile, &profile);
+	if (r)
+		return r == -ENOENT ? -EACCES : r;
+	struct cred_from from = {
+		.http = http, .profile = profile, .region = aws->region, .call = call};
+	r = -ENOENT;
+	for (size_t i = 0; r == -ENOENT && i < sizeof chain / sizeof chain[0]; i++)
+		if (chain[i])
+			r = chain[i](&from, ret);
+	if (r == -ENOENT) {
+		log_nothing_found(aws, profile);
+		r = -EACCES;
+	}
+	profile_free(profile);
+	return r;
+}
+
+int cred_aws_new(struct http *http, const char *profile, bool instance,
+		 const char *region, struct creds **ret)
+{
+	struct aws *aws = calloc(1, sizeof *aws);
+	if (!aws)
+		return -ENOMEM;
+	aws->instance = instance;
+	aws->profile = profile ? strdup(profile) : NULL;
+	aws->region = strdup(region);
+	if (!aws->region || (profile && !aws->profile)) {
+		aws_free(aws);
+		return -ENOMEM;
+	}
+	struct creds_conf conf = {.http = http,
+				  .find = aws_find,
+				  .arg = aws,
+				  .free_arg = aws_free,
+				  .topic = "s3"};
+	return creds_new(&conf, ret, NULL);
+}
