@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape as xml_escape
 
 from s3store import S3Error
+from scripted import Reply, ranged
 
 XMLNS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 COPY_MAX = 5 << 30
@@ -19,7 +20,7 @@ def escape(text):
     return re.sub("[\x00-\x1f]", lambda m: "&#x%x;" % ord(m[0]), text)
 
 
-def xml(root, inner, Reply, status=200):
+def xml(root, inner, status=200):
     text = '<?xml version="1.0" encoding="UTF-8"?>\n<%s %s>%s</%s>' % (root, XMLNS, inner, root)
     return Reply(status, {"Content-Type": "application/xml"},
                  text.encode("utf-8", "surrogateescape"))
@@ -60,21 +61,21 @@ def meta_of(req):
     return meta
 
 
-def handle(store, req, Reply):
+def handle(store, req):
     if not req.bucket:
         names = "".join("<Bucket><Name>%s</Name></Bucket>" % b for b in store.buckets)
-        return xml("ListAllMyBucketsResult", "<Buckets>%s</Buckets>" % names, Reply)
+        return xml("ListAllMyBucketsResult", "<Buckets>%s</Buckets>" % names)
     if not req.key:
-        return handle_bucket(store, req, Reply)
+        return handle_bucket(store, req)
     if len(req.key.encode("utf-8", "surrogateescape")) > 1024:
         raise S3Error(400, "KeyTooLongError")
     store.bucket(req.bucket)
     if "uploadId" in req.args or "uploads" in req.args:
-        return handle_upload(store, req, Reply)
+        return handle_upload(store, req)
     if req.method in ("GET", "HEAD"):
-        return get(store, req, Reply)
+        return get(store, req)
     if req.method == "PUT" and "x-amz-copy-source" in req.headers:
-        return copy(store, req, Reply)
+        return copy(store, req)
     if req.method == "PUT":
         version = store.put(req.bucket, req.key, req.body, meta_of(req), **req.cond())
         return Reply(200, {"ETag": version.etag})
@@ -84,7 +85,7 @@ def handle(store, req, Reply):
     raise S3Error(405, "MethodNotAllowed")
 
 
-def handle_bucket(store, req, Reply):
+def handle_bucket(store, req):
     if req.method == "PUT":
         store.buckets.setdefault(req.bucket, {})
         return Reply(200)
@@ -92,17 +93,17 @@ def handle_bucket(store, req, Reply):
     if req.method == "HEAD":
         return Reply(200, {"x-amz-bucket-region": "us-east-1"})
     if req.method == "POST" and "delete" in req.args:
-        return delete_many(store, req, Reply)
+        return delete_many(store, req)
     if req.method == "GET" and "location" in req.args:
-        return xml("LocationConstraint", "", Reply)
+        return xml("LocationConstraint", "")
     if req.method == "GET" and "uploads" in req.args:
-        return list_uploads(store, req, Reply)
+        return list_uploads(store, req)
     if req.method == "GET":
-        return list_objects(store, req, Reply)
+        return list_objects(store, req)
     raise S3Error(405, "MethodNotAllowed")
 
 
-def list_objects(store, req, Reply):
+def list_objects(store, req):
     if req.args.get("list-type") != "2":
         raise S3Error(501, "NotImplemented", "only ListObjectsV2")
     url = req.args.get("encoding-type") == "url"
@@ -132,10 +133,10 @@ def list_objects(store, req, Reply):
                 name(key), stamp(version.mtime), escape(version.etag), version.size)
         else:
             out += "<CommonPrefixes><Prefix>%s</Prefix></CommonPrefixes>" % name(key)
-    return xml("ListBucketResult", out, Reply)
+    return xml("ListBucketResult", out)
 
 
-def delete_many(store, req, Reply):
+def delete_many(store, req):
     if "content-md5" not in req.headers and not checksums(req):
         raise S3Error(400, "InvalidRequest", "DeleteObjects needs Content-MD5")
     out = ""
@@ -143,7 +144,7 @@ def delete_many(store, req, Reply):
         if node.tag.endswith("}Key") or node.tag == "Key":
             store.delete(req.bucket, node.text or "")
             out += "<Deleted><Key>%s</Key></Deleted>" % escape(node.text or "")
-    return xml("DeleteResult", out, Reply)
+    return xml("DeleteResult", out)
 
 
 def describe(version):
@@ -153,7 +154,7 @@ def describe(version):
     return headers
 
 
-def get(store, req, Reply):
+def get(store, req):
     version = store.get(req.bucket, req.key)
     wanted = req.headers.get("if-match")
     if wanted and wanted not in ("*", version.etag):
@@ -161,18 +162,7 @@ def get(store, req, Reply):
     if req.headers.get("if-none-match") in ("*", version.etag):
         return Reply(304, {"ETag": version.etag})
     headers = describe(version)
-    found = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", req.headers.get("range", ""))
-    if not found or found[0] == "bytes=-":
-        return Reply(200, headers, (version.body, 0, version.size))
-    first, last = found.groups()
-    if first:
-        start, end = int(first), min(int(last or version.size), version.size - 1)
-    else:
-        start, end = max(0, version.size - int(last)), version.size - 1
-    if start >= version.size or end < start:
-        raise S3Error(416, "InvalidRange", "", {"Content-Range": "bytes */%d" % version.size})
-    headers["Content-Range"] = "bytes %d-%d/%d" % (start, end, version.size)
-    return Reply(206, headers, (version.body, start, end - start + 1))
+    return ranged(version, headers, req)
 
 
 def copy_source(store, req):
@@ -186,7 +176,7 @@ def copy_source(store, req):
     return (bucket, key), version
 
 
-def copy(store, req, Reply):
+def copy(store, req):
     source, version = copy_source(store, req)
     replace = req.headers.get("x-amz-metadata-directive", "COPY") == "REPLACE"
     if version.size > COPY_MAX:
@@ -196,23 +186,22 @@ def copy(store, req, Reply):
     made = store.put(req.bucket, req.key, version.body,
                      meta_of(req) if replace else version.meta, op="copy", **req.cond())
     return xml("CopyObjectResult", "<LastModified>%s</LastModified><ETag>%s</ETag>" % (
-        stamp(made.mtime), escape(made.etag)), Reply)
+        stamp(made.mtime), escape(made.etag)))
 
 
-def handle_upload(store, req, Reply):
+def handle_upload(store, req):
     uid = req.args.get("uploadId")
     where = (req.bucket, req.key)
     if req.method == "POST" and "uploads" in req.args:
         uid = store.upload_begin(*where, meta_of(req))
         return xml("InitiateMultipartUploadResult", "<Bucket>%s</Bucket><Key>%s</Key>"
-                   "<UploadId>%s</UploadId>" % (req.bucket, escape(req.key), uid), Reply)
+                   "<UploadId>%s</UploadId>" % (req.bucket, escape(req.key), uid))
     if req.method == "PUT":
-        return upload_part(store, req, uid, Reply)
+        return upload_part(store, req, uid)
     if req.method == "POST":
         version = store.upload_finish(*where, uid, wanted_parts(req), **req.cond())
         return xml("CompleteMultipartUploadResult", "<Bucket>%s</Bucket><Key>%s</Key>"
-                   "<ETag>%s</ETag>" % (req.bucket, escape(req.key), escape(version.etag)),
-                   Reply)
+                   "<ETag>%s</ETag>" % (req.bucket, escape(req.key), escape(version.etag)))
     if req.method == "DELETE":
         store.upload_abort(*where, uid)
         return Reply(204)
@@ -220,7 +209,7 @@ def handle_upload(store, req, Reply):
     return xml("ListPartsResult", "<UploadId>%s</UploadId><IsTruncated>false</IsTruncated>"
                % uid + "".join("<Part><PartNumber>%d</PartNumber><ETag>&quot;%s&quot;</ETag>"
                                "<Size>%d</Size></Part>" % (n, p.md5.hexdigest(), p.size)
-                               for n, p in sorted(parts.items())), Reply)
+                               for n, p in sorted(parts.items())))
 
 
 def wanted_parts(req):
@@ -232,7 +221,7 @@ def wanted_parts(req):
         raise S3Error(400, "MalformedXML") from None
 
 
-def upload_part(store, req, uid, Reply):
+def upload_part(store, req, uid):
     number = int(req.args["partNumber"])
     if not 1 <= number <= 10000:
         raise S3Error(400, "InvalidArgument", "partNumber")
@@ -248,10 +237,10 @@ def upload_part(store, req, uid, Reply):
             raise S3Error(400, "InvalidArgument", "x-amz-copy-source-range")
     part = store.part_of(version.body, first, last - first + 1)
     etag = store.upload_part(req.bucket, req.key, uid, number, part)
-    return xml("CopyPartResult", "<ETag>%s</ETag>" % escape(etag), Reply)
+    return xml("CopyPartResult", "<ETag>%s</ETag>" % escape(etag))
 
 
-def list_uploads(store, req, Reply):
+def list_uploads(store, req):
     prefix = req.args.get("prefix", "")
     url = req.args.get("encoding-type") == "url"
     out = "<Bucket>%s</Bucket><IsTruncated>false</IsTruncated>" % req.bucket
@@ -261,4 +250,4 @@ def list_uploads(store, req, Reply):
             key = quote_plus(up["key"], safe="/") if url else escape(up["key"])
             out += ("<Upload><Key>%s</Key><UploadId>%s</UploadId><Initiated>%s</Initiated>"
                     "</Upload>") % (key, uid, stamp(up["t"]))
-    return xml("ListMultipartUploadsResult", out, Reply)
+    return xml("ListMultipartUploadsResult", out)

@@ -1,4 +1,4 @@
-"""s3ctl.py - starts an s3d.py of one's own and speaks to its control address."""
+"""s3ctl.py - starts a scripted server of one's own and speaks to its control address."""
 import http.client
 import json
 import os
@@ -9,17 +9,17 @@ from urllib.parse import quote, urlencode
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-class S3d:
-    access_key, secret_key = "testkey", "testsecret"
+class Scripted:
+    program = ""
 
     def __init__(self, folder, *args, bucket="test"):
         self.bucket = bucket
         self.process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "s3d.py"), "--data", str(folder),
+            [sys.executable, os.path.join(HERE, self.program), "--data", str(folder),
              "--bucket", bucket, *args], stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         if "listening" not in line:
-            raise RuntimeError("s3d did not start: " + line)
+            raise RuntimeError("%s did not start: %s" % (self.program, line))
         self.port = int(line.rsplit(":", 1)[1])
         self.url = "http://127.0.0.1:%d" % self.port
         self.seen = 0
@@ -59,6 +59,9 @@ class S3d:
     def delete(self, key):
         self.call("POST", "delete", bucket=self.bucket, key=key)
 
+    def config(self, **settings):
+        self.call("POST", "config", json.dumps(settings))
+
     def log(self):
         return self.call("GET", "log")
 
@@ -75,3 +78,8 @@ class S3d:
 
     def uploads(self):
         return self.call("GET", "uploads")
+
+
+class S3d(Scripted):
+    program = "s3d.py"
+    access_key, secret_key = "testkey", "testsecret"
