@@ -36,6 +36,7 @@ struct store {
 	struct placement *placement; /* owned */
 	char *root;   /* owned; for the log: "s3://bucket", no slash after */
 	char *prefix; /* owned; "" or ends in '/' */
+	bool quiet;   /* probe.c tries things: failures are no news */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -115,6 +116,8 @@ struct dialect {
  * On failure what was made is freed by store_done. */
 int store_init(struct store *st, const struct dialect *dialect,
 	       const struct backend_ops *ops, const struct backend_conf *conf);
+/* root: "s3://bucket"; the name is that and the prefix, which is set already. */
+int store_set_name(struct store *st, const char *root);
 /* Frees the parts, not st itself. */
 void store_done(struct store *st);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "backends/cred_aws.h"
 #include "backends/date.h"
 #include "backends/s3_request.h"
 #include "backends/util/cleanup.h"
@@ -31,12 +32,13 @@ static int head_once(struct s3 *s3, const char *key, struct object *ret,
 {
 	CLEANUP_REPLY struct http_reply reply;
 	http_reply_init(&reply);
-	struct s3_request rq = {.op = "head", .method = "HEAD", .key = key};
-	int r = s3_send(s3, &rq, &reply, call);
+	struct request rq = {.op = "head", .method = "HEAD", .key = key};
+	int r = request_send(&s3->st, &rq, &reply, call);
 	if (r)
 		return r;
 	r = s3_parse_object(&reply, ret);
-	return r ? s3_log_failure(s3, &rq, r, "no size or version in the answer", &reply)
+	return r ? request_log(&s3->st, &rq, r, "no size or version in the answer",
+			       &reply)
 		 : 0;
 }
 
@@ -63,80 +65,42 @@ int s3_parse_object(const struct http_reply *reply, struct object *ret)
 	return 0;
 }
 
-/* A get under way: what its answer must be, and where its bytes go. */
-struct get {
-	struct http_range want;
-	sink_fn *sink;
-	void *arg;
-};
-
-static int get_accept(void *arg, const struct http_reply *reply)
-{
-	const struct get *g = arg;
-	return http_check_range(reply, &g->want);
-}
-
-static int get_sink(void *arg, uint64_t off, const void *bytes, size_t len)
-{
-	const struct get *g = arg;
-	return g->sink(g->arg, off, bytes, len);
-}
-
 static int s3_get(struct backend *be, const char *key, const struct object *obj,
 		  uint64_t off, uint64_t len, sink_fn *sink, void *arg, struct call *call)
 {
-	struct get g = {
-		.want = {.off = off, .len = len, .total = obj->size, .etag = obj->etag},
-		.sink = sink,
-		.arg = arg};
-	CLEANUP_REPLY struct http_reply reply;
-	char range[64];
-	http_reply_init(&reply);
-	(void)snprintf(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64, off,
-		       off + len - 1);
-	struct s3_request rq = {
-		.op = "get",
-		.method = "GET",
-		.key = key,
-		.off = off,
-		.len = len,
-		.accept = get_accept,
-		.sink = get_sink,
-		.arg = &g,
-		.on_404 = -ESTALE,
-		.on_412 = -ESTALE,
-	};
-	s3_header(&rq, "range", range);
-	s3_header(&rq, "if-match", *obj->etag ? obj->etag : NULL);
-	return s3_send(s3_of(be), &rq, &reply, call);
+	struct http_range want = {
+		.off = off, .len = len, .total = obj->size, .etag = obj->etag};
+	struct request rq = {.op = "get", .method = "GET", .key = key};
+	request_header(&rq, "if-match", *obj->etag ? obj->etag : NULL);
+	return request_get(&s3_of(be)->st, &rq, "range", &want, sink, arg, call);
 }
 
-void s3_cond_headers(struct s3_request *rq, const struct cond *cond)
+void s3_cond_headers(struct request *rq, const struct cond *cond)
 {
 	if (cond->if_absent) {
-		s3_header(rq, "if-none-match", "*");
+		request_header(rq, "if-none-match", "*");
 		rq->on_412 = -EEXIST;
 	} else if (cond->if_etag) {
-		s3_header(rq, "if-match", cond->if_etag);
+		request_header(rq, "if-match", cond->if_etag);
 		rq->on_404 = -ESTALE;
 	}
 }
 
-void s3_meta_headers(struct s3_request *rq, const struct put_opts *opts,
+void s3_meta_headers(struct request *rq, const struct put_opts *opts,
 		     struct s3_meta *meta)
 {
 	size_t n = rq->key ? strlen(rq->key) : 0;
-	s3_header(rq, "content-type",
-		  n && rq->key[n - 1] == '/' ? "application/x-directory"
-					     : "application/octet-stream");
-	s3_header(rq, "x-amz-meta-mastfs-tag", opts->tag);
+	request_header(rq, "content-type",
+		       n && rq->key[n - 1] == '/' ? "application/x-directory"
+						  : "application/octet-stream");
+	request_header(rq, "x-amz-meta-mastfs-tag", opts->tag);
 	if (!opts->mtime_ns)
 		return;
 	uint64_t ns = opts->mtime_ns < 0 ? 0 - (uint64_t)opts->mtime_ns
 					 : (uint64_t)opts->mtime_ns;
 	(void)snprintf(meta->mtime, sizeof meta->mtime, "%s%" PRIu64 ".%09" PRIu64,
 		       opts->mtime_ns < 0 ? "-" : "", ns / NS_PER_S, ns % NS_PER_S);
-	s3_header(rq, "x-amz-meta-mtime", meta->mtime);
+	request_header(rq, "x-amz-meta-mtime", meta->mtime);
 }
 
 int s3_put(struct backend *be, const char *key, const struct source *src,
@@ -147,16 +111,16 @@ int s3_put(struct backend *be, const char *key, const struct source *src,
 	struct s3_meta meta;
 	CLEANUP_REPLY struct http_reply reply;
 	http_reply_init(&reply);
-	struct s3_request rq = {.op = "put", .method = "PUT", .key = key, .source = src};
+	struct request rq = {.op = "put", .method = "PUT", .key = key, .source = src};
 	s3_cond_headers(&rq, &opts->cond);
 	s3_meta_headers(&rq, opts, &meta);
-	int r = s3_send(s3, &rq, &reply, call);
+	int r = request_send(&s3->st, &rq, &reply, call);
 	if (r)
 		return r;
 	const char *etag = http_header(&reply, "etag");
 	if (!etag || http_parse_etag(etag, obj.etag))
-		return s3_log_failure(s3, &rq, -EREMOTEIO, "no ETag in the answer",
-				      &reply);
+		return request_log(&s3->st, &rq, -EREMOTEIO, "no ETag in the answer",
+				   &reply);
 	const char *date = http_header(&reply, "date");
 	if (!obj.mtime_ns && (!date || date_parse_http(date, &obj.mtime_ns)))
 		obj.mtime_ns = clock_wall_ns();
@@ -171,23 +135,18 @@ int s3_del(struct backend *be, const char *key, const struct cond *cond,
 {
 	CLEANUP_REPLY struct http_reply reply;
 	http_reply_init(&reply);
-	struct s3_request rq = {.op = "delete", .method = "DELETE", .key = key};
+	struct request rq = {.op = "delete", .method = "DELETE", .key = key};
 	if (cond)
-		s3_header(&rq, "if-match", cond->if_etag);
-	return s3_send(s3_of(be), &rq, &reply, call);
+		request_header(&rq, "if-match", cond->if_etag);
+	return request_send(&s3_of(be)->st, &rq, &reply, call);
 }
 
 static void s3_free(struct backend *be)
 {
 	struct s3 *s3 = s3_of(be);
-	creds_free(s3->creds);
-	http_free(s3->http);
-	(void)pthread_mutex_destroy(&s3->lock);
+	store_done(&s3->st);
 	crypto_wipe(&s3->key, sizeof s3->key);
-	free(s3->profile_asked);
 	free(s3->bucket);
-	free(s3->prefix);
-	free(be->name);
 	free(s3);
 }
 
@@ -311,46 +270,30 @@ static int set_addressing(struct s3 *s3, const struct backend_conf *conf)
 	return 0;
 }
 
-static int set_name(struct s3 *s3)
-{
-	CLEANUP_BUF struct buf name;
-	size_t n = strlen(s3->prefix);
-	buf_init(&name, 8192);
-	buf_addf(&name, "s3://%s%s%.*s", s3->bucket, n ? "/" : "", n ? (int)n - 1 : 0,
-		 s3->prefix);
-	s3->be.name = buf_detach(&name);
-	return s3->be.name ? 0 : -ENOMEM;
-}
-
 static int set_bucket(struct s3 *s3, const struct backend_conf *conf)
 {
-	int r = url_parse_bucket(conf->url, "s3", &s3->bucket, &s3->prefix);
+	int r = url_parse_bucket(conf->url, "s3", &s3->bucket, &s3->st.prefix);
 	if (r == -EINVAL)
 		log_error("s3", "\"%s\" is not s3://bucket[/prefix]", conf->url);
-	if (!r && strlen(s3->prefix) >= S3_KEY_MAX) {
+	if (!r && strlen(s3->st.prefix) >= STORE_KEY_MAX) {
 		log_error("s3", "the prefix of %s is longer than a key can be",
 			  conf->url);
 		r = -ENAMETOOLONG;
 	}
-	return r ? r : set_name(s3);
+	if (r)
+		return r;
+	CLEANUP_BUF struct buf root;
+	buf_init(&root, 8192);
+	buf_addf(&root, "s3://%s", s3->bucket);
+	return buf_error(&root) ? buf_error(&root) : store_set_name(&s3->st, root.data);
 }
 
 static int connect_creds(struct s3 *s3, const struct backend_conf *conf)
 {
-	struct http_conf http = {.connections = conf->connections,
-				 .ca_file = conf->ca_file,
-				 .allow_http = conf->allow_http};
-	int r = http_new(&http, &s3->http);
-	if (r || conf->anonymous)
-		return r;
-	s3->profile_asked = conf->profile ? strdup(conf->profile) : NULL;
-	if (conf->profile && !s3->profile_asked)
-		return -ENOMEM;
-	struct creds_conf creds = {.http = s3->http,
-				   .profile = s3->profile_asked,
-				   .instance = !*s3->endpoint.host,
-				   .region = s3->region};
-	return creds_new(&creds, &s3->creds, NULL);
+	if (conf->anonymous)
+		return 0;
+	return cred_aws_new(s3->st.http, conf->profile, !*s3->endpoint.host, s3->region,
+			    &s3->st.creds);
 }
 
 int s3_open(const struct backend_conf *conf, struct backend **ret)
@@ -359,15 +302,12 @@ int s3_open(const struct backend_conf *conf, struct backend **ret)
 	struct s3 *s3 = calloc(1, sizeof *s3);
 	if (!s3)
 		return -ENOMEM;
-	(void)pthread_mutex_init(&s3->lock, NULL);
-	s3->be.ops = &s3_ops;
-	s3->be.limits = s3_limits;
-	s3->be.caps = BACKEND_UPLOAD | BACKEND_COPY;
-	if (!conf->read_only)
-		s3->be.caps |= BACKEND_WRITE;
+	int r = store_init(&s3->st, &s3_dialect, &s3_ops, conf);
+	s3->st.be.limits = s3_limits;
 	s3->copy_max = 5 * GIB;
 
-	int r = set_bucket(s3, conf);
+	if (!r)
+		r = set_bucket(s3, conf);
 	if (!r)
 		r = profile_load(conf->profile, &profile);
 	if (!r)
@@ -381,9 +321,9 @@ int s3_open(const struct backend_conf *conf, struct backend **ret)
 	if (!r)
 		r = connect_creds(s3, conf);
 	if (r) {
-		s3_free(&s3->be);
+		s3_free(&s3->st.be);
 		return r == -ENOENT ? -EINVAL : r;
 	}
-	*ret = &s3->be;
+	*ret = &s3->st.be;
 	return 0;
 }

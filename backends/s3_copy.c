@@ -20,17 +20,17 @@ enum { COPY_SOURCE_MAX = 8 * 1024 };
 static int add_source(const struct s3 *s3, const char *key, struct buf *ret)
 {
 	CLEANUP_BUF struct buf full;
-	buf_init(&full, (size_t)2 * S3_KEY_MAX + 1);
-	int r = s3_full_key(s3, key, &full);
+	buf_init(&full, (size_t)2 * STORE_KEY_MAX + 1);
+	int r = store_full_key(&s3->st, key, &full);
 	if (r)
-		return r == -EMSGSIZE ? -ENAMETOOLONG : r;
+		return r;
 	buf_addf(ret, "/%s/", s3->bucket);
 	url_encode(ret, full.data, full.len, true);
 	return buf_error(ret);
 }
 
 /* The ETag within the result; CopyObject and UploadPartCopy tell it alike. */
-static int copied_etag(struct s3 *s3, const struct s3_request *rq,
+static int copied_etag(struct s3 *s3, const struct request *rq,
 		       const struct http_reply *reply, const char *root,
 		       char ret[static ETAG_SIZE])
 {
@@ -42,11 +42,12 @@ static int copied_etag(struct s3 *s3, const struct s3_request *rq,
 	r = xml_find(reply->body.data, reply->body.len, 2, "ETag", &text);
 	if (!r)
 		r = http_parse_etag(text.data, ret);
-	return r ? s3_log_failure(s3, rq, -EREMOTEIO, "no ETag in the answer", reply) : 0;
+	return r ? request_log(&s3->st, rq, -EREMOTEIO, "no ETag in the answer", reply)
+		 : 0;
 }
 
 /* As s3_upload_part makes it: the ETag, and the checksum where there is one. */
-static int copied_receipt(struct s3 *s3, const struct s3_request *rq,
+static int copied_receipt(struct s3 *s3, const struct request *rq,
 			  const struct http_reply *reply, char ret[static ETAG_SIZE])
 {
 	CLEANUP_BUF struct buf crc;
@@ -68,24 +69,24 @@ static int copy_whole(struct s3 *s3, const char *source, const struct object *fr
 	char etag[ETAG_SIZE];
 	CLEANUP_REPLY struct http_reply reply;
 	http_reply_init(&reply);
-	struct s3_request rq = {.op = "copy to",
-				.method = "PUT",
-				.key = to,
-				.slow = true,
-				.on_404 = -ESTALE};
-	s3_header(&rq, "x-amz-copy-source", source);
-	s3_header(&rq, "x-amz-copy-source-if-match",
-		  *from_obj->etag ? from_obj->etag : NULL);
-	s3_header(&rq, "x-amz-metadata-directive", "REPLACE");
+	struct request rq = {.op = "copy to",
+			     .method = "PUT",
+			     .key = to,
+			     .slow = true,
+			     .on_404 = -ESTALE};
+	request_header(&rq, "x-amz-copy-source", source);
+	request_header(&rq, "x-amz-copy-source-if-match",
+		       *from_obj->etag ? from_obj->etag : NULL);
+	request_header(&rq, "x-amz-metadata-directive", "REPLACE");
 	s3_meta_headers(&rq, opts, &meta);
-	int r = s3_send(s3, &rq, &reply, call);
+	int r = request_send(&s3->st, &rq, &reply, call);
 	if (!r)
 		r = copied_etag(s3, &rq, &reply, "CopyObjectResult", etag);
 	if (!r)
-		r = s3_head(&s3->be, to, ret, call);
+		r = s3_head(&s3->st.be, to, ret, call);
 	if (!r && ret->size != from_obj->size)
-		r = s3_log_failure(s3, &rq, -EBADMSG, "the copy has another size",
-				   &reply);
+		r = request_log(&s3->st, &rq, -EBADMSG, "the copy has another size",
+				&reply);
 	return r;
 }
 
@@ -102,18 +103,18 @@ static int copy_part(struct s3 *s3, const char *source, const struct object *fro
 	(void)snprintf(number, sizeof number, "%u", part->number);
 	(void)snprintf(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64, off,
 		       off + part->size - 1);
-	struct s3_request rq = {.op = "copy part to",
-				.method = "PUT",
-				.key = to,
-				.slow = true,
-				.on_404 = -ESTALE};
-	s3_param(&rq, "partNumber", number);
-	s3_param(&rq, "uploadId", id);
-	s3_header(&rq, "x-amz-copy-source", source);
-	s3_header(&rq, "x-amz-copy-source-if-match",
-		  *from_obj->etag ? from_obj->etag : NULL);
-	s3_header(&rq, "x-amz-copy-source-range", range);
-	int r = s3_send(s3, &rq, &reply, call);
+	struct request rq = {.op = "copy part to",
+			     .method = "PUT",
+			     .key = to,
+			     .slow = true,
+			     .on_404 = -ESTALE};
+	request_param(&rq, "partNumber", number);
+	request_param(&rq, "uploadId", id);
+	request_header(&rq, "x-amz-copy-source", source);
+	request_header(&rq, "x-amz-copy-source-if-match",
+		       *from_obj->etag ? from_obj->etag : NULL);
+	request_header(&rq, "x-amz-copy-source-range", range);
+	int r = request_send(&s3->st, &rq, &reply, call);
 	return r ? r : copied_receipt(s3, &rq, &reply, part->receipt);
 }
 
@@ -125,7 +126,7 @@ static int copy_parts(struct s3 *s3, const char *source, const struct object *fr
 	uint64_t n = (from_obj->size - 1) / s3->copy_max + 1;
 	CLEANUP_FREE char *id = NULL;
 	CLEANUP_FREE struct part *parts = NULL;
-	if (n > s3->be.limits.parts_max)
+	if (n > s3->st.be.limits.parts_max)
 		return -EFBIG;
 	parts = calloc((size_t)n, sizeof *parts);
 	if (!parts)
@@ -140,10 +141,10 @@ static int copy_parts(struct s3 *s3, const char *source, const struct object *fr
 			      call);
 	}
 	if (!r)
-		r = s3_upload_finish(&s3->be, to, id, parts, (uint32_t)n, from_obj->size,
-				     opts, ret, call);
+		r = s3_upload_finish(&s3->st.be, to, id, parts, (uint32_t)n,
+				     from_obj->size, opts, ret, call);
 	if (r)
-		(void)s3_upload_abort(&s3->be, to, id, call);
+		(void)s3_upload_abort(&s3->st.be, to, id, call);
 	return r;
 }
 

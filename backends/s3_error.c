@@ -46,47 +46,15 @@ static const struct {
 	{"XMinioServerNotInitialized", -EBUSY},
 };
 
-static int by_status(int status)
-{
-	switch (status) {
-	case 401:
-	case 403:
-		return -EACCES;
-	case 404:
-		return -ENOENT;
-	case 405:
-	case 501:
-		return -EOPNOTSUPP;
-	case 408:
-		return -ECOMM;
-	case 409:
-	case 429:
-	case 503:
-	case 509:
-		return -EBUSY;
-	case 412:
-	case 416: /* a range that lay within the version that was asked for */
-		return -ESTALE;
-	case 413:
-		return -EFBIG;
-	case 414:
-		return -ENAMETOOLONG;
-	case 507:
-		return -ENOSPC;
-	default:
-		return status >= 500 ? -EREMOTEIO : -EINVAL;
-	}
-}
-
-int s3_errno(const struct s3_error *e)
+int s3_errno(const struct store_error *e)
 {
 	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
 		if (!strcmp(e->code, codes[i].code))
 			return codes[i].error;
-	return by_status(e->status);
+	return store_errno_of_status(e->status);
 }
 
-bool s3_keys_expired(const struct s3_error *e)
+bool s3_keys_expired(const struct store_error *e)
 {
 	static const char *const expired[] = {"ExpiredToken", "ExpiredTokenException",
 					      "InvalidToken", "TokenRefreshRequired"};
@@ -97,20 +65,8 @@ bool s3_keys_expired(const struct s3_error *e)
 	return !*e->code && (e->status == 400 || e->status == 401);
 }
 
-bool s3_errno_is_transient(int error)
-{
-	return error == -ECOMM || error == -ETIMEDOUT || error == -EREMOTEIO ||
-	       error == -EBUSY || error == -EBADMSG;
-}
-
-bool s3_errno_is_expected(int error)
-{
-	return error == -ENOENT || error == -EEXIST || error == -ESTALE ||
-	       error == -EINTR || error == -ENXIO;
-}
-
 struct fields {
-	struct s3_error *e;
+	struct store_error *e;
 	bool is_error;
 };
 
@@ -149,10 +105,10 @@ static bool is_region(const char *s)
 	return *s && s[strspn(s, allowed)] == '\0';
 }
 
-void s3_error_parse(const struct http_reply *reply, struct s3_error *ret)
+void s3_error_parse(const struct http_reply *reply, struct store_error *ret)
 {
 	static const struct xml_handler handler = {.open = on_open, .close = on_close};
-	*ret = (struct s3_error){.status = reply->status};
+	*ret = (struct store_error){.status = reply->status};
 	struct fields f = {.e = ret};
 	/* What is no XML has no code: the status has to do. */
 	if (reply->body.len)

@@ -39,8 +39,8 @@ struct page {
 static void page_init(struct page *p, const char *root, const char *item)
 {
 	*p = (struct page){.root = root, .item = item};
-	buf_init(&p->raw, S3_XML_MAX);
-	buf_init(&p->keys, S3_XML_MAX);
+	buf_init(&p->raw, REQUEST_BODY_MAX);
+	buf_init(&p->keys, REQUEST_BODY_MAX);
 	buf_init(&p->next, XML_TEXT_MAX);
 	buf_init(&p->next_id, XML_TEXT_MAX);
 }
@@ -181,7 +181,7 @@ static int parse_page(const struct http_reply *reply, const char *prefix, struct
 
 static int deliver(const struct s3 *s3, const struct page *p, list_fn *fn, void *arg)
 {
-	size_t strip = strlen(s3->prefix);
+	size_t strip = strlen(s3->st.prefix);
 	for (size_t i = 0; i < p->n; i++) {
 		const struct entry *e = &p->entries[i];
 		size_t len = e->key_len - strip;
@@ -191,7 +191,7 @@ static int deliver(const struct s3 *s3, const struct page *p, list_fn *fn, void 
 		if (len >= KEY_SIZE) {
 			log_warn("s3",
 				 "%s: a key of %zu bytes is left out of the listing",
-				 s3->be.name, len);
+				 s3->st.be.name, len);
 			continue;
 		}
 		int r = fn(arg, p->keys.data + e->key_at + strip, len,
@@ -208,25 +208,25 @@ static int list_page(struct s3 *s3, const struct list_query *q, const char *toke
 	CLEANUP_REPLY struct http_reply reply;
 	char delim[2] = {q->delim, '\0'}, max[16];
 	http_reply_init(&reply);
-	struct s3_request rq = {.op = "list", .method = "GET"};
-	s3_param(&rq, "list-type", "2");
-	s3_param(&rq, "encoding-type", "url");
-	s3_param(&rq, "prefix", prefix);
+	struct request rq = {.op = "list", .method = "GET"};
+	request_param(&rq, "list-type", "2");
+	request_param(&rq, "encoding-type", "url");
+	request_param(&rq, "prefix", prefix);
 	if (q->delim)
-		s3_param(&rq, "delimiter", delim);
+		request_param(&rq, "delimiter", delim);
 	if (token)
-		s3_param(&rq, "continuation-token", token);
+		request_param(&rq, "continuation-token", token);
 	if (q->max) {
 		(void)snprintf(max, sizeof max, "%u", q->max);
-		s3_param(&rq, "max-keys", max);
+		request_param(&rq, "max-keys", max);
 	}
 	/* That the bucket is gone does not make anything below it absent (P10). */
 	rq.on_404 = -EREMOTEIO;
-	int r = s3_send(s3, &rq, &reply, call);
+	int r = request_send(&s3->st, &rq, &reply, call);
 	if (r)
 		return r;
 	r = parse_page(&reply, prefix, p);
-	return r ? s3_log_failure(s3, &rq, r, "the page is not a sound listing", &reply)
+	return r ? request_log(&s3->st, &rq, r, "the page is not a sound listing", &reply)
 		 : 0;
 }
 
@@ -237,9 +237,9 @@ int s3_list(struct backend *be, const struct list_query *q, char **token, list_f
 	CLEANUP_BUF struct buf prefix;
 	CLEANUP_PAGE struct page page;
 	CLEANUP_FREE char *next = NULL;
-	buf_init(&prefix, (size_t)2 * S3_KEY_MAX);
+	buf_init(&prefix, (size_t)2 * STORE_KEY_MAX);
 	page_init(&page, "ListBucketResult", "Contents");
-	int r = s3_full_key(s3, q->prefix, &prefix);
+	int r = store_full_key(&s3->st, q->prefix, &prefix);
 	if (!r)
 		r = list_page(s3, q, *token, prefix.data, &page, call);
 	if (!r && page.truncated) {
@@ -260,30 +260,30 @@ static int upload_page(struct s3 *s3, const char *prefix, const char *marker,
 {
 	CLEANUP_REPLY struct http_reply reply;
 	http_reply_init(&reply);
-	struct s3_request rq = {.op = "list uploads", .method = "GET"};
-	s3_param(&rq, "uploads", NULL);
-	s3_param(&rq, "encoding-type", "url");
-	s3_param(&rq, "prefix", prefix);
+	struct request rq = {.op = "list uploads", .method = "GET"};
+	request_param(&rq, "uploads", NULL);
+	request_param(&rq, "encoding-type", "url");
+	request_param(&rq, "prefix", prefix);
 	if (*marker) {
-		s3_param(&rq, "key-marker", marker);
-		s3_param(&rq, "upload-id-marker", id_marker);
+		request_param(&rq, "key-marker", marker);
+		request_param(&rq, "upload-id-marker", id_marker);
 	}
 	rq.on_404 = -EREMOTEIO;
-	int r = s3_send(s3, &rq, &reply, call);
+	int r = request_send(&s3->st, &rq, &reply, call);
 	if (r)
 		return r;
 	r = parse_page(&reply, prefix, p);
 	for (size_t i = 0; !r && i < p->n; i++)
 		if (!p->entries[i].is_prefix && !p->entries[i].id_at)
 			r = -EBADMSG;
-	return r ? s3_log_failure(s3, &rq, r, "the page is not a sound listing", &reply)
+	return r ? request_log(&s3->st, &rq, r, "the page is not a sound listing", &reply)
 		 : 0;
 }
 
 static int deliver_uploads(const struct s3 *s3, const struct page *p, upload_list_fn *fn,
 			   void *arg)
 {
-	size_t strip = strlen(s3->prefix);
+	size_t strip = strlen(s3->st.prefix);
 	for (size_t i = 0; i < p->n; i++) {
 		const struct entry *e = &p->entries[i];
 		const char *key = p->keys.data + e->key_at + strip;
@@ -325,10 +325,10 @@ int s3_upload_list(struct backend *be, const char *prefix, upload_list_fn *fn, v
 {
 	struct s3 *s3 = s3_of(be);
 	CLEANUP_BUF struct buf full, marker, id_marker;
-	buf_init(&full, (size_t)2 * S3_KEY_MAX);
+	buf_init(&full, (size_t)2 * STORE_KEY_MAX);
 	buf_init(&marker, XML_TEXT_MAX);
 	buf_init(&id_marker, XML_TEXT_MAX);
-	int r = s3_full_key(s3, prefix, &full);
+	int r = store_full_key(&s3->st, prefix, &full);
 	bool more = true;
 	for (int i = 0; !r && more && i < UPLOAD_PAGES_MAX; i++) {
 		CLEANUP_PAGE struct page page;

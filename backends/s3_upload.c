@@ -24,14 +24,14 @@ int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *o
 	CLEANUP_BUF struct buf id;
 	http_reply_init(&reply);
 	buf_init(&id, XML_TEXT_MAX);
-	struct s3_request rq = {.op = "begin upload", .method = "POST", .key = key};
-	s3_param(&rq, "uploads", NULL);
+	struct request rq = {.op = "begin upload", .method = "POST", .key = key};
+	request_param(&rq, "uploads", NULL);
 	s3_meta_headers(&rq, opts, &meta);
 	if (sums) {
-		s3_header(&rq, "x-amz-checksum-algorithm", "CRC64NVME");
-		s3_header(&rq, "x-amz-checksum-type", "FULL_OBJECT");
+		request_header(&rq, "x-amz-checksum-algorithm", "CRC64NVME");
+		request_header(&rq, "x-amz-checksum-type", "FULL_OBJECT");
 	}
-	int r = s3_send(s3, &rq, &reply, call);
+	int r = request_send(&s3->st, &rq, &reply, call);
 	if (!r)
 		r = s3_expect_xml(s3, &rq, &reply, "InitiateMultipartUploadResult");
 	if (r)
@@ -39,8 +39,8 @@ int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *o
 	r = xml_find(reply.body.data, reply.body.len, 2, "UploadId", &id);
 	char *s = !r && id.len ? buf_detach(&id) : NULL;
 	if (!s)
-		return s3_log_failure(s3, &rq, -EREMOTEIO, "no UploadId in the answer",
-				      &reply);
+		return request_log(&s3->st, &rq, -EREMOTEIO, "no UploadId in the answer",
+				   &reply);
 	*ret_id = s;
 	return 0;
 }
@@ -92,19 +92,19 @@ int s3_upload_part(struct backend *be, const char *key, const char *id, uint64_t
 	(void)obj_off;
 	http_reply_init(&reply);
 	(void)snprintf(number, sizeof number, "%u", part->number);
-	struct s3_request rq = {.op = "upload part",
-				.method = "PUT",
-				.key = key,
-				.source = src,
-				.on_404 = -ENXIO};
-	s3_param(&rq, "partNumber", number);
-	s3_param(&rq, "uploadId", id);
-	int r = s3_send(s3, &rq, &reply, call);
+	struct request rq = {.op = "upload part",
+			     .method = "PUT",
+			     .key = key,
+			     .source = src,
+			     .on_404 = -ENXIO};
+	request_param(&rq, "partNumber", number);
+	request_param(&rq, "uploadId", id);
+	int r = request_send(&s3->st, &rq, &reply, call);
 	if (r)
 		return r;
 	if (make_receipt(&reply, receipt))
-		return s3_log_failure(s3, &rq, -EREMOTEIO, "no ETag in the answer",
-				      &reply);
+		return request_log(&s3->st, &rq, -EREMOTEIO, "no ETag in the answer",
+				   &reply);
 	memcpy(part->receipt, receipt, sizeof receipt);
 	return 0;
 }
@@ -123,23 +123,22 @@ static void add_parts(struct buf *body, const struct part *parts, uint32_t n_par
 
 /* Is what lies there now what we made?  Another writer may have come since: then
  * ours was complete all the same. */
-static int confirm(struct s3 *s3, const struct s3_request *rq,
+static int confirm(struct s3 *s3, const struct request *rq,
 		   const struct http_reply *reply, const char *etag, uint64_t size,
 		   const struct put_opts *opts, struct object *ret, struct call *call)
 {
 	struct object obj;
-	int r = s3_head(&s3->be, rq->key, &obj, call);
+	int r = s3_head(&s3->st.be, rq->key, &obj, call);
 	if (r == -ENOENT)
-		return s3_log_failure(s3, rq, -EREMOTEIO,
-				      "the object is not there after its completion",
-				      reply);
+		return request_log(&s3->st, rq, -EREMOTEIO,
+				   "the object is not there after its completion", reply);
 	if (r)
 		return r;
 	bool ours = opts->tag && *obj.tag ? !strcmp(obj.tag, opts->tag)
 					  : !strcmp(obj.etag, etag);
 	if (ours && obj.size != size)
-		return s3_log_failure(s3, rq, -EBADMSG,
-				      "the completed object has another size", reply);
+		return request_log(&s3->st, rq, -EBADMSG,
+				   "the completed object has another size", reply);
 	if (!ours) {
 		obj = (struct object){.size = size, .mtime_ns = opts->mtime_ns};
 		(void)snprintf(obj.etag, sizeof obj.etag, "%s", etag);
@@ -175,21 +174,21 @@ int s3_upload_finish(struct backend *be, const char *key, const char *id,
 	if (buf_error(&body))
 		return buf_error(&body);
 	(void)snprintf(total, sizeof total, "%llu", (unsigned long long)size);
-	struct s3_request rq = {.op = "complete upload",
-				.method = "POST",
-				.key = key,
-				.body = body.data,
-				.body_len = body.len,
-				.slow = true,
-				.on_404 = -ENXIO};
-	s3_param(&rq, "uploadId", id);
-	s3_header(&rq, "content-type", "application/xml");
+	struct request rq = {.op = "complete upload",
+			     .method = "POST",
+			     .key = key,
+			     .body = body.data,
+			     .body_len = body.len,
+			     .slow = true,
+			     .on_404 = -ENXIO};
+	request_param(&rq, "uploadId", id);
+	request_header(&rq, "content-type", "application/xml");
 	/* Amazon checks the sum of the parts by it; others refuse what they do not
 	 * know. */
 	if (s3->crc64)
-		s3_header(&rq, "x-amz-mp-object-size", total);
+		request_header(&rq, "x-amz-mp-object-size", total);
 	s3_cond_headers(&rq, &opts->cond);
-	int r = s3_send(s3, &rq, &reply, call);
+	int r = request_send(&s3->st, &rq, &reply, call);
 	if (!r)
 		r = s3_expect_xml(s3, &rq, &reply, "CompleteMultipartUploadResult");
 	if (!r)
@@ -202,9 +201,9 @@ int s3_upload_abort(struct backend *be, const char *key, const char *id,
 {
 	CLEANUP_REPLY struct http_reply reply;
 	http_reply_init(&reply);
-	struct s3_request rq = {
+	struct request rq = {
 		.op = "abort upload", .method = "DELETE", .key = key, .on_404 = -ENXIO};
-	s3_param(&rq, "uploadId", id);
-	int r = s3_send(s3_of(be), &rq, &reply, call);
+	request_param(&rq, "uploadId", id);
+	int r = request_send(&s3_of(be)->st, &rq, &reply, call);
 	return r == -ENXIO ? 0 : r;
 }

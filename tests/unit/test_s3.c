@@ -234,7 +234,7 @@ static void s3__P10_an_unsound_page_delivers_nothing(void)
 
 static int errno_of(int status, const char *code)
 {
-	struct s3_error e = {.status = status};
+	struct store_error e = {.status = status};
 	(void)snprintf(e.code, sizeof e.code, "%s", code);
 	return s3_errno(&e);
 }
