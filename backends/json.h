@@ -7,4 +7,6 @@
 /* The member of that name of the object that the text is; a number comes as
  * decimal digits.  -ENOENT: not there; -EBADMSG: not such a text. */
 int json_get(const char *text, size_t n, const char *name, struct secret *ret);
+/* The same of a member that is an object: comes as the text of one. */
+int json_get_object(const char *text, size_t n, const char *name, struct secret *ret);
 #endif
