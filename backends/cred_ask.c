@@ -226,17 +226,17 @@ int cred_ask(struct http *http, const struct cred_question *q, struct http_reply
 	int r;
 	for (int i = 1;; i++, pause_ms *= 2) {
 		r = ask_once(http, q, reply, call);
-		/* Nobody there: most machines are no instances. */
-		bool absent = q->local && !reply->status;
-		if (!is_transient(r) || absent || i == TRIES || call_check(call))
+		/* Most machines are no instances. */
+		if (is_transient(r) && q->absent_ok && !reply->status)
+			return -ENOENT;
+		if (!is_transient(r) || i == TRIES || call_check(call))
 			break;
 		clock_sleep_ns(pause_ms * NS_PER_MS);
 	}
-	if (r && r != -EINTR && r != -ENOMEM && !q->quiet)
-		log_failure(q, reply, r);
-	if (r && r != -EINTR && r != -ENOMEM && !is_transient(r))
-		r = -EACCES;
-	return r;
+	if (!r || r == -EINTR || r == -ENOMEM)
+		return r;
+	log_failure(q, reply, r);
+	return is_transient(r) ? r : -EACCES;
 }
 
 int cred_ask_failed(const struct cred_question *q, int error)

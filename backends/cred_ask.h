@@ -20,8 +20,8 @@ struct cred_question {
 	size_t n_headers;
 	const struct buf *body; /* NULL = none */
 	const char *hide;	/* NULL, or what the log may not repeat */
-	bool local; /* a service of this machine: at once or never, and no proxy */
-	bool quiet; /* nobody there, or not for us, is no news */
+	bool local;	/* a service of this machine: at once or never, and no proxy */
+	bool absent_ok; /* nobody there is -ENOENT, and no news */
 };
 
 /* 0: a 2xx answer, in *reply.  -EACCES: it was refused; a transient error of
