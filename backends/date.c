@@ -1,12 +1,15 @@
 /* date.c - see date.h.  Never asks the locale: months are read from a table. */
 #include "backends/date.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include "backends/util/clock.h"
 #include "backends/util/banned.h"
+
+static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
 /* Reads exactly n digits. */
 static bool digits(const char **s, int n, int *ret)
@@ -62,9 +65,10 @@ static bool clock_part(const char **s, struct tm *tm)
 	       digits(s, 2, &tm->tm_min) && literal(s, ":") && digits(s, 2, &tm->tm_sec);
 }
 
+static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
 int date_parse_http(const char *s, int64_t *ret_ns)
 {
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 	struct tm tm = {0};
 	if (strlen(s) != strlen("Mon, 23 Nov 2026 20:48:37 GMT") || s[3] != ',')
 		return -EBADMSG;
@@ -83,20 +87,40 @@ int date_parse_http(const char *s, int64_t *ret_ns)
 	return to_ns(&tm, 0, ret_ns);
 }
 
+/* "Z", or how far the clock of the time before is ahead of it: "+01:00". */
+static bool zone(const char *s, int64_t *ret_ns)
+{
+	int hours, minutes;
+	*ret_ns = 0;
+	if (!strcmp(s, "Z"))
+		return true;
+	bool behind = *s == '-';
+	if (*s != '+' && !behind)
+		return false;
+	s++;
+	if (!digits(&s, 2, &hours) || !literal(&s, ":") || !digits(&s, 2, &minutes) ||
+	    *s || hours > 23 || minutes > 59)
+		return false;
+	*ret_ns = (int64_t)(hours * 3600 + minutes * 60) * (int64_t)NS_PER_S;
+	if (behind)
+		*ret_ns = -*ret_ns;
+	return true;
+}
+
 int date_parse_iso(const char *s, int64_t *ret_ns)
 {
 	struct tm tm = {0};
-	int64_t part_ns;
+	int64_t part_ns, zone_ns;
 	if (!digits(&s, 4, &tm.tm_year) || !literal(&s, "-") ||
 	    !digits(&s, 2, &tm.tm_mon) || !literal(&s, "-") ||
 	    !digits(&s, 2, &tm.tm_mday) || !literal(&s, "T") || !clock_part(&s, &tm) ||
 	    !fraction(&s, &part_ns))
 		return -EBADMSG;
-	if (strcmp(s, "Z") && strcmp(s, "+00:00"))
+	if (!zone(s, &zone_ns))
 		return -EBADMSG;
 	tm.tm_year -= 1900;
 	tm.tm_mon--;
-	return to_ns(&tm, part_ns, ret_ns);
+	return to_ns(&tm, part_ns - zone_ns, ret_ns);
 }
 
 int date_parse_seconds(const char *s, int64_t *ret_ns)
@@ -119,10 +143,86 @@ int date_parse_seconds(const char *s, int64_t *ret_ns)
 	return 0;
 }
 
+/* The second that holds ns, rounded down before the epoch, too, and the rest. */
+static struct tm split(int64_t ns, int64_t *ret_part_ns)
+{
+	int64_t seconds = ns / (int64_t)NS_PER_S, part_ns = ns % (int64_t)NS_PER_S;
+	if (part_ns < 0) {
+		part_ns += (int64_t)NS_PER_S;
+		seconds--;
+	}
+	time_t t = (time_t)seconds;
+	struct tm tm;
+	(void)gmtime_r(&t, &tm);
+	*ret_part_ns = part_ns;
+	return tm;
+}
+
 void date_format_amz(int64_t ns, char ret[static DATE_AMZ_SIZE])
 {
-	time_t seconds = (time_t)(ns / (int64_t)NS_PER_S);
-	struct tm tm;
-	(void)gmtime_r(&seconds, &tm);
+	int64_t part_ns;
+	struct tm tm = split(ns, &part_ns);
 	(void)strftime(ret, DATE_AMZ_SIZE, "%Y%m%dT%H%M%SZ", &tm);
+}
+
+void date_format_iso(int64_t ns, char ret[static DATE_ISO_SIZE])
+{
+	int64_t part_ns;
+	struct tm tm = split(ns, &part_ns);
+	size_t n = strftime(ret, DATE_ISO_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)snprintf(ret + n, DATE_ISO_SIZE - n, ".%09uZ", (unsigned)part_ns);
+}
+
+void date_format_http(int64_t ns, char ret[static DATE_HTTP_SIZE])
+{
+	static const char *const days[] = {"Sun", "Mon", "Tue", "Wed",
+					   "Thu", "Fri", "Sat"};
+	int64_t part_ns;
+	struct tm tm = split(ns, &part_ns);
+	char rest[DATE_HTTP_SIZE / 2];
+	(void)strftime(rest, sizeof rest, "%Y %H:%M:%S GMT", &tm);
+	(void)snprintf(ret, DATE_HTTP_SIZE, "%s, %02u %.3s %s", days[tm.tm_wday],
+		       (unsigned)tm.tm_mday % 32, months + (size_t)3 * (size_t)tm.tm_mon,
+		       rest);
+}
+
+void date_format_seconds(int64_t ns, char ret[static DATE_ISO_SIZE])
+{
+	uint64_t n = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
+	(void)snprintf(ret, DATE_ISO_SIZE, "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "",
+		       n / NS_PER_S, n % NS_PER_S);
+}
+
+/* Rounded down, also before the epoch. */
+static int64_t split(int64_t ns, struct tm *tm)
+{
+	int64_t part_ns = ns % (int64_t)NS_PER_S;
+	if (part_ns < 0)
+		part_ns += (int64_t)NS_PER_S;
+	time_t seconds = (time_t)(ns / (int64_t)NS_PER_S - (ns % (int64_t)NS_PER_S < 0));
+	(void)gmtime_r(&seconds, tm);
+	return part_ns;
+}
+
+void date_format_http(int64_t ns, char ret[static DATE_HTTP_SIZE])
+{
+	static const char days[] = "SunMonTueWedThuFriSat";
+	struct tm tm;
+	(void)split(ns, &tm);
+	(void)snprintf(ret, DATE_HTTP_SIZE, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
+		       days + (size_t)3 * (size_t)tm.tm_wday, tm.tm_mday,
+		       months + (size_t)3 * (size_t)tm.tm_mon, tm.tm_year + 1900,
+		       tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+void date_format_iso(int64_t ns, char ret[static DATE_ISO_SIZE])
+{
+	struct tm tm;
+	char part[11] = "";
+	int64_t part_ns = split(ns, &tm);
+	if (part_ns)
+		(void)snprintf(part, sizeof part, ".%09d", (int)part_ns);
+	(void)snprintf(ret, DATE_ISO_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d%sZ",
+		       tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+		       tm.tm_min, tm.tm_sec, part);
 }

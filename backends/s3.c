@@ -8,6 +8,7 @@
 #include <strings.h>
 #include "backends/cred_aws.h"
 #include "backends/date.h"
+#include "backends/meta.h"
 #include "backends/s3_request.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
@@ -47,16 +48,22 @@ int s3_head(struct backend *be, const char *key, struct object *ret, struct call
 	return head_once(s3_of(be), key, ret, call);
 }
 
+static const char *get_meta(const void *arg, const char *name)
+{
+	char header[64];
+	(void)snprintf(header, sizeof header, "x-amz-meta-%s", name);
+	return http_header(arg, header);
+}
+
 int s3_parse_object(const struct http_reply *reply, struct object *ret)
 {
 	struct object obj = {.size = reply->length};
 	const char *etag = http_header(reply, "etag");
-	const char *mtime = http_header(reply, "x-amz-meta-mtime");
 	const char *modified = http_header(reply, "last-modified");
 	const char *tag = http_header(reply, "x-amz-meta-mastfs-tag");
 	if (!reply->has_length || !etag || http_parse_etag(etag, obj.etag))
 		return -EBADMSG;
-	if (!mtime || date_parse_seconds(mtime, &obj.mtime_ns))
+	if (!meta_mtime(get_meta, reply, &obj.mtime_ns))
 		if (!modified || date_parse_http(modified, &obj.mtime_ns))
 			obj.mtime_ns = 0;
 	if (tag && strlen(tag) < sizeof obj.tag)
@@ -96,10 +103,7 @@ void s3_meta_headers(struct request *rq, const struct put_opts *opts,
 	request_header(rq, "x-amz-meta-mastfs-tag", opts->tag);
 	if (!opts->mtime_ns)
 		return;
-	uint64_t ns = opts->mtime_ns < 0 ? 0 - (uint64_t)opts->mtime_ns
-					 : (uint64_t)opts->mtime_ns;
-	(void)snprintf(meta->mtime, sizeof meta->mtime, "%s%" PRIu64 ".%09" PRIu64,
-		       opts->mtime_ns < 0 ? "-" : "", ns / NS_PER_S, ns % NS_PER_S);
+	date_format_seconds(opts->mtime_ns, meta->mtime);
 	request_header(rq, "x-amz-meta-mtime", meta->mtime);
 }
 

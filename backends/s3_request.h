@@ -3,6 +3,7 @@
  */
 #ifndef BACKENDS_S3_REQUEST_H
 #define BACKENDS_S3_REQUEST_H
+#include "backends/date.h"
 #include "backends/profile.h"
 #include "backends/request.h"
 #include "backends/sign.h"
@@ -47,7 +48,7 @@ int s3_parse_object(const struct http_reply *reply, struct object *ret);
 
 /* The headers of a write: preconditions, or metadata.  The texts live here. */
 struct s3_meta {
-	char mtime[32];
+	char mtime[DATE_ISO_SIZE];
 };
 void s3_cond_headers(struct request *rq, const struct cond *cond);
 void s3_meta_headers(struct request *rq, const struct put_opts *opts,

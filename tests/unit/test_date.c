@@ -58,10 +58,42 @@ static void date__writes_amazons_form(void)
 	CHECK_STR(s, "20130524T000001Z");
 }
 
+static void date__writes_what_it_reads(void)
+{
+	static const int64_t times[] = {0, 1, 1369353601000000009, -1, -1500000000};
+	for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+		char s[DATE_ISO_SIZE];
+		int64_t ns;
+		date_format_iso(times[i], s);
+		CHECK_EQ(date_parse_iso(s, &ns), 0);
+		CHECK_EQ(ns, times[i]);
+		date_format_seconds(times[i], s);
+		CHECK_EQ(date_parse_seconds(s, &ns), 0);
+		CHECK_EQ(ns, times[i]);
+	}
+	char http[DATE_HTTP_SIZE];
+	date_format_http(1369353601999999999, http);
+	CHECK_STR(http, "Fri, 24 May 2013 00:00:01 GMT");
+}
+
+static void date__counts_zones(void)
+{
+	int64_t utc, zone;
+	CHECK_EQ(date_parse_iso("2013-05-24T00:00:01Z", &utc), 0);
+	CHECK_EQ(date_parse_iso("2013-05-24T01:30:01+01:30", &zone), 0);
+	CHECK_EQ(zone, utc);
+	CHECK_EQ(date_parse_iso("2013-05-23T22:00:01-02:00", &zone), 0);
+	CHECK_EQ(zone, utc);
+	CHECK_EQ(date_parse_iso("2013-05-24T00:00:01+0100", &zone), -EBADMSG);
+	CHECK_EQ(date_parse_iso("2013-05-24T00:00:01+24:00", &zone), -EBADMSG);
+}
+
 int main(void)
 {
 	RUN(date__reads_what_stores_write);
 	RUN(date__refuses_the_rest);
 	RUN(date__writes_amazons_form);
+	RUN(date__writes_what_it_reads);
+	RUN(date__counts_zones);
 	return 0;
 }
