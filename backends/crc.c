@@ -87,6 +87,30 @@ uint32_t crc32c(uint32_t crc, const void *bytes, size_t n)
 	return crc32c_by_table(crc, bytes, n);
 }
 
+/* a * b modulo the polynomial; the highest power is the lowest bit. */
+static uint32_t multiply32c(uint32_t a, uint32_t b)
+{
+	uint32_t product = 0;
+	for (uint32_t bit = UINT32_C(1) << 31; bit; bit >>= 1) {
+		if (a & bit)
+			product ^= b;
+		b = b & 1 ? b >> 1 ^ POLY32C : b >> 1;
+	}
+	return product;
+}
+
+uint32_t crc32c_combine(uint32_t a, uint32_t b, uint64_t b_len)
+{
+	/* x to the power of 8 * b_len, by squaring x^8; 1 is the highest bit. */
+	uint32_t power = UINT32_C(1) << 31, square = UINT32_C(1) << 23;
+	for (; b_len; b_len >>= 1) {
+		if (b_len & 1)
+			power = multiply32c(square, power);
+		square = multiply32c(square, square);
+	}
+	return multiply32c(power, a) ^ b;
+}
+
 uint64_t crc64nvme(uint64_t crc, const void *bytes, size_t n)
 {
 	const unsigned char *p = bytes;

@@ -9,6 +9,8 @@
 
 /* Castagnoli; by the processor's instruction where it has one. */
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t n);
+/* Of two pieces one after the other, from that of each and the second's length. */
+uint32_t crc32c_combine(uint32_t a, uint32_t b, uint64_t b_len);
 /* What S3 calls CRC64NVME and Azure x-ms-content-crc64. */
 uint64_t crc64nvme(uint64_t crc, const void *bytes, size_t n);
 

@@ -137,10 +137,8 @@ int http_new(const struct http_conf *conf, struct http **ret)
 	http->conf.ca_file = conf->ca_file ? strdup(conf->ca_file) : NULL;
 	if (!http->conf.connections)
 		http->conf.connections = DEFAULT_CONNECTIONS;
-	if (!http->conf.connect_ms)
-		http->conf.connect_ms = DEFAULT_CONNECT_MS;
-	if (!http->conf.stall_ms)
-		http->conf.stall_ms = DEFAULT_STALL_MS;
+	http->conf.connect_ms = conf->connect_ms ? conf->connect_ms : DEFAULT_CONNECT_MS;
+	http->conf.stall_ms = conf->stall_ms ? conf->stall_ms : DEFAULT_STALL_MS;
 	init_locks(http);
 	http->idle = calloc(http->conf.connections, sizeof(CURL *));
 	if (!http->idle || !init_share(http) || (conf->ca_file && !http->conf.ca_file)) {
@@ -378,12 +376,15 @@ static int make_headers(struct transfer *t)
 {
 	const struct http_request *rq = t->rq;
 	uint64_t len = rq->source ? rq->source->len : rq->body_len;
-	bool typed = false;
-	int r = add_header(t, "Accept-Encoding", "identity");
+	bool typed = false, coded = false;
+	int r = 0;
 	for (size_t i = 0; !r && i < rq->n_headers; i++) {
 		typed |= !strcasecmp(rq->headers[i].name, "content-type");
+		coded |= !strcasecmp(rq->headers[i].name, "accept-encoding");
 		r = add_header(t, rq->headers[i].name, rq->headers[i].value);
 	}
+	if (!r && !coded)
+		r = add_header(t, "Accept-Encoding", "identity");
 	if (!r && !typed)
 		r = add_header(t, "Content-Type", NULL);
 	if (!r)
@@ -532,7 +533,7 @@ static int judge(const struct transfer *t, CURLcode code, const char *cause)
 	return r;
 }
 
-/* Without the query if it holds a signature. */
+/* Without the query if it holds a signature, or an upload's name, which is as good. */
 static void log_request(const struct transfer *t, int r, uint64_t started_ns)
 {
 	if (!log_enabled(LOG_LEVEL_DEBUG))
@@ -543,7 +544,8 @@ static void log_request(const struct transfer *t, int r, uint64_t started_ns)
 		if (!strcasecmp(rq->headers[i].name, "range"))
 			range = rq->headers[i].value;
 	size_t n = strlen(rq->url);
-	if (strcasestr(rq->url, "signature=") || strstr(rq->url, "sig="))
+	if (strcasestr(rq->url, "signature=") || strstr(rq->url, "sig=") ||
+	    strstr(rq->url, "upload_id="))
 		n = strcspn(rq->url, "?");
 	log_debug("http", "%s %.*s%s%s: %d, %llu bytes, %llu ms, id %s%s%s", rq->method,
 		  (int)n, rq->url, *range ? " " : "", range, t->reply->status,

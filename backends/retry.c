@@ -193,6 +193,9 @@ static void take_over(struct retry *retry)
 {
 	retry->base.caps = retry->inner->caps;
 	retry->base.limits = retry->inner->limits;
+	/* A probe may find that the store has none. */
+	if (!retry->inner->ops->rename)
+		retry->ops.rename = NULL;
 }
 
 /* A call without a deadline is not repeated: at the mount, somebody waits. */
