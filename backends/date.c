@@ -9,8 +9,6 @@
 #include "backends/util/clock.h"
 #include "backends/util/banned.h"
 
-static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-
 /* Reads exactly n digits. */
 static bool digits(const char **s, int n, int *ret)
 {
@@ -191,38 +189,4 @@ void date_format_seconds(int64_t ns, char ret[static DATE_ISO_SIZE])
 	uint64_t n = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
 	(void)snprintf(ret, DATE_ISO_SIZE, "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "",
 		       n / NS_PER_S, n % NS_PER_S);
-}
-
-/* Rounded down, also before the epoch. */
-static int64_t split(int64_t ns, struct tm *tm)
-{
-	int64_t part_ns = ns % (int64_t)NS_PER_S;
-	if (part_ns < 0)
-		part_ns += (int64_t)NS_PER_S;
-	time_t seconds = (time_t)(ns / (int64_t)NS_PER_S - (ns % (int64_t)NS_PER_S < 0));
-	(void)gmtime_r(&seconds, tm);
-	return part_ns;
-}
-
-void date_format_http(int64_t ns, char ret[static DATE_HTTP_SIZE])
-{
-	static const char days[] = "SunMonTueWedThuFriSat";
-	struct tm tm;
-	(void)split(ns, &tm);
-	(void)snprintf(ret, DATE_HTTP_SIZE, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
-		       days + (size_t)3 * (size_t)tm.tm_wday, tm.tm_mday,
-		       months + (size_t)3 * (size_t)tm.tm_mon, tm.tm_year + 1900,
-		       tm.tm_hour, tm.tm_min, tm.tm_sec);
-}
-
-void date_format_iso(int64_t ns, char ret[static DATE_ISO_SIZE])
-{
-	struct tm tm;
-	char part[11] = "";
-	int64_t part_ns = split(ns, &tm);
-	if (part_ns)
-		(void)snprintf(part, sizeof part, ".%09d", (int)part_ns);
-	(void)snprintf(ret, DATE_ISO_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d%sZ",
-		       tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-		       tm.tm_min, tm.tm_sec, part);
 }
