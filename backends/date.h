@@ -23,8 +23,4 @@ void date_format_iso(int64_t ns, char ret[static DATE_ISO_SIZE]);
 void date_format_http(int64_t ns, char ret[static DATE_HTTP_SIZE]);
 /* "1764000000.123456789" */
 void date_format_seconds(int64_t ns, char ret[static DATE_ISO_SIZE]);
-/* "Mon, 23 Nov 2026 20:48:37 GMT" */
-void date_format_http(int64_t ns, char ret[static DATE_HTTP_SIZE]);
-/* "2026-11-23T20:48:37.123456789Z", without a fraction if there is none. */
-void date_format_iso(int64_t ns, char ret[static DATE_ISO_SIZE]);
 #endif
