@@ -162,6 +162,10 @@ class Server:
     def fail(self, req, err):
         raise NotImplementedError
 
+    def uploads(self):
+        """Those that are not finished: id -> key, bucket."""
+        return self.store.uploads
+
     def config(self, settings):
         self.store.conditions = settings.get("conditions", self.store.conditions)
 
@@ -210,7 +214,7 @@ class Server:
             return self.store.commits
         elif verb == "uploads":
             return [{"id": k, "key": v["key"], "bucket": v["bucket"]}
-                    for k, v in list(self.store.uploads.items())]
+                    for k, v in list(self.uploads().items())]
         elif verb == "config":
             self.config(json.loads(body))
         elif verb == "put":
