@@ -155,7 +155,7 @@ static void add_words(const struct http_reply *reply, struct buf *why)
 	const char *text = reply->body.data;
 	size_t n = reply->body.len;
 	CLEANUP_SECRET struct secret inner = {0};
-	if (!json_get_object(text, n, "error", &inner)) {
+	if (!json_get_nested(text, n, "error", &inner)) {
 		text = inner.bytes;
 		n = inner.len;
 	}

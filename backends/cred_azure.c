@@ -6,7 +6,7 @@
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
-#define TOPIC	  "azure"
+#define TOPIC	  "credentials"
 #define AUTHORITY "https://login.microsoftonline.com"
 #define RESOURCE  "https://storage.azure.com/"
 #define SCOPE	  RESOURCE ".default"

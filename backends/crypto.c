@@ -5,9 +5,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/bio.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include "backends/util/banned.h"
 
@@ -71,6 +74,58 @@ int crypto_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_
 	return HMAC(EVP_sha256(), key, (int)key_len, bytes, n, ret, &len) ? 0 : -ENOTSUP;
 }
 
+/* Asked for a passphrase: there is none, and no terminal to ask at. */
+static int no_passphrase(char *buf, int size, int writing, void *arg)
+{
+	(void)buf;
+	(void)size;
+	(void)writing;
+	(void)arg;
+	return -1;
+}
+
+static int read_rsa_key(const char *pem, size_t n, EVP_PKEY **ret)
+{
+	if (n > INT_MAX)
+		return -EBADMSG;
+	BIO *bio = BIO_new_mem_buf(pem, (int)n);
+	if (!bio)
+		return -ENOMEM;
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+	BIO_free(bio);
+	ERR_clear_error();
+	if (!key || EVP_PKEY_base_id(key) != EVP_PKEY_RSA) {
+		EVP_PKEY_free(key);
+		return -EBADMSG;
+	}
+	*ret = key;
+	return 0;
+}
+
+int crypto_rsa_sign(const char *pem, size_t pem_len, const void *bytes, size_t n,
+		    struct buf *ret)
+{
+	EVP_PKEY *key;
+	int r = read_rsa_key(pem, pem_len, &key);
+	if (r)
+		return r;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	size_t len = (size_t)EVP_PKEY_size(key);
+	unsigned char *signature = malloc(len);
+	if (!ctx || !signature)
+		r = -ENOMEM;
+	else if (EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) != 1 ||
+		 EVP_DigestSign(ctx, signature, &len, bytes, n) != 1)
+		r = -ENOTSUP;
+	else
+		buf_add(ret, signature, len);
+	ERR_clear_error();
+	free(signature);
+	EVP_MD_CTX_free(ctx);
+	EVP_PKEY_free(key);
+	return r ? r : buf_error(ret);
+}
+
 int crypto_random(void *ret, size_t n)
 {
 	if (n > INT_MAX)
@@ -106,6 +161,16 @@ void base64_encode(struct buf *out, const void *bytes, size_t n)
 		p += step;
 		n -= step;
 	}
+}
+
+void base64url_encode(struct buf *out, const void *bytes, size_t n)
+{
+	size_t start = out->len;
+	base64_encode(out, bytes, n);
+	while (out->len > start && out->data[out->len - 1] == '=')
+		out->data[--out->len] = '\0';
+	for (char *p = out->data + start; *p; p++)
+		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
 }
 
 static bool base64_digit(char c)

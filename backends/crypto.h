@@ -26,6 +26,10 @@ int crypto_sha256(const void *bytes, size_t n, uint8_t ret[static SHA256_BYTES])
 int crypto_md5(const void *bytes, size_t n, uint8_t ret[static MD5_BYTES]);
 int crypto_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t n,
 		       uint8_t ret[static SHA256_BYTES]);
+/* Append the signature RS256 (PKCS #1 1.5 over SHA-256).  pem: a private RSA key
+ * without a passphrase.  -EBADMSG: it is none. */
+int crypto_rsa_sign(const char *pem, size_t pem_len, const void *bytes, size_t n,
+		    struct buf *ret);
 int crypto_random(void *ret, size_t n);
 /* Not removed by the optimiser. */
 void crypto_wipe(void *bytes, size_t n);
@@ -33,6 +37,8 @@ void crypto_wipe(void *bytes, size_t n);
 /* Lower-case hex digits and a NUL: room for 2 * n + 1. */
 void hex_encode(const void *bytes, size_t n, char *ret);
 void base64_encode(struct buf *out, const void *bytes, size_t n);
+/* The alphabet for URLs, without padding: as in a JSON Web Token. */
+void base64url_encode(struct buf *out, const void *bytes, size_t n);
 /* Standard alphabet with padding, nothing else.  -EBADMSG. */
 int base64_decode(struct buf *out, const char *s, size_t n);
 

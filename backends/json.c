@@ -105,7 +105,7 @@ int json_get(const char *text, size_t n, const char *name, struct secret *ret)
 	return r;
 }
 
-int json_get_object(const char *text, size_t n, const char *name, struct secret *ret)
+int json_get_nested(const char *text, size_t n, const char *name, struct secret *ret)
 {
 	json_error_t error;
 	json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
@@ -117,7 +117,7 @@ int json_get_object(const char *text, size_t n, const char *name, struct secret 
 	int r = -EBADMSG;
 	if (!member || json_is_null(member)) {
 		r = -ENOENT;
-	} else if (json_is_object(member)) {
+	} else if (json_is_object(member) || json_is_array(member)) {
 		char *inner = json_dumps(member, JSON_COMPACT);
 		r = inner ? secret_set(ret, inner, strlen(inner)) : -ENOMEM;
 		if (inner)

@@ -38,6 +38,6 @@ int json_quote(struct buf *out, const char *s, size_t n);
 /* The member of that name of the object that the text is; a number comes as
  * decimal digits.  -ENOENT: not there; -EBADMSG: not such a text. */
 int json_get(const char *text, size_t n, const char *name, struct secret *ret);
-/* The same of a member that is an object: comes as the text of one. */
-int json_get_object(const char *text, size_t n, const char *name, struct secret *ret);
+/* The same of a member that is an object or an array: comes as the text of one. */
+int json_get_nested(const char *text, size_t n, const char *name, struct secret *ret);
 #endif
