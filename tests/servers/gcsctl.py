@@ -1,6 +1,7 @@
 """gcsctl.py - starts a gcsd.py of one's own; speaks to any server of Google's JSON API."""
 import http.client
 import json
+import sys
 from urllib.parse import quote, urlencode, urlsplit
 
 from s3ctl import Scripted
@@ -86,3 +87,12 @@ class Gcs:
             token = page.get("nextPageToken")
             if not token:
                 return items, prefixes
+
+
+def main():
+    """gcsctl.py URL BUCKET: make the bucket."""
+    Gcs(*sys.argv[1:3]).make_bucket()
+
+
+if __name__ == "__main__":
+    main()
