@@ -123,6 +123,22 @@ void view_forget(struct view *vw, const char *path)
 	names_forget(vw->nm, path);
 }
 
+int view_check(struct view *vw, const char *path, const struct object *obj,
+	       struct call *call)
+{
+	int r = backend_check(vw->be, path, obj, call);
+	if (r != -ESTALE && r != -ENOENT)
+		return r;
+	names_forget(vw->nm, path);
+	return -ESTALE;
+}
+
+int view_origin(struct view *vw, const char *path, const struct object *obj,
+		struct buf *ret)
+{
+	return backend_origin(vw->be, path, obj, ret);
+}
+
 /* --- changing --- */
 
 int view_create(struct view *vw, const char *path, const struct object *base,

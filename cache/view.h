@@ -62,9 +62,17 @@ int view_unlink(struct view *vw, const struct view_entry *e, const char *path,
 int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 		const struct view_entry *over, const char *to, bool *ret_clean,
 		struct object *ret, struct call *call);
-/* The user's mtime of a file in the bucket; *ret: the version that it is now. */
+/* The user's mtime of a file in the bucket; *ret: the version that it is now.
+ * -EXDEV, -EOPNOTSUPP: the store cannot; write the file anew. */
 int view_set_mtime(struct view *vw, const char *path, const struct object *obj,
 		   int64_t mtime_ns, struct object *ret, struct call *call);
+/* Somebody is about to open it: is obj still what path is, as far as the store wants that
+ * asked (backend_check)?  -ESTALE: no, and what was believed is forgotten. */
+int view_check(struct view *vw, const char *path, const struct object *obj,
+	       struct call *call);
+/* Where the bytes of obj come from, for the user; appended.  No request. */
+int view_origin(struct view *vw, const char *path, const struct object *obj,
+		struct buf *ret);
 /* What was believed of a path proved wrong. */
 void view_forget(struct view *vw, const char *path);
 #endif

@@ -37,6 +37,21 @@ static int rename_reopened(struct view *vw, const struct view_entry *e,
 	return r;
 }
 
+/* The bytes and the time of obj, which is v, in a file for key that has no name yet.
+ * *ret is set also when it fails. */
+static int fetch(struct view *vw, const struct object *obj, const char *key,
+		 struct version *v, struct staged **ret, struct call *call)
+{
+	struct staged *st = NULL;
+	int r = staged_prepare(vw->sg, key, &st);
+	if (!r)
+		r = staged_fill(st, v, obj->size, call);
+	if (!r)
+		r = staged_set_mtime(st, obj->mtime_ns);
+	*ret = st;
+	return r;
+}
+
 /* From the bucket to a local name: its bytes come here, the object goes. */
 static int fetch_to_local(struct view *vw, const struct object *obj, const char *from,
 			  const struct view_entry *over, const char *to,
@@ -46,11 +61,7 @@ static int fetch_to_local(struct view *vw, const struct object *obj, const char 
 	struct staged *st = NULL;
 	int r = version_get(vw->bl, from, obj, &v);
 	if (!r)
-		r = staged_prepare(vw->sg, to, &st);
-	if (!r)
-		r = staged_fill(st, v, obj->size, call);
-	if (!r)
-		r = staged_set_mtime(st, obj->mtime_ns);
+		r = fetch(vw, obj, to, v, &st, call);
 	if (!r)
 		r = staged_sync(st);
 	if (!r)
@@ -63,6 +74,30 @@ static int fetch_to_local(struct view *vw, const struct object *obj, const char 
 	if (!r)
 		r = removal_add(vw->rm, from, obj->etag, v);
 	staged_unref(st);
+	version_unref(v);
+	return r;
+}
+
+/* From a source that takes no writes to an ordinary name: the file becomes ours, as if it
+ * had been written to, and that gets the new name.  What fails after that leaves our own
+ * copy under the old one. */
+static int fetch_to_rename(struct view *vw, const struct object *obj, const char *from,
+			   const struct view_entry *over, const char *to,
+			   struct call *call)
+{
+	struct view_entry ours = {.kind = NAME_FILE};
+	struct version *v = NULL;
+	int r = version_get(vw->bl, from, obj, &v);
+	if (!r)
+		r = fetch(vw, obj, from, v, &ours.staged, call);
+	if (!r)
+		r = staged_enlist(ours.staged, obj);
+	bool named = !r;
+	if (!r)
+		r = rename_staged(vw, &ours, over, to, call);
+	if (r && named)
+		(void)staged_publish(ours.staged, false, NULL);
+	view_entry_done(&ours);
 	version_unref(v);
 	return r;
 }
@@ -162,6 +197,8 @@ int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 	if (view_is_local(vw, to))
 		return fetch_to_local(vw, &obj, from, over, to, call);
 	int r = rename_object(vw, &obj, from, over, to, ret, call);
+	if (r == -EXDEV && vw->be->caps & BACKEND_COPY)
+		return fetch_to_rename(vw, &obj, from, over, to, call);
 	if (r)
 		return r;
 	rekey(vw, from, &obj, to, ret);

@@ -26,8 +26,8 @@ int attr_get(struct task *t, struct call *call)
 	return 0;
 }
 
-/* truncate(2) by name: no close follows that would publish it. */
-static int publish_truncated(struct fs *fs, struct inode *in, struct call *call)
+/* truncate(2) or utimes(2) by name: no close follows that would publish it. */
+static int publish_unopened(struct fs *fs, struct inode *in, struct call *call)
 {
 	if (inode_writers(in))
 		return 0;
@@ -46,7 +46,7 @@ static int set_size(struct task *t, struct inode *in, struct call *call)
 	if (!t->fs->writable)
 		return -EROFS;
 	int r = write_truncate(t->fs, in, (uint64_t)t->attr.st_size, call);
-	return r ? r : publish_truncated(t->fs, in, call);
+	return r ? r : publish_unopened(t->fs, in, call);
 }
 
 static int64_t wanted_mtime_ns(const struct task *t)
@@ -79,7 +79,7 @@ static int set_clean_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
 	return r;
 }
 
-/* Written, uploaded, and still open for writing: it goes up again when closed. */
+/* The file as one of ours that is uploaded again, with this time, when it is closed. */
 static int reopen_with_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
 			     struct call *call)
 {
@@ -91,6 +91,15 @@ static int reopen_with_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
 		r = staged_set_mtime(st, mtime_ns);
 	staged_unref(st);
 	return r;
+}
+
+/* In a store that cannot copy it there: the bytes come here and go up with the time, by
+ * us if nobody has it open for writing. */
+static int rewrite_with_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
+			      struct call *call)
+{
+	int r = reopen_with_mtime(fs, in, mtime_ns, call);
+	return r ? r : publish_unopened(fs, in, call);
 }
 
 static int set_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns, struct call *call)
@@ -108,8 +117,13 @@ static int set_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns, struct c
 	staged_unref(st);
 	if (r != -ESTALE)
 		return r;
-	return ours ? reopen_with_mtime(fs, in, mtime_ns, call)
-		    : set_clean_mtime(fs, in, mtime_ns, call);
+	/* Written, uploaded, and still open for writing. */
+	if (ours)
+		return reopen_with_mtime(fs, in, mtime_ns, call);
+	r = set_clean_mtime(fs, in, mtime_ns, call);
+	return r == -EXDEV || r == -EOPNOTSUPP
+		       ? rewrite_with_mtime(fs, in, mtime_ns, call)
+		       : r;
 }
 
 /* Owner and mode are the mount's, not the file's: chmod and chown are taken
@@ -190,6 +204,22 @@ static int show_cached(struct fs *fs, struct inode *in, struct buf *out)
 	return r;
 }
 
+/* Where its bytes come from: the bucket, what lies under it, or only this disk. */
+static int show_origin(struct fs *fs, struct inode *in, struct buf *out)
+{
+	struct staged *st = inode_staged(in);
+	struct object obj;
+	bool clean = !st || staged_object(st, &obj);
+	staged_unref(st);
+	if (!clean) {
+		buf_adds(out, "here, not uploaded yet");
+		return 0;
+	}
+	CLEANUP_FREE char *path = inode_path(fs->tree, in, NULL);
+	inode_object(in, &obj);
+	return path ? view_origin(fs->vw, path, &obj, out) : -ENOMEM;
+}
+
 static int show_pid(struct fs *fs, struct inode *in, struct buf *out)
 {
 	(void)fs;
@@ -216,6 +246,7 @@ static const struct {
 	{"user.mastfs.etag", show_etag, true, true},
 	{"user.mastfs.state", show_state, true, true},
 	{"user.mastfs.cached", show_cached, true, true},
+	{"user.mastfs.origin", show_origin, true, true},
 	{"user.mastfs.pid", show_pid, false, false},
 	{"user.mastfs.cache_dir", show_cache_dir, false, false},
 };

@@ -138,6 +138,26 @@ static int open_handle(struct task *t, struct inode *in, struct call *call)
 	return 0;
 }
 
+/* Is the version that the kernel looked up still the one to open?  -ESTALE makes it look
+ * the name up once more, which gives a new version a new number: whoever has the old
+ * one open keeps its bytes. */
+static int check_version(struct fs *fs, struct inode *in, struct call *call)
+{
+	struct object obj;
+	bool named;
+	if (!fs->be->ops->check)
+		return 0;
+	struct staged *st = inode_staged(in);
+	staged_unref(st);
+	if (st)
+		return 0;
+	CLEANUP_FREE char *path = inode_path(fs->tree, in, &named);
+	inode_object(in, &obj);
+	if (!path)
+		return -ENOMEM;
+	return named ? view_check(fs->vw, path, &obj, call) : 0;
+}
+
 int file_open(struct task *t, struct call *call)
 {
 	bool empties = wants_write(t->fi.flags) && (t->fi.flags & O_TRUNC);
@@ -153,7 +173,12 @@ int file_open(struct task *t, struct call *call)
 		tree_put(t->fs->tree, in);
 		return -EISDIR;
 	}
-	int r = open_handle(t, in, call);
+	int r = check_version(t->fs, in, call);
+	if (r) {
+		tree_put(t->fs->tree, in);
+		return r;
+	}
+	r = open_handle(t, in, call);
 	if (!r)
 		reply_open(t);
 	return r;

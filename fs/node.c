@@ -46,6 +46,12 @@ static bool is_utf8(const char *s)
 	return true;
 }
 
+static bool is_reserved(const struct fs *fs, const char *name)
+{
+	const char *start = fs->be->reserved;
+	return start && !strncmp(name, start, strlen(start));
+}
+
 int node_child_path(struct fs *fs, fuse_ino_t dir, const char *name, char **ret)
 {
 	if (strlen(name) > NAME_MAX_BYTES)
@@ -59,7 +65,7 @@ int node_child_path(struct fs *fs, fuse_ino_t dir, const char *name, char **ret)
 	if (!parent || asprintf(&path, "%s%s%s", parent, *parent ? "/" : "", name) < 0)
 		return -ENOMEM;
 	int r = strlen(path) >= KEY_SIZE ? -ENAMETOOLONG : 0;
-	if (!r && fs->utf8_keys && !is_utf8(name))
+	if (!r && ((fs->utf8_keys && !is_utf8(name)) || is_reserved(fs, name)))
 		r = -EILSEQ;
 	if (r)
 		free(path);

@@ -4,7 +4,8 @@
 #include "fs/task.h"
 
 /* The path of name in the directory ino (owned by the caller).  -ENAMETOOLONG,
- * -EILSEQ (the store takes UTF-8 only), -ENOENT (the directory is gone). */
+ * -EILSEQ (the store takes UTF-8 only, or keeps such names to itself), -ENOENT (the
+ * directory is gone). */
 int node_child_path(struct fs *fs, fuse_ino_t dir, const char *name, char **ret);
 void node_stat(struct fs *fs, struct inode *in, struct stat *ret);
 /* Enter what is at path into the tree, told to the kernel once more. */
