@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "backends/source.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
@@ -39,7 +40,7 @@ void config_done(struct config *c)
 		if (o->type == OPTION_TEXT || o->type == OPTION_LIST)
 			free(*(char **)((char *)c + o->offset));
 	}
-	free(c->source);
+	free(c->store.url);
 	free(c->mountpoint);
 	buf_done(&c->flags);
 }
@@ -67,14 +68,10 @@ int config_collect(struct buf *items, const char *text)
 static int refuse_unknown(const char *origin, const char *name)
 {
 	const char *nearest = option_nearest(name);
-	if (option_holds_password(name))
+	if (source_holds_secret(name))
 		log_error("config", "%s: a URL with a password in it is refused", origin);
 	else if (option_is_secret(name))
-		log_error("config",
-			  "%s %s: refused: keys belong in the environment "
-			  "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or in "
-			  "~/.aws/credentials",
-			  origin, name);
+		log_error("config", "%s %s: refused: %s", origin, name, source_keys_hint);
 	else if (nearest)
 		log_error("config", "%s %s: unknown option; the nearest is %s", origin,
 			  name, nearest);
@@ -94,7 +91,7 @@ static int apply(struct config *c, const char *origin, const char *name,
 	CLEANUP_BUF struct buf why;
 	buf_init(&why, 512);
 	int r = option_set(o, c, value, &why);
-	if (r == -EINVAL && value && !option_holds_password(value))
+	if (r == -EINVAL && value && !source_holds_secret(value))
 		log_error("config", "%s %s=%s: %s", origin, name, value, why.data);
 	else if (r < 0)
 		log_error("config", "%s %s: %s", origin, name,
@@ -266,15 +263,6 @@ static const char *named_file(const struct buf *items)
 	return found && *found ? found : NULL;
 }
 
-static int check_together(const struct config *c)
-{
-	if (c->path_style && c->virtual_host) {
-		log_error("config", "path_style and virtual_host exclude each other");
-		return -EINVAL;
-	}
-	return 0;
-}
-
 int config_load(struct config *c, const struct buf *items)
 {
 	const char *named = named_file(items);
@@ -283,5 +271,5 @@ int config_load(struct config *c, const struct buf *items)
 		r = apply_environment(c);
 	if (r == 0)
 		r = apply_items(c, items);
-	return r == 0 ? check_together(c) : r;
+	return r;
 }

@@ -8,6 +8,7 @@
 #define FS_CONFIG_H
 #include <stdbool.h>
 #include <stdint.h>
+#include "backends/settings.h"
 #include "backends/util/buf.h"
 #include "fs/options.h"
 
@@ -16,9 +17,8 @@ enum upload_when { UPLOAD_CLOSE, UPLOAD_BACKGROUND };
 /* Strings are owned by config_done; NULL = not given. */
 struct config {
 	/* the bucket */
-	char *endpoint, *region, *profile, *ca_file;
-	bool anonymous, path_style, virtual_host, allow_http;
-	uint32_t connections, fetchers, uploaders;
+	struct settings store;
+	uint32_t fetchers, uploaders;
 
 	/* what is seen */
 	bool read_only, allow_other, nonempty;
@@ -40,7 +40,6 @@ struct config {
 
 	/* not options */
 	bool cache_reserve_given;
-	char *source;	  /* a URL */
 	char *mountpoint; /* as given */
 	struct buf flags; /* mount(8) words for the kernel, each with a ',' in front */
 };

@@ -16,6 +16,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "backends/backend.h"
+#include "backends/source.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
@@ -25,7 +26,6 @@
 #include "fs/fs.h"
 #include "fs/mountpoint.h"
 #include "fs/session.h"
-#include "fs/source.h"
 #include "backends/util/banned.h"
 
 #define DEFAULT_MOUNTPOINT "/app/data/mast"
@@ -53,61 +53,53 @@ struct mount {
 
 void mount_help(void)
 {
-	(void)fputs(
-		"usage: mastfs mount [-f] [-r] [SOURCE] [MOUNTPOINT] [-o "
-		"OPTION[,...]]...\n"
-		"\n"
-		"SOURCE is s3://bucket/prefix or file:///directory.  Without it:\n"
-		"  STORAGE_BACKEND=s3      STORAGE_BUCKET, STORAGE_PREFIX\n"
-		"  STORAGE_BACKEND=minio   the same, and S3_ENDPOINT_URL\n"
-		"  STORAGE_BACKEND=local   the directory STORAGE_LOCAL_PATH (or\n"
-		"                          STORAGE_BUCKET), and below it STORAGE_PREFIX\n"
-		"MOUNTPOINT is " DEFAULT_MOUNTPOINT " if it is not given.\n"
-		"\n"
-		"  -f   stay in the foreground, log to stderr\n"
-		"  -r   the same as -o ro\n"
-		"\n"
-		"Options, also as MASTFS_<NAME> in the environment and as 'name = "
-		"value'\n"
-		"in /etc/mastfs.conf and ~/.config/mastfs.conf; -o wins over the\n"
-		"environment, the environment over the files:\n",
-		stdout);
+	(void)fputs("usage: mastfs mount [-f] [-r] [SOURCE] [MOUNTPOINT] [-o "
+		    "OPTION[,...]]...\n"
+		    "\n",
+		    stdout);
+	(void)fputs(source_help, stdout);
+	(void)fputs("MOUNTPOINT is " DEFAULT_MOUNTPOINT " if it is not given.\n"
+		    "\n"
+		    "  -f   stay in the foreground, log to stderr\n"
+		    "  -r   the same as -o ro\n"
+		    "\n"
+		    "Options, also as MASTFS_<NAME> in the environment and as 'name = "
+		    "value'\n"
+		    "in /etc/mastfs.conf and ~/.config/mastfs.conf; -o wins over the\n"
+		    "environment, the environment over the files:\n",
+		    stdout);
 	options_help(stdout);
-	(void)fputs(
-		"\nKeys are never options: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
-		"in the\nenvironment, or ~/.aws/credentials.\n",
-		stdout);
+	(void)printf("\nKeys are never options: %s.\n", source_keys_hint);
 }
 
 /* One argument alone is the source if it is a URL, else the mount point. */
 static int choose(struct config *c, const struct command_line *cl)
 {
 	const char *source = NULL, *mountpoint = NULL;
-	if (cl->n_args == 2 || (cl->n_args == 1 && strstr(cl->args[0], "://")) ||
-	    (cl->n_args == 1 && !strncmp(cl->args[0], "mast:", 5)))
+	if (cl->n_args == 2 || (cl->n_args == 1 && source_is_url(cl->args[0])))
 		source = cl->args[0];
 	if (cl->n_args == 2)
 		mountpoint = cl->args[1];
 	else if (cl->n_args == 1 && !source)
 		mountpoint = cl->args[0];
 	c->mountpoint = strdup(mountpoint ? mountpoint : DEFAULT_MOUNTPOINT);
-	return c->mountpoint ? source_choose(c, source) : -ENOMEM;
+	return c->mountpoint ? source_choose(&c->store, source) : -ENOMEM;
 }
 
 /* The daemon lives in "/": names that it opens later must be absolute. */
 static int resolve_ca_file(struct config *c)
 {
-	if (!c->ca_file)
+	if (!c->store.ca_file)
 		return 0;
-	char *real = realpath(c->ca_file, NULL);
+	char *real = realpath(c->store.ca_file, NULL);
 	if (!real || access(real, R_OK) < 0) {
 		int r = -errno;
-		log_error("mount", "ca_file %s: %s", c->ca_file, strerror(-r));
+		log_error("mount", "ca_file %s: %s", c->store.ca_file, strerror(-r));
 		free(real);
 		return r;
 	}
-	free(c->ca_file);
-	c->ca_file = real;
+	free(c->store.ca_file);
+	c->store.ca_file = real;
 	return 0;
 }
 
@@ -165,27 +157,38 @@ static int check_fuse(void)
 	return r;
 }
 
+static int refuse_inside(const char *what, const char *path, const char *whole,
+			 const char *other)
+{
+	log_error("mount", "%s %s and %s %s: one is inside the other", what, path, whole,
+		  other);
+	return -EINVAL;
+}
+
+/* url: a source, or NULL. */
+static int check_source_apart(const char *url, const char *mp, const char *cache)
+{
+	const char *dir = url ? source_directory(url) : NULL;
+	CLEANUP_FREE char *source = dir ? realpath(dir, NULL) : NULL;
+	if (!source)
+		return 0;
+	if (path_within(mp, source) || path_within(source, mp))
+		return refuse_inside("source", source, "mount point", mp);
+	if (!path_within(cache, source))
+		return 0;
+	log_error("mount", "cache directory %s: inside the source %s", cache, source);
+	return -EINVAL;
+}
+
 /* A daemon that meets its own mount waits for itself for ever. */
 static int check_apart(const struct mount *m, const char *cache)
 {
 	const char *mp = m->mountpoint;
-	const char *dir = source_directory(&m->config);
-	CLEANUP_FREE char *source = dir ? realpath(dir, NULL) : NULL;
+	const struct settings *s = &m->config.store;
 	if (path_within(cache, mp) || path_within(mp, cache))
-		log_error("mount",
-			  "cache directory %s and mount point %s: one is inside the "
-			  "other",
-			  cache, mp);
-	else if (source && (path_within(mp, source) || path_within(source, mp)))
-		log_error("mount",
-			  "source %s and mount point %s: one is inside the other", source,
-			  mp);
-	else if (source && path_within(cache, source))
-		log_error("mount", "cache directory %s: inside the source %s", cache,
-			  source);
-	else
-		return 0;
-	return -EINVAL;
+		return refuse_inside("cache directory", cache, "mount point", mp);
+	int r = check_source_apart(s->url, mp, cache);
+	return r == 0 ? check_source_apart(s->public_url, mp, cache) : r;
 }
 
 static int prepare_cache(struct mount *m)
@@ -193,7 +196,7 @@ static int prepare_cache(struct mount *m)
 	CLEANUP_BUF struct buf identity, path;
 	buf_init(&identity, IDENTITY_MAX);
 	buf_init(&path, PATH_MAX);
-	int r = source_identity(&m->config, &identity);
+	int r = source_identity(&m->config.store, &identity);
 	if (r == 0)
 		r = cachedir_plan(&m->config, &path);
 	if (r == 0)
@@ -225,19 +228,9 @@ static int prepare(struct mount *m)
 static int start_backend(struct mount *m)
 {
 	const struct config *c = &m->config;
-	const struct backend_conf conf = {
-		.url = c->source,
-		.endpoint = c->endpoint,
-		.region = c->region,
-		.profile = c->profile,
-		.anonymous = c->anonymous,
-		.path_style = c->path_style,
-		.virtual_host = c->virtual_host,
-		.allow_http = c->allow_http,
-		.ca_file = c->ca_file,
-		.connections = c->connections,
-		.read_only = c->read_only,
-	};
+	struct backend_conf conf = settings_conf(&c->store);
+	conf.read_only = c->read_only;
+	conf.ttl_ns = c->ttl_ns;
 	int r = backend_open(&conf, &m->backend);
 	/* Without a deadline the probe is tried once: who mounts wants to know now.
 	 * What it meets is bounded by the time-outs of each request. */
@@ -261,7 +254,7 @@ static int measure(struct mount *m)
 static void tell_mounted(const struct mount *m)
 {
 	const struct room *room = &m->room;
-	log_info("mount", "%s is mounted on %s", m->config.source, m->mountpoint);
+	log_info("mount", "%s is mounted on %s", m->config.store.url, m->mountpoint);
 	if (room->lowered)
 		log_info("mount",
 			 "cache directory %s: the disk has less than was asked for: "
@@ -327,7 +320,7 @@ static void drain(struct mount *m)
 		log_warn("mount",
 			 "%s: %llu files are not uploaded yet; the next mount with cache "
 			 "directory %s goes on",
-			 m->config.source, (unsigned long long)left, m->cache.path);
+			 m->config.store.url, (unsigned long long)left, m->cache.path);
 	cachedir_tell(&m->cache, CACHEDIR_ENDED, left);
 }
 

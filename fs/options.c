@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "backends/source.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "fs/config.h"
@@ -18,8 +19,8 @@
 #define ALNUM "[A-Za-z0-9]"
 #define HEX   "[0-9A-Fa-f]"
 /* The names that never reach the bucket (P6): the application's and editors' own,
- * rsync's .name.XXXXXX, s3transfer's name.01234567, and astropy's, asdf's, sed's
- * and zip's scratch files. */
+ * rsync's .name.XXXXXX, boto3's name.01234567, and astropy's, asdf's, sed's and
+ * zip's scratch files. */
 #define LOCAL_ONLY                                    \
 	"*.part:*.tmp:*.partial:*.swp:.nfs*:.~lock*:" \
 	".*." ALNUM ALNUM ALNUM ALNUM ALNUM ALNUM ":" \
@@ -29,6 +30,14 @@
 #define AT(field) offsetof(struct config, field)
 
 /* clang-format off */
+/* The rows of settings.h. */
+#define TEXT_ROW(name, field, meaning) \
+	{#name, OPTION_TEXT, AT(store.field), NULL, 0, 0, NULL, meaning},
+#define BOOL_ROW(name, field, meaning) \
+	{#name, OPTION_BOOL, AT(store.field), "no", 0, 0, NULL, meaning},
+#define COUNT_ROW(name, field, initial, min, max, meaning) \
+	{#name, OPTION_COUNT, AT(store.field), initial, min, max, NULL, meaning},
+
 const struct option options[] = {
 	/* name, type, field, default, min, max, choices, meaning */
 	{"ro", OPTION_BOOL, AT(read_only), "no", 0, 0, NULL,
@@ -65,24 +74,8 @@ const struct option options[] = {
 	{"read_ahead", OPTION_SIZE, AT(read_ahead_bytes), "1M", 0, 64 * MIB, NULL,
 	 "of the kernel (root only)"},
 
-	{"endpoint", OPTION_TEXT, AT(endpoint), NULL, 0, 0, NULL,
-	 "http(s)://host[:port] of the store"},
-	{"region", OPTION_TEXT, AT(region), NULL, 0, 0, NULL,
-	 "of the bucket"},
-	{"profile", OPTION_TEXT, AT(profile), NULL, 0, 0, NULL,
-	 "section of ~/.aws/config and ~/.aws/credentials"},
-	{"anonymous", OPTION_BOOL, AT(anonymous), "no", 0, 0, NULL,
-	 "look for no credentials and send none"},
-	{"path_style", OPTION_BOOL, AT(path_style), "no", 0, 0, NULL,
-	 "host/bucket/key, whatever the endpoint"},
-	{"virtual_host", OPTION_BOOL, AT(virtual_host), "no", 0, 0, NULL,
-	 "bucket.host/key, whatever the endpoint"},
-	{"allow_http", OPTION_BOOL, AT(allow_http), "no", 0, 0, NULL,
-	 "plain http to a host that is not this one"},
-	{"ca_file", OPTION_TEXT, AT(ca_file), NULL, 0, 0, NULL,
-	 "certificates to trust, PEM"},
-	{"connections", OPTION_COUNT, AT(connections), "32", 1, 1024, NULL,
-	 "requests in flight, at most"},
+	SETTINGS(TEXT_ROW, BOOL_ROW, COUNT_ROW)
+
 	{"fetchers", OPTION_COUNT, AT(fetchers), "16", 1, 256, NULL,
 	 "requests that read, at most"},
 	{"uploaders", OPTION_COUNT, AT(uploaders), "8", 1, 256, NULL,
@@ -197,20 +190,13 @@ bool option_is_secret(const char *name)
 {
 	static const char *const smells[] = {"secret", "passw", "key", "token",
 					     "credential"};
+	if (option_find(name))
+		return false;
 	for (size_t i = 0; i < sizeof smells / sizeof smells[0]; i++) {
 		if (strcasestr(name, smells[i]))
 			return true;
 	}
 	return false;
-}
-
-bool option_holds_password(const char *value)
-{
-	const char *authority = strstr(value, "://");
-	if (!authority)
-		return false;
-	authority += 3;
-	return memchr(authority, '@', strcspn(authority, "/?#")) != NULL;
 }
 
 static int parse_bool(const char *value, bool *ret)
@@ -454,9 +440,9 @@ int option_set(const struct option *o, void *conf, const char *value, struct buf
 		buf_addf(why, "needs a value: %s", form(o));
 		return -EINVAL;
 	}
-	if (value && option_holds_password(value)) {
-		buf_adds(why, "a URL with a password in it is refused: keys belong in "
-			      "the environment or in ~/.aws/credentials");
+	if (value && source_holds_secret(value)) {
+		buf_addf(why, "a URL with a password in it is refused: %s",
+			 source_keys_hint);
 		return -EINVAL;
 	}
 	int r = set_field(o, (char *)conf + o->offset, value, why);

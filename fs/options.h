@@ -48,10 +48,8 @@ extern const struct option options[];
 const struct option *option_find(const char *name);
 /* The option or mount(8) word that was probably meant; NULL: nothing is near. */
 const char *option_nearest(const char *name);
-/* Does the name smell of a credential? */
+/* Does a name that is no option smell of a credential? */
 bool option_is_secret(const char *name);
-/* Does an URL in the value hold user:password@ ? */
-bool option_holds_password(const char *value);
 
 /* Set the field in conf (a struct config) from a value; NULL = the bare word.
  * -EINVAL with the reason appended to why, -ENOMEM. */

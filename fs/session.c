@@ -76,7 +76,7 @@ static void add_escaped(struct buf *b, const char *s)
 static void add_options(struct buf *b, const struct config *c)
 {
 	buf_adds(b, "-osubtype=mastfs,nosuid,nodev,default_permissions,fsname=");
-	add_escaped(b, c->source);
+	add_escaped(b, c->store.url);
 	if (c->allow_other)
 		buf_adds(b, ",allow_other");
 	if (c->read_only)

@@ -18,10 +18,16 @@ def options(m):
 
 
 def table():
-    """name -> (type, default, min) from the source; every option is there, in one place."""
+    """name -> (type, default) from the source; every option is there, in one place: the rows
+    of fs/options.c, and among them those of the stores."""
     with open(os.path.join(lib.TESTS, "..", "fs", "options.c")) as f:
         rows = re.findall(r'\{"([a-z_]+)", OPTION_([A-Z]+), AT\([a-z_]+\),\s*'
                           r'("[^"]*"|NULL|LOCAL_ONLY)', f.read())
+    with open(os.path.join(lib.TESTS, "..", "backends", "settings.h")) as f:
+        stores = re.findall(r'\t(TEXT|BOOL|COUNT)\(([a-z_]+), [a-z_]+,[\s\\]*("[^"]*")', f.read())
+    assert len(rows) >= 15 and len(stores) >= 15
+    initial = {"TEXT": "NULL", "BOOL": "no"}
+    rows += [(name, kind, initial.get(kind, text)) for kind, name, text in stores]
     return {name: (kind, default.strip('"')) for name, kind, default in rows}
 
 
@@ -75,3 +81,55 @@ def test_what_wins(local, mount, folder):
     st = os.stat(m.path("k"))
     assert (st.st_uid, oct(st.st_mode & 0o777)) == (3, oct(0o640))
     fails(30, write, m.path("n"), b"")
+
+
+@pytest.mark.parametrize("opts,word", [
+    ({"public": "ftp://x/y"}, "public ftp://x/y"),
+    ({"public": "nowhere"}, "public nowhere"),
+    ({"public": "SOURCE"}, "the source itself"),
+    ({"public": "s3://me:pw@bucket"}, "password"),
+    ({"storage_class": "raw=GLACIER IR"}, "storage_class"),
+    ({"storage_class": "cooked=COLD"}, "cooked=COLD"),
+    ({"storage_class": "raw=A:raw=B"}, "storage_class"),
+    ({"sse": "rot13"}, "sse=rot13"),
+    ({"sse_kms_key": "k"}, "sse=aws:kms"),
+    ({"sse": "aws:kms", "sse_kms_key": "a b"}, "sse_kms_key"),
+    ({"endpoint": "http://me:pw@host"}, "password"),
+    ({"path_style": True, "virtual_host": True}, "exclude each other"),
+    ({"requester_pays": "perhaps"}, "yes or no"),
+    ({"mast_lookup": "perhaps"}, "yes or no"),
+])
+def test_bad_options_of_stores(local, mount, opts, word):
+    """Refused before anything is mounted or forked, in one line that names the option."""
+    opts = {k: local.source if v == "SOURCE" else v for k, v in opts.items()}
+    m = mount(local, start=False, **opts)
+    done = m.run(*m.command()[1:])
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and word in done.stderr, done.stderr
+    assert ":pw@" not in done.stderr
+    assert not lib.mounted(m.point)
+
+
+def test_unknown_source_says_what_there_is(local, mount):
+    m = mount(local, start=False)
+    done = m.run("mount", "ftp://host/dir", m.point)
+    assert done.returncode == 2
+    for known in ("s3://", "az://", "gs://", "file:///", "mast:"):
+        assert known in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("env,word", [
+    ({"STORAGE_BACKEND": "tape"}, "local, s3, minio, azure, gcs and mast"),
+    ({"STORAGE_BACKEND": "gcs"}, "STORAGE_BUCKET"),
+    ({"STORAGE_BACKEND": "minio", "STORAGE_BUCKET": "b"}, "S3_ENDPOINT_URL"),
+    ({"STORAGE_BACKEND": "azure", "STORAGE_BUCKET": "c"}, "AZURE_STORAGE_ACCOUNT"),
+    ({"STORAGE_BACKEND": "azure", "AZURE_STORAGE_ACCOUNT": "a"}, "STORAGE_BUCKET"),
+    ({"STORAGE_BACKEND": "azure", "STORAGE_BUCKET": "c",
+      "AZURE_STORAGE_CONNECTION_STRING": "AccountKey=planted"}, "AccountName"),
+])
+def test_environment_that_names_no_bucket(local, mount, env, word):
+    m = mount(local, start=False, env=env)
+    done = m.run("mount", m.point)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and word in done.stderr, done.stderr
+    assert "planted" not in done.stderr

@@ -5,7 +5,6 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "fs/config.h"
-#include "fs/source.h"
 #include "tests/unit/check.h"
 #include "tests/unit/scratch.h"
 #include "backends/util/banned.h"
@@ -179,7 +178,7 @@ static void config__later_wins(void)
 	CHECK_EQ(load(&c, text.data), 0);
 	CHECK_EQ(c.uploaders, 3);
 	CHECK_EQ(c.fetchers, 4);
-	CHECK_EQ(c.connections, 5);
+	CHECK_EQ(c.store.connections, 5);
 	config_done(&c);
 	CHECK_EQ(unsetenv("MASTFS_FETCHERS"), 0);
 	CHECK_EQ(unsetenv("MASTFS_CONNECTIONS"), 0);
@@ -237,7 +236,6 @@ static void config__values_of_each_type(void)
 		"upload=clos",
 		"uid=nobody-of-this-name",
 		"max_threads=18446744073709551616",
-		"path_style,virtual_host",
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		CHECK_EQ(load_once(bad[i]), -EINVAL);
@@ -247,8 +245,8 @@ static void config__commas_are_escaped(void)
 {
 	struct config c;
 	CHECK_EQ(load(&c, "profile=a\\,b\\\\c,,region=r"), 0);
-	CHECK_STR(c.profile, "a,b\\c");
-	CHECK_STR(c.region, "r");
+	CHECK_STR(c.store.profile, "a,b\\c");
+	CHECK_STR(c.store.region, "r");
 	config_done(&c);
 }
 
@@ -287,63 +285,9 @@ static void config__secrets_are_refused(void)
 {
 	CHECK(option_is_secret("aws_secret_access_key"));
 	CHECK(option_is_secret("Password"));
-	CHECK(option_holds_password("https://me:pw@host/"));
-	CHECK(!option_holds_password("file:///a@b"));
-	CHECK(!option_holds_password("s3://bucket/a@b"));
+	CHECK(!option_is_secret("sse_kms_key"));
 	CHECK_EQ(load_once("secret_key=abc"), -EINVAL);
 	CHECK_EQ(load_once("endpoint=http://a:b@c"), -EINVAL);
-}
-
-static int choose(struct config *c, const char *argument, const char *text)
-{
-	CHECK_EQ(load(c, text), 0);
-	return source_choose(c, argument);
-}
-
-static void source__comes_from_the_environment(void)
-{
-	struct config c;
-	CHECK_EQ(choose(&c, NULL, ""), -EINVAL);
-	config_done(&c);
-	(void)setenv("STORAGE_BACKEND", "minio", 1);
-	(void)setenv("STORAGE_BUCKET", "b", 1);
-	(void)setenv("STORAGE_PREFIX", "/p/q", 1);
-	CHECK_EQ(choose(&c, NULL, ""), -EINVAL);
-	config_done(&c);
-	(void)setenv("S3_ENDPOINT_URL", "http://127.0.0.1:9000/", 1);
-	CHECK_EQ(choose(&c, NULL, ""), 0);
-	CHECK_STR(c.source, "s3://b/p/q");
-	CHECK_STR(c.endpoint, "http://127.0.0.1:9000/");
-	CLEANUP_BUF struct buf id;
-	buf_init(&id, 4096);
-	CHECK_EQ(source_identity(&c, &id), 0);
-	CHECK_STR(id.data, "s3://b/p/q at http://127.0.0.1:9000");
-	config_done(&c);
-	(void)setenv("STORAGE_BACKEND", "local", 1);
-	CHECK_EQ(choose(&c, NULL, ""), -EINVAL);
-	config_done(&c);
-	(void)setenv("STORAGE_LOCAL_PATH", "/data/", 1);
-	CHECK_EQ(choose(&c, NULL, ""), 0);
-	CHECK_STR(c.source, "file:///data/p/q");
-	CHECK(c.endpoint == NULL);
-	config_done(&c);
-	(void)setenv("STORAGE_BACKEND", "azure", 1);
-	CHECK_EQ(choose(&c, NULL, ""), -EINVAL);
-	config_done(&c);
-}
-
-static void source__argument_is_a_known_url(void)
-{
-	struct config c;
-	static const char *const bad[] = {"dir", "ftp://x/y", "az://a/b",
-					  "mast:", "s3://me:pw@bucket/x"};
-	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-		CHECK_EQ(choose(&c, bad[i], ""), -EINVAL);
-		config_done(&c);
-	}
-	CHECK_EQ(choose(&c, "s3://b", "endpoint=https://h"), 0);
-	CHECK_STR(c.endpoint, "https://h");
-	config_done(&c);
 }
 
 int main(void)
@@ -362,8 +306,6 @@ int main(void)
 	RUN(config__words_of_fstab_are_accepted);
 	RUN(config__nearest_name_is_found);
 	RUN(config__secrets_are_refused);
-	RUN(source__comes_from_the_environment);
-	RUN(source__argument_is_a_known_url);
 	scratch_done(&scratch);
 	return 0;
 }
