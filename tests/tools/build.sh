@@ -1,5 +1,6 @@
-# build.sh - sourced by tests/run and tests/demo: packages, and trees outside the checkout.
-# Needs: me (for messages), root (the checkout), work (where trees and logs go).
+# build.sh - sourced by tests/run and tests/demo: packages, servers, and trees outside the
+# checkout.  Needs: me (for messages), root (the checkout), work (where trees and logs go),
+# tools (where servers and clients that no package has are kept).
 # shellcheck shell=bash
 
 PACKAGES='gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libcurl4-openssl-dev
@@ -16,18 +17,125 @@ as_root() {
 	if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-install_packages() {
-	local p missing=()
-	for p in $PACKAGES; do
-		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+missing_packages() {
+	local p
+	for p in "$@"; do
+		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || echo "$p"
 	done
+}
+
+# apt_install PACKAGE...: those that are missing.
+apt_install() {
+	local missing
+	mapfile -t missing < <(missing_packages "$@")
 	[ ${#missing[@]} = 0 ] && return
 	say "installing: ${missing[*]}"
-	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "not root and no sudo: cannot install"
+	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+		{ say "not root and no sudo: cannot install" >&2; return 1; }
 	as_root env DEBIAN_FRONTEND=noninteractive sh -c '
 		apt-get -q update && apt-get -qy install --no-install-recommends "$@"' sh \
 		"${missing[@]}" >"$work/apt.log" 2>&1 ||
-		{ tail -20 "$work/apt.log" >&2; die "apt-get failed, see $work/apt.log"; }
+		{ tail -20 "$work/apt.log" >&2; say "apt-get failed, see $work/apt.log" >&2; return 1; }
+}
+
+install_packages() {
+	# shellcheck disable=SC2086 # a list
+	apt_install $PACKAGES || die "packages are missing"
+}
+
+# The servers and clients below are built or fetched once.  Each install_NAME sets a variable
+# to the program's path, or to nothing where it cannot be had.
+
+# go_install PROGRAM MODULE VERSION...: the first version that can be had; prints the path.
+go_install() {
+	local program=$1 module=$2 v
+	shift 2
+	[ -x "$tools/bin/$program" ] && { echo "$tools/bin/$program"; return; }
+	command -v go >/dev/null || local PATH=$PATH:/usr/local/go/bin
+	command -v go >/dev/null || return 0
+	say "building $program into $tools/bin, once" >&2
+	mkdir -p "$tools/bin"
+	for v in "$@"; do
+		GOBIN=$tools/bin go install "$module@$v" >>"$work/$program.log" 2>&1 &&
+			{ echo "$tools/bin/$program"; return; }
+	done
+	say "go install failed, see $work/$program.log" >&2
+}
+
+# MinIO's module has no semantic versions: where @latest is refused, its last release.
+install_minio() {
+	minio=$(go_install minio github.com/minio/minio latest RELEASE.2025-10-15T17-29-55Z)
+}
+
+install_fake_gcs() {
+	fake_gcs=$(go_install fake-gcs-server github.com/fsouza/fake-gcs-server latest)
+}
+
+# The last Azurite that runs on Node 20 and before.
+install_azurite() {
+	local bin=$tools/azurite/node_modules/.bin/azurite-blob
+	azurite=
+	command -v node >/dev/null || apt_install nodejs || return 0
+	[ -x "$bin" ] && { azurite=$bin; return; }
+	command -v npm >/dev/null || apt_install nodejs npm || return 0
+	say "installing Azurite into $tools/azurite, once"
+	mkdir -p "$tools/azurite"
+	if npm install --prefix "$tools/azurite" --no-audit --no-fund azurite@3.35.0 \
+		>"$work/azurite.log" 2>&1 && [ -x "$bin" ]; then
+		azurite=$bin
+	else
+		say "npm install failed, see $work/azurite.log" >&2
+	fi
+}
+
+CLIENTS='s3fs adlfs gcsfs azure-storage-blob google-cloud-storage'
+
+# Other programs' view of a bucket: a virtual environment, and rclone.
+install_clients() {
+	venv=$tools/venv
+	if ! [ -e "$venv/complete" ]; then
+		apt_install python3-venv || { venv=; return 0; }
+		say "installing clients into $venv, once"
+		# shellcheck disable=SC2086 # a list
+		if $python -m venv --clear "$venv" >"$work/venv.log" 2>&1 &&
+			"$venv/bin/pip" install -q $CLIENTS >>"$work/venv.log" 2>&1; then
+			echo "$CLIENTS" >"$venv/complete"
+		else
+			say "pip install failed, see $work/venv.log" >&2
+			venv=
+		fi
+	fi
+}
+
+install_rclone() {
+	rclone=$(command -v rclone) && return
+	[ -x "$tools/bin/rclone" ] || apt_install rclone || true
+	rclone=$(PATH=$PATH:$tools/bin command -v rclone) ||
+		rclone=$(go_install rclone github.com/rclone/rclone latest)
+}
+
+# without NAME VALUE WHAT: loud where it is missing, and in CI a failure.
+without() {
+	[ -z "$2" ] || return 0
+	say "**** NO $1: it could not be built or fetched here. ****"
+	say "**** $3 are SKIPPED."
+	[ "${CI:-}" != true ] || count "${1// /-}" 0 1 0
+}
+
+# All of the above, as the tests look for them.
+install_servers() {
+	install_minio
+	install_azurite
+	install_fake_gcs
+	install_clients
+	install_rclone
+	export MASTFS_MINIO=$minio MASTFS_AZURITE=$azurite MASTFS_FAKE_GCS=$fake_gcs
+	export MASTFS_VENV=$venv MASTFS_RCLONE=$rclone
+	without MinIO "$minio" "The tests over a real S3 server"
+	without Azurite "$azurite" "The tests over a real Azure server"
+	without fake-gcs-server "$fake_gcs" "The tests over a real Google server"
+	without "PyPI clients" "$venv" "The tests of what s3fs, adlfs, gcsfs and the SDKs see"
+	without rclone "$rclone" "The tests of what rclone sees"
 }
 
 build() { # TREE OPTIONS...
