@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
+#include "backends/date.h"
 #include "backends/json.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
@@ -17,7 +18,8 @@ enum {
 	LOCAL_TIMEOUT_MS = 2000, /* a service of this machine answers at once or never */
 	TIMEOUT_MS = 30 * 1000,
 	TRIES = 3,
-	PAUSE_MS = 250, /* doubled each time */
+	PAUSE_MS = 250,	   /* doubled each time */
+	CLOCK_OFF_S = 240, /* less than any service forgives in a signature */
 	WHY_MAX = 256,
 };
 
@@ -219,6 +221,21 @@ static int ask_once(struct http *http, const struct cred_question *q,
 	return r ? r : error_of(reply);
 }
 
+/* Is it far from the service's, and is that not mended yet? */
+static bool clock_is_off(const struct cred_question *q, const struct http_reply *reply)
+{
+	const char *date = http_header(reply, "date");
+	int64_t theirs_ns;
+	if (!q->clock_off_ns || *q->clock_off_ns || !date ||
+	    date_parse_http(date, &theirs_ns))
+		return false;
+	int64_t off_ns = theirs_ns - clock_wall_ns();
+	if (llabs(off_ns) < CLOCK_OFF_S * (int64_t)NS_PER_S)
+		return false;
+	*q->clock_off_ns = off_ns;
+	return true;
+}
+
 int cred_ask(struct http *http, const struct cred_question *q, struct http_reply *reply,
 	     struct call *call)
 {
@@ -235,6 +252,10 @@ int cred_ask(struct http *http, const struct cred_question *q, struct http_reply
 	}
 	if (!r || r == -EINTR || r == -ENOMEM)
 		return r;
+	if (r == -EACCES && q->refused_ok)
+		return -ENOENT;
+	if (r == -EACCES && clock_is_off(q, reply))
+		return -EAGAIN;
 	log_failure(q, reply, r);
 	return is_transient(r) ? r : -EACCES;
 }

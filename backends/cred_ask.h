@@ -20,12 +20,17 @@ struct cred_question {
 	size_t n_headers;
 	const struct buf *body; /* NULL = none */
 	const char *hide;	/* NULL, or what the log may not repeat */
-	bool local;	/* a service of this machine: at once or never, and no proxy */
-	bool absent_ok; /* nobody there is -ENOENT, and no news */
+	bool local;	 /* a service of this machine: at once or never, and no proxy */
+	bool absent_ok;	 /* nobody there is -ENOENT, and no news */
+	bool refused_ok; /* neither is a refusal */
+	/* NULL = no signature in it tells the time.  Else: 0, or what our clock was found
+	 * to be off by. */
+	int64_t *clock_off_ns;
 };
 
 /* 0: a 2xx answer, in *reply.  -EACCES: it was refused; a transient error of
- * backend.h's list: it was not answered, even by the third try.  -EINTR. */
+ * backend.h's list: it was not answered, even by the third try.  -EINTR.  -EAGAIN: it
+ * was refused while our clock is far from theirs: sign it by *clock_off_ns, once. */
 int cred_ask(struct http *http, const struct cred_question *q, struct http_reply *reply,
 	     struct call *call);
 /* Log that the answer, though 2xx, was not what was asked for: returns -EACCES.

@@ -38,6 +38,7 @@ static int aws_find(void *arg, struct http *http, struct cred *ret, struct call 
 	const struct aws *aws = arg;
 	source_fn *const chain[] = {
 		aws->profile ? NULL : cred_from_env,
+		cred_from_role,
 		cred_from_web_identity,
 		cred_from_profile,
 		cred_from_process,

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 #include "backends/cred_google_file.h"
-#include "backends/date.h"
 #include "backends/json.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
@@ -19,10 +18,7 @@
 #define SCOPE_READ  "https://www.googleapis.com/auth/devstorage.read_only"
 #define SCOPE_WRITE "https://www.googleapis.com/auth/devstorage.read_write"
 
-enum {
-	ASSERTION_S = 3600,
-	CLOCK_OFF_S = 300, /* more than Google forgives in an assertion */
-};
+enum { ASSERTION_S = 3600 };
 
 struct google {
 	const char *scope; /* a literal */
@@ -82,33 +78,36 @@ int google_need_url(const struct google_file *f, const char *name, const char *f
 	return google_refuse(f, what);
 }
 
-int google_post(const struct google_file *f, const char *url, struct url_param *params,
-		size_t n, const char *hide, struct cred *ret, struct http_reply *reply)
+int google_post(const struct google_file *f, const struct google_form *form,
+		struct cred *ret)
 {
 	struct buf body;
 	CLEANUP_BUF struct buf source;
+	CLEANUP_REPLY struct http_reply reply;
 	struct http_header type = {"Content-Type", "application/x-www-form-urlencoded"};
+	http_reply_init(&reply);
 	buf_init(&source, 8192);
 	buf_addf(&source, "key file %s", f->path);
 	buf_init(&body, (size_t)4 * CRED_TOKEN_MAX);
-	cred_form(&body, params, n);
+	cred_form(&body, form->params, form->n);
 	struct cred_question q = {.topic = GOOGLE_TOPIC,
 				  .source = source.data,
 				  .method = "POST",
-				  .url = url,
+				  .url = form->url,
 				  .headers = &type,
 				  .n_headers = 1,
 				  .body = &body,
-				  .hide = hide};
+				  .hide = form->hide,
+				  .clock_off_ns = form->clock_off_ns};
 	int r = buf_error(&source) ? buf_error(&source) : buf_error(&body);
 	if (!r)
-		r = cred_ask(f->http, &q, reply, f->call);
+		r = cred_ask(f->http, &q, &reply, f->call);
 	if (!r) {
-		r = cred_from_bearer(reply->body.data, reply->body.len, ret);
+		r = cred_from_bearer(reply.body.data, reply.body.len, ret);
 		if (r)
 			r = cred_ask_failed(&q, r);
 	}
-	crypto_wipe(reply->body.data, reply->body.len);
+	crypto_wipe(reply.body.data, reply.body.len);
 	cred_wipe(&body);
 	return r;
 }
@@ -167,49 +166,39 @@ static int make_assertion(const struct google_file *f, const struct account *a,
 	return r ? r : buf_error(ret);
 }
 
-/* The server's clock less ours, if it is far from it. */
-static int64_t clock_off_ns(const struct http_reply *reply)
+/* One try, by our clock and that much. */
+static int exchange_assertion(const struct google_file *f, const struct account *a,
+			      int64_t *clock_off_ns, struct cred *ret)
 {
-	int64_t theirs_ns, off_ns;
-	const char *date = http_header(reply, "date");
-	if (!date || date_parse_http(date, &theirs_ns))
-		return 0;
-	off_ns = theirs_ns - clock_wall_ns();
-	return llabs(off_ns) > CLOCK_OFF_S * (int64_t)NS_PER_S ? off_ns : 0;
+	struct buf assertion;
+	buf_init(&assertion, CRED_TOKEN_MAX);
+	int r = make_assertion(f, a, clock_wall_ns() + *clock_off_ns, &assertion);
+	struct url_param params[] = {{"grant_type", JWT_BEARER},
+				     {"assertion", assertion.data}};
+	struct google_form form = {.url = a->url.bytes,
+				   .params = params,
+				   .n = 2,
+				   .hide = assertion.data,
+				   .clock_off_ns = clock_off_ns};
+	if (!r)
+		r = google_post(f, &form, ret);
+	cred_wipe(&assertion);
+	return r;
 }
 
 static int from_service_account(const struct google_file *f, struct cred *ret)
 {
 	CLEANUP(account_done) struct account a = {0};
-	int64_t off_ns = 0;
+	int64_t clock_off_ns = 0;
 	int r = account_read(f, &a);
-	for (int i = 0; i < 2 && !r; i++) {
-		CLEANUP_REPLY struct http_reply reply;
-		struct buf assertion;
-		http_reply_init(&reply);
-		buf_init(&assertion, CRED_TOKEN_MAX);
-		r = make_assertion(f, &a, clock_wall_ns() + off_ns, &assertion);
-		struct url_param params[] = {{"grant_type", JWT_BEARER},
-					     {"assertion", assertion.data}};
-		if (!r)
-			r = google_post(f, a.url.bytes, params, 2, assertion.data, ret,
-					&reply);
-		cred_wipe(&assertion);
-		if (!r)
-			return 0;
-		/* An assertion of another hour is refused: once more, by their clock. */
-		off_ns = r == -EACCES && !i ? clock_off_ns(&reply) : 0;
-		if (off_ns)
-			r = 0;
-	}
-	return r;
+	if (!r)
+		r = exchange_assertion(f, &a, &clock_off_ns, ret);
+	return r == -EAGAIN ? exchange_assertion(f, &a, &clock_off_ns, ret) : r;
 }
 
 static int from_authorized_user(const struct google_file *f, struct cred *ret)
 {
 	CLEANUP_SECRET struct secret id = {0}, secret = {0}, refresh = {0}, url = {0};
-	CLEANUP_REPLY struct http_reply reply;
-	http_reply_init(&reply);
 	int r = google_need(f, "client_id", &id);
 	if (!r)
 		r = google_need(f, "client_secret", &secret);
@@ -223,7 +212,9 @@ static int from_authorized_user(const struct google_file *f, struct cred *ret)
 				     {"client_id", id.bytes},
 				     {"client_secret", secret.bytes},
 				     {"refresh_token", refresh.bytes}};
-	return google_post(f, url.bytes, params, 4, refresh.bytes, ret, &reply);
+	struct google_form form = {
+		.url = url.bytes, .params = params, .n = 4, .hide = refresh.bytes};
+	return google_post(f, &form, ret);
 }
 
 int google_from_file(const struct google_file *f, struct cred *ret)

@@ -173,8 +173,6 @@ static int impersonate(const struct google_file *f, const struct cred *as,
 static int exchange(const struct google_file *f, const char *scope, struct cred *ret)
 {
 	CLEANUP_SECRET struct secret url = {0}, audience = {0}, type = {0}, token = {0};
-	CLEANUP_REPLY struct http_reply reply;
-	http_reply_init(&reply);
 	int r = google_need_url(f, "token_url", STS_URL, &url);
 	if (!r)
 		r = google_need(f, "audience", &audience);
@@ -192,8 +190,11 @@ static int exchange(const struct google_file *f, const char *scope, struct cred 
 		{"subject_token", token.bytes},
 		{"subject_token_type", type.bytes},
 	};
-	return google_post(f, url.bytes, params, sizeof params / sizeof params[0],
-			   token.bytes, ret, &reply);
+	struct google_form form = {.url = url.bytes,
+				   .params = params,
+				   .n = sizeof params / sizeof params[0],
+				   .hide = token.bytes};
+	return google_post(f, &form, ret);
 }
 
 int google_from_external(const struct google_file *f, struct cred *ret)

@@ -30,7 +30,16 @@ int google_need_url(const struct google_file *f, const char *name, const char *f
 		    struct secret *ret);
 /* Log what is wrong with the file: returns -EACCES. */
 int google_refuse(const struct google_file *f, const char *what);
-/* Post a form to a token service; the answer is a bearer token. */
-int google_post(const struct google_file *f, const char *url, struct url_param *params,
-		size_t n, const char *hide, struct cred *ret, struct http_reply *reply);
+
+/* A form for a token service.  All borrowed. */
+struct google_form {
+	const char *url;
+	struct url_param *params; /* sorted in place */
+	size_t n;
+	const char *hide;      /* as in struct cred_question */
+	int64_t *clock_off_ns; /* likewise */
+};
+/* Post it; the answer is a bearer token. */
+int google_post(const struct google_file *f, const struct google_form *form,
+		struct cred *ret);
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "backends/cred_ask.h"
 #include "backends/date.h"
 #include "backends/json.h"
 #include "backends/util/clock.h"
@@ -22,12 +23,6 @@ enum {
 	PROCESS_TIMEOUT_S = 60,
 };
 
-static const char *env(const char *name)
-{
-	const char *value = getenv(name);
-	return value && *value ? value : NULL;
-}
-
 static int set_keys(struct cred *ret, const char *access, const char *secret,
 		    const char *token)
 {
@@ -39,15 +34,6 @@ static int set_keys(struct cred *ret, const char *access, const char *secret,
 	if (r)
 		cred_done(ret);
 	return r;
-}
-
-/* A key goes into headers: no byte may end one. */
-static bool header_safe(const char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s <= 0x20 || *s == 0x7f)
-			return false;
-	return true;
 }
 
 static int json_keys(const char *text, size_t n, const char *token_name,
@@ -69,8 +55,8 @@ int cred_from_json(const char *text, size_t n, const char *token_name, struct cr
 	struct secret member[4] = {0};
 	struct cred cred = {0};
 	int r = json_keys(text, n, token_name, member);
-	if (!r && (!header_safe(member[0].bytes) ||
-		   (member[2].bytes && !header_safe(member[2].bytes))))
+	if (!r && (!cred_header_safe(member[0].bytes) ||
+		   (member[2].bytes && !cred_header_safe(member[2].bytes))))
 		r = -EBADMSG;
 	if (!r && member[3].bytes)
 		r = date_parse_iso(member[3].bytes, &cred.expires_ns);
@@ -89,9 +75,11 @@ int cred_from_json(const char *text, size_t n, const char *token_name, struct cr
 int cred_from_env(const struct cred_from *from, struct cred *ret)
 {
 	(void)from;
-	const char *access = env("AWS_ACCESS_KEY_ID");
-	const char *secret = env("AWS_SECRET_ACCESS_KEY");
-	const char *token = env("AWS_SESSION_TOKEN");
+	const char *access = cred_env("AWS_ACCESS_KEY_ID");
+	const char *secret = cred_env("AWS_SECRET_ACCESS_KEY");
+	const char *token = cred_env("AWS_SESSION_TOKEN");
+	if (!token)
+		token = cred_env("AWS_SECURITY_TOKEN"); /* its old name */
 	if (!access && !secret)
 		return -ENOENT;
 	if (!access || !secret) {
@@ -100,28 +88,49 @@ int cred_from_env(const struct cred_from *from, struct cred *ret)
 			  access ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
 		return -EACCES;
 	}
-	if (!header_safe(access) || (token && !header_safe(token))) {
+	if (!cred_header_safe(access) || (token && !cred_header_safe(token))) {
 		log_error("s3", "AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN holds blanks");
 		return -EACCES;
 	}
 	return set_keys(ret, access, secret, token);
 }
 
+static bool wants_sso(const struct profile *profile)
+{
+	static const char *const names[] = {"sso_session", "sso_account_id",
+					    "sso_start_url"};
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (profile_get(profile, names[i]))
+			return true;
+	return false;
+}
+
 int cred_from_profile(const struct cred_from *from, struct cred *ret)
 {
+	const char *name = profile_name(from->profile);
 	const char *access = profile_get(from->profile, "aws_access_key_id");
 	const char *secret = profile_get(from->profile, "aws_secret_access_key");
 	const char *token = profile_get(from->profile, "aws_session_token");
-	if (access && secret && header_safe(access) && (!token || header_safe(token)))
-		return set_keys(ret, access, secret, token);
-	if (profile_get(from->profile, "role_arn") ||
-	    profile_get(from->profile, "sso_account_id"))
-		log_warn("s3",
-			 "profile \"%s\" assumes a role or signs in by SSO, which mastfs "
-			 "does not do by itself: give it credential_process = aws "
-			 "configure export-credentials --profile %s",
-			 profile_name(from->profile), profile_name(from->profile));
-	return -ENOENT;
+	if (access && secret && *access && *secret) {
+		if (cred_header_safe(access) && (!token || cred_header_safe(token)))
+			return set_keys(ret, access, secret, token);
+		log_error("s3", "the keys of profile \"%s\" hold blanks", name);
+		return -EACCES;
+	}
+	if (access || secret) {
+		log_error("s3", "profile \"%s\" has %s but no %s", name,
+			  access ? "aws_access_key_id" : "aws_secret_access_key",
+			  access ? "aws_secret_access_key" : "aws_access_key_id");
+		return -EACCES;
+	}
+	if (!wants_sso(from->profile) || profile_get(from->profile, "credential_process"))
+		return -ENOENT;
+	log_error("s3",
+		  "profile \"%s\" signs in by SSO, which mastfs does not do by itself: "
+		  "give it credential_process = aws configure export-credentials "
+		  "--profile %s",
+		  name, name);
+	return -EACCES;
 }
 
 /* Split a command line as a shell would with blanks and double quotes only. */

@@ -15,6 +15,7 @@ struct cred_from {
 	const struct profile *profile;
 	const char *region;
 	struct call *call;
+	const struct cred_from *above; /* whose profile names ours as its source */
 };
 
 /* {"AccessKeyId": .., "SecretAccessKey": .., token, "Expiration": ..}; the name of
@@ -23,7 +24,10 @@ int cred_from_json(const char *text, size_t n, const char *token_name, struct cr
 int cred_from_env(const struct cred_from *from, struct cred *ret);
 int cred_from_profile(const struct cred_from *from, struct cred *ret);
 int cred_from_process(const struct cred_from *from, struct cred *ret);
+int cred_from_role(const struct cred_from *from, struct cred *ret);
 int cred_from_web_identity(const struct cred_from *from, struct cred *ret);
 int cred_from_container(const struct cred_from *from, struct cred *ret);
 int cred_from_instance(const struct cred_from *from, struct cred *ret);
+/* The answer of the token service.  -EBADMSG. */
+int cred_from_sts_xml(const char *text, size_t n, struct cred *ret);
 #endif
