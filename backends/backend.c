@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "backends/azure.h"
 #include "backends/local.h"
 #include "backends/retry.h"
 #include "backends/s3.h"
@@ -20,6 +21,7 @@ static const struct scheme {
 	const char *start;
 	int (*open)(const struct backend_conf *conf, struct backend **ret);
 } schemes[] = {
+	{"az://", azure_open},
 	{"file://", local_open},
 	{"s3://", s3_open},
 };

@@ -32,7 +32,6 @@ static const char *local_name(const char *name)
 
 static void XMLCALL on_open(void *arg, const XML_Char *name, const XML_Char **attrs)
 {
-	(void)attrs;
 	struct parse *p = arg;
 	if (p->error)
 		return;
@@ -43,6 +42,8 @@ static void XMLCALL on_open(void *arg, const XML_Char *name, const XML_Char **at
 	buf_reset(&p->text);
 	int r = p->handler->open ? p->handler->open(p->arg, p->depth, local_name(name))
 				 : 0;
+	for (; !r && p->handler->attr && *attrs; attrs += 2)
+		r = p->handler->attr(p->arg, p->depth, local_name(attrs[0]), attrs[1]);
 	if (r < 0)
 		stop(p, r);
 }

@@ -14,6 +14,8 @@ enum { XML_DEPTH_MAX = 16, XML_TEXT_MAX = 64 * 1024 };
 /* depth: 1 for the root.  < 0 ends the parse with that error. */
 struct xml_handler {
 	int (*open)(void *arg, int depth, const char *name); /* may be NULL */
+	/* An attribute of the element just opened; may be NULL. */
+	int (*attr)(void *arg, int depth, const char *name, const char *value);
 	/* text: what stood directly within the element, if it had no children. */
 	int (*close)(void *arg, int depth, const char *name, const char *text,
 		     size_t len);
