@@ -2,14 +2,17 @@
 """s3d.py - an S3 server for the tests, which can be told to lie (see scripted.py).
 
   s3d.py [--port N] [--bucket NAME]... [--access-key K --secret-key S] [--region R]
-         [--anonymous] [--log FILE] [--commits FILE] [--data DIR] [--min-part BYTES]
+         [--issued FILE] [--anonymous] [--log FILE] [--commits FILE] [--data DIR] [--min-part BYTES]
 
 Prints "s3d: listening on 127.0.0.1:PORT" when it is ready.  It checks the signature and the
-checksums of every request, and keeps versions (s3store.py).
+checksums of every request, and keeps versions (s3store.py).  The keys in the file of
+--issued (see identity.py) are good while they have not expired, with their session token.
 """
+import json
 import os
 import re
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import s3api  # noqa: E402
@@ -32,8 +35,24 @@ class S3Server(scripted.Server):
     def refuse(self, req):
         if self.opts.anonymous and "authorization" not in req.headers:
             return None
-        return sigv4.verify(req.method, req.path, req.query, req.headers, self.keys,
-                            self.opts.region)
+        return self.expired(req) or sigv4.verify(
+            req.method, req.path, req.query, req.headers, self.keys, self.opts.region)
+
+    def expired(self, req):
+        """Learns the key of this request, if it is one that was issued."""
+        found = re.search(r"Credential=(\w+)/", req.headers.get("authorization", ""))
+        if not found or not self.opts.issued or not os.path.exists(self.opts.issued):
+            return None
+        with open(self.opts.issued) as f:
+            for entry in map(json.loads, f):
+                if entry["access"] != found.group(1):
+                    continue
+                self.keys[entry["access"]] = entry["secret"]
+                if req.headers.get("x-amz-security-token") != entry["token"]:
+                    return 400, "InvalidToken", "not the session token of this key"
+                if entry["expires"] < time.time():
+                    return 400, "ExpiredToken", "The provided token has expired."
+        return None
 
     def handle(self, req, _act):
         s3api.verify_body(req)
@@ -52,6 +71,7 @@ def main():
     parser.add_argument("--access-key", default="testkey")
     parser.add_argument("--secret-key", default="testsecret")
     parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--issued")
     parser.add_argument("--anonymous", action="store_true")
     parser.add_argument("--min-part", type=int, default=5 << 20)
     S3Server(parser.parse_args()).serve()
