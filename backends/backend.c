@@ -13,6 +13,7 @@
 #include "backends/local.h"
 #include "backends/retry.h"
 #include "backends/s3.h"
+#include "backends/union.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
@@ -39,16 +40,22 @@ bool backend_known_url(const char *url)
 	return url && find_scheme(url);
 }
 
-int backend_open(const struct backend_conf *conf, struct backend **ret)
+static int unknown_scheme(const char *url)
+{
+	CLEANUP_BUF struct buf known;
+	buf_init(&known, 256);
+	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+		buf_addf(&known, "%s%s", i ? ", " : "", schemes[i].start);
+	log_error("mount", "%s: not a URL of a store that mastfs knows (%s)",
+		  url ? url : "(no URL)", known.data);
+	return -EINVAL;
+}
+
+static int open_source(const struct backend_conf *conf, struct backend **ret)
 {
 	const struct scheme *scheme = conf->url ? find_scheme(conf->url) : NULL;
-	if (!scheme) {
-		log_error("mount",
-			  "%s: not a URL of a store that mastfs knows (s3://, "
-			  "file://)",
-			  conf->url ? conf->url : "(no URL)");
-		return -EINVAL;
-	}
+	if (!scheme)
+		return unknown_scheme(conf->url);
 	struct backend *be;
 	int r = scheme->open(conf, &be);
 	if (r < 0)
@@ -56,6 +63,36 @@ int backend_open(const struct backend_conf *conf, struct backend **ret)
 	if (conf->read_only)
 		be->caps &= ~(uint32_t)BACKEND_WRITE;
 	return retry_new(be, &retry_defaults, ret);
+}
+
+/* The second source, of which nothing is asked but to read it. */
+static int open_under(const struct backend_conf *conf, struct backend *own,
+		      struct backend **ret)
+{
+	struct backend_conf under_conf = *conf;
+	struct backend *under;
+	under_conf.url = conf->public_url;
+	under_conf.public_url = NULL;
+	under_conf.storage_class = NULL;
+	under_conf.read_only = true;
+	int r = open_source(&under_conf, &under);
+	if (r < 0) {
+		backend_free(own);
+		return r;
+	}
+	return union_new(own, under, conf->ttl_ns, ret);
+}
+
+int backend_open(const struct backend_conf *conf, struct backend **ret)
+{
+	struct backend *own;
+	int r = open_source(conf, &own);
+	if (r < 0)
+		return r;
+	if (conf->public_url)
+		return open_under(conf, own, ret);
+	*ret = own;
+	return 0;
 }
 
 void backend_free(struct backend *be)
