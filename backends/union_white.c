@@ -278,11 +278,12 @@ int whites_put(struct whites *w, const char *key, struct call *call)
 static int remove_each(struct whites *w, const struct white_dir *d, struct call *call)
 {
 	char key[KEY_SIZE];
+	const struct cond any = {0};
 	for (struct map_node *node = NULL; (node = map_next(&d->names, node));) {
 		int r = white_key(d->path, container_of(node, struct white, node)->name,
 				  key);
 		if (!r)
-			r = backend_del(w->own, key, NULL, call);
+			r = backend_del(w->own, key, &any, call);
 		if (r && r != -ENOENT)
 			return r;
 	}
