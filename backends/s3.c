@@ -118,7 +118,7 @@ int s3_put(struct backend *be, const char *key, const struct source *src,
 	struct request rq = {.op = "put", .method = "PUT", .key = key, .source = src};
 	s3_cond_headers(&rq, &opts->cond);
 	s3_meta_headers(&rq, opts, &meta);
-	int r = request_send(&s3->st, &rq, &reply, call);
+	int r = s3_send_placed(s3, &rq, &reply, call);
 	if (r)
 		return r;
 	const char *etag = http_header(&reply, "etag");
@@ -151,6 +151,8 @@ static void s3_free(struct backend *be)
 	store_done(&s3->st);
 	crypto_wipe(&s3->key, sizeof s3->key);
 	free(s3->bucket);
+	free(s3->sse);
+	free(s3->sse_kms_key);
 	free(s3);
 }
 
@@ -300,6 +302,14 @@ static int connect_creds(struct s3 *s3, const struct backend_conf *conf)
 			    &s3->st.creds);
 }
 
+static int set_encryption(struct s3 *s3, const struct backend_conf *conf)
+{
+	s3->sse = conf->sse ? strdup(conf->sse) : NULL;
+	s3->sse_kms_key = conf->sse_kms_key ? strdup(conf->sse_kms_key) : NULL;
+	bool whole = (s3->sse || !conf->sse) && (s3->sse_kms_key || !conf->sse_kms_key);
+	return whole ? 0 : -ENOMEM;
+}
+
 int s3_open(const struct backend_conf *conf, struct backend **ret)
 {
 	struct profile *profile = NULL;
@@ -309,6 +319,7 @@ int s3_open(const struct backend_conf *conf, struct backend **ret)
 	int r = store_init(&s3->st, &s3_dialect, &s3_ops, conf);
 	s3->st.be.limits = s3_limits;
 	s3->copy_max = 5 * GIB;
+	s3->requester_pays = conf->requester_pays;
 
 	if (!r)
 		r = set_bucket(s3, conf);
@@ -321,6 +332,8 @@ int s3_open(const struct backend_conf *conf, struct backend **ret)
 	profile_free(profile);
 	if (!r)
 		r = set_addressing(s3, conf);
+	if (!r)
+		r = set_encryption(s3, conf);
 	s3->crc64 = !r && is_amazon(s3);
 	if (!r)
 		r = connect_creds(s3, conf);

@@ -79,7 +79,7 @@ static int copy_whole(struct s3 *s3, const char *source, const struct object *fr
 		       *from_obj->etag ? from_obj->etag : NULL);
 	request_header(&rq, "x-amz-metadata-directive", "REPLACE");
 	s3_meta_headers(&rq, opts, &meta);
-	int r = request_send(&s3->st, &rq, &reply, call);
+	int r = s3_send_placed(s3, &rq, &reply, call);
 	if (!r)
 		r = copied_etag(s3, &rq, &reply, "CopyObjectResult", etag);
 	if (!r)

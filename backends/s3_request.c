@@ -181,6 +181,8 @@ static int make(struct store *st, const struct request *rq, const struct proof *
 	if (r)
 		return r;
 	attempt_header(a, "host", a->host.data);
+	if (s3->requester_pays)
+		attempt_header(a, "x-amz-request-payer", "requester");
 	return st->creds ? sign(s3, rq, proof, a) : 0;
 }
 

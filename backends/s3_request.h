@@ -23,8 +23,11 @@ struct s3 {
 	bool crc64;	   /* Amazon's checksum instead of MD5 */
 	char *bucket;	   /* owned */
 	uint64_t copy_max; /* bytes that one CopyObject takes */
+	bool requester_pays;
+	char *sse, *sse_kms_key; /* owned; NULL = as the bucket has it */
 
 	/* guarded by st.lock */
+	bool tags_refused;
 	char region[S3_REGION_SIZE];
 	struct sign_key key; /* derived for the next three */
 	uint64_t key_generation;
@@ -53,6 +56,11 @@ struct s3_meta {
 void s3_cond_headers(struct request *rq, const struct cond *cond);
 void s3_meta_headers(struct request *rq, const struct put_opts *opts,
 		     struct s3_meta *meta);
+
+/* As request_send, for a request that makes an object: with its tag, class and
+ * encryption; without the tag where that is refused. */
+int s3_send_placed(struct s3 *s3, const struct request *rq, struct http_reply *reply,
+		   struct call *call);
 
 /* s3_upload_begin, with the parts' checksums announced or not. */
 int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *opts,

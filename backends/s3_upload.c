@@ -31,7 +31,7 @@ int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *o
 		request_header(&rq, "x-amz-checksum-algorithm", "CRC64NVME");
 		request_header(&rq, "x-amz-checksum-type", "FULL_OBJECT");
 	}
-	int r = request_send(&s3->st, &rq, &reply, call);
+	int r = s3_send_placed(s3, &rq, &reply, call);
 	if (!r)
 		r = s3_expect_xml(s3, &rq, &reply, "InitiateMultipartUploadResult");
 	if (r)
