@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/azure.h"
+#include "backends/gcs.h"
 #include "backends/local.h"
 #include "backends/retry.h"
 #include "backends/s3.h"
@@ -24,6 +25,7 @@ static const struct scheme {
 } schemes[] = {
 	{"az://", azure_open},
 	{"file://", local_open},
+	{"gs://", gcs_open},
 	{"s3://", s3_open},
 };
 
