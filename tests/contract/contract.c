@@ -1,6 +1,7 @@
 /* contract.c - see contract.h. */
 #include "tests/contract/contract.h"
 #include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "backends/util/cleanup.h"
@@ -9,6 +10,8 @@
 struct backend *be;
 char prefix[40];
 unsigned char *pattern;
+const char tag_a[] = "0123456789abcdef0123456789abcdef";
+const char tag_b[] = "fedcba9876543210fedcba9876543210";
 
 const char *k(const char *name)
 {
@@ -101,6 +104,45 @@ int send_part(const char *name, const char *id, uint32_t number, size_t from, si
 	struct source src = {.fd = fd, .len = len};
 	*ret = (struct part){.number = number, .size = len};
 	return backend_upload_part(be, k(name), id, obj_off, &src, ret, NULL);
+}
+
+struct runner {
+	pthread_t thread;
+	pthread_barrier_t *start;
+	int (*fn)(int number);
+	int number, result;
+};
+
+static void *run_one(void *arg)
+{
+	struct runner *runner = arg;
+	(void)pthread_barrier_wait(runner->start);
+	runner->result = runner->fn(runner->number);
+	return NULL;
+}
+
+bool at_once(int (*fn)(int number), int results[THREADS])
+{
+	pthread_barrier_t start;
+	struct runner runners[THREADS];
+	MUST(!pthread_barrier_init(&start, NULL, THREADS));
+	for (int i = 0; i < THREADS; i++) {
+		runners[i] = (struct runner){.start = &start, .fn = fn, .number = i};
+		MUST(!pthread_create(&runners[i].thread, NULL, run_one, &runners[i]));
+	}
+	for (int i = 0; i < THREADS; i++) {
+		(void)pthread_join(runners[i].thread, NULL);
+		results[i] = runners[i].result;
+	}
+	return !pthread_barrier_destroy(&start);
+}
+
+int count_of(const int results[THREADS], int what)
+{
+	int n = 0;
+	for (int i = 0; i < THREADS; i++)
+		n += results[i] == what;
+	return n;
 }
 
 struct keys {

@@ -13,9 +13,10 @@
 enum {
 	MIB = 1 << 20,
 	BIG = 5 * MIB + 1,
-	PATTERN = BIG + 4096,
 	PART = 5 * MIB,
+	PART_OURS = 8 * MIB, /* what backend_part_size gives for small objects */
 	TAIL = 123,
+	PATTERN = 2 * PART_OURS + 4096,
 	THREADS = 8
 };
 
@@ -39,6 +40,30 @@ enum {
 		}                                                                       \
 	} while (0)
 
+/* Leaves a test out, and says so: the store cannot do this, and is known not to (the caps
+ * that it must have are given to test_backend). */
+#define NEEDS(cap)                                                  \
+	do {                                                        \
+		if (!has(cap)) {                                    \
+			(void)printf("  not asked: no %s\n", #cap); \
+			return true;                                \
+		}                                                   \
+	} while (0)
+
+struct test {
+	const char *name;
+	bool (*run)(void); /* false: what is wrong was printed */
+};
+/* clang-format off */
+#define TEST(fn) {.name = #fn, .run = (fn)}
+/* clang-format on */
+
+/* Each ends with a NULL name. */
+extern const struct test object_tests[], list_tests[], upload_tests[], race_tests[];
+
+/* Who uploaded it: a tag as fs makes them. */
+extern const char tag_a[], tag_b[];
+
 /* set once, by main */
 extern struct backend *be;
 extern char prefix[40];	       /* of every key */
@@ -53,6 +78,11 @@ int put_at(const char *name, const void *bytes, size_t len, const struct put_opt
 	   struct object *ret);
 /* The first bytes of the pattern. */
 int put(const char *name, size_t len, struct object *ret);
+/* fn of each number below THREADS in a thread of its own, all let go at the same moment.
+ */
+bool at_once(int (*fn)(int number), int results[THREADS]);
+/* How many of them are this. */
+int count_of(const int results[THREADS], int what);
 
 /* What a get must deliver: these bytes from this offset on. */
 struct expect {

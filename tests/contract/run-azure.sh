@@ -17,4 +17,5 @@ sys.path.insert(0, '$servers')
 import azurectl
 print(azurectl.connection_string('$url'))")
 export AZURE_STORAGE_CONNECTION_STRING
+export MASTFS_TEST_CAPS="write put_if finish_if del_if upload copy list_meta"
 "$1" az://devstoreaccount1/test/some/prefix

@@ -9,6 +9,7 @@ unset GOOGLE_APPLICATION_CREDENTIALS || true
 case $1 in
 gcsd)
 	start_scripted gcsd
+	caps="write put_if finish_if del_if upload copy rename in_order list_meta"
 	;;
 fake-gcs)
 	fake=${MASTFS_FAKE_GCS:-$(command -v fake-gcs-server || true)}
@@ -18,11 +19,12 @@ fake-gcs)
 		-public-host "127.0.0.1:$port" -external-url "http://127.0.0.1:$port" \
 		-log-level warn
 	wait_for "$python" "$servers/gcsctl.py" "http://127.0.0.1:$port" test
+	caps="write put_if finish_if upload copy in_order list_meta"
 	;;
 *)
 	echo "usage: $0 gcsd|fake-gcs PROGRAM" >&2
 	exit 2
 	;;
 esac
-export STORAGE_EMULATOR_HOST="http://127.0.0.1:$port"
+export STORAGE_EMULATOR_HOST="http://127.0.0.1:$port" MASTFS_TEST_CAPS="$caps"
 "$2" gs://test/some/prefix

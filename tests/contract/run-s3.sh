@@ -12,6 +12,7 @@ unset AWS_PROFILE AWS_SESSION_TOKEN || true
 case $1 in
 s3d)
 	start_scripted s3d --access-key mastfs --secret-key mastfs-secret
+	caps="write put_if finish_if del_if upload copy"
 	;;
 minio)
 	minio=${MASTFS_MINIO:-$(command -v minio || true)}
@@ -22,11 +23,13 @@ minio)
 		MINIO_BROWSER=off "$minio" server --quiet --address "127.0.0.1:$port" "$dir/data"
 	wait_for "$python" -c "import urllib.request as u
 u.urlopen('http://127.0.0.1:$port/minio/health/live')"
+	caps="write put_if finish_if upload copy"
 	;;
 *)
 	echo "usage: $0 s3d|minio PROGRAM" >&2
 	exit 2
 	;;
 esac
-export AWS_ENDPOINT_URL="http://127.0.0.1:$port" MASTFS_TEST_URL=s3://test/some/prefix
+export AWS_ENDPOINT_URL="http://127.0.0.1:$port" MASTFS_TEST_CAPS="$caps"
+export MASTFS_TEST_URL=s3://test/some/prefix
 "$2" "$MASTFS_TEST_URL"
