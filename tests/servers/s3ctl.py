@@ -37,9 +37,11 @@ class Scripted:
         conn.close()
         return data
 
-    def rule(self, kind, method=None, key=None, query=None, nth=1, count=0, **act):
+    def rule(self, kind, method=None, key=None, query=None, header=None, nth=1, count=0,
+             **act):
         match = {"nth": nth, "count": count}
-        for name, value in (("method", method), ("key_re", key), ("query_re", query)):
+        for name, value in (("method", method), ("key_re", key), ("query_re", query),
+                            ("header", header)):
             if value is not None:
                 match[name] = value
         self.call("POST", "rules", json.dumps([{"match": match, "act": {"kind": kind, **act}}]))

@@ -17,8 +17,9 @@ Control, unsigned and not logged (the answers are JSON):
                           served as it is, under an ETag that is not its MD5
   POST /_control/delete?bucket=B&key=K
 
-A rule matches by method, key_re, query_re (search); it acts from its nth match (from 1) for
-count matches (0 = for ever, the default).  What it can do (act.kind):
+A rule matches by method, key_re, query_re (search), header (the name of one that the request
+has); it acts from its nth match (from 1) for count matches (0 = for ever, the default).
+What it can do (act.kind):
   status      answer act.status with act.code and act.headers
   reset       RST before any answer          drop_reply   do it, then close without an answer
   close_at    end the connection after act.at bytes of body ("rst": true resets it)
@@ -123,7 +124,8 @@ class Rules:
                 match = rule["match"]
                 if not (match.get("method", req.method) == req.method
                         and re.search(match.get("key_re", ""), req.key)
-                        and re.search(match.get("query_re", ""), req.query)):
+                        and re.search(match.get("query_re", ""), req.query)
+                        and match.get("header") in (None, *req.headers)):
                     continue
                 rule["seen"] += 1
                 nth, count = match.get("nth", 1), match.get("count", 0)
