@@ -16,8 +16,7 @@
 
 static const struct backend_limits gcs_limits = {
 	.put_max = 64 * MIB,
-	/* Each part costs two small requests besides its own. */
-	.part_min = 16 * MIB,
+	.part_min = 1,
 	.part_max = 5 * GIB,
 	.part_align = 1,
 	.parts_max = GCS_COMPOSE_MAX * GCS_COMPOSE_MAX,
