@@ -19,12 +19,12 @@
 #define SECONDS(n) ((int64_t)(n) * (int64_t)NS_PER_S)
 
 enum {
-	RENEW_BEFORE_S = 15 * 60, /* or a quarter of the life, if that is less */
-	RETRY_AFTER_S = 60,	  /* while the old ones are good; likewise */
-	REFUSED_FOR_S = 2,	  /* a failure is everybody's for so long */
-	OUTLAST_S = 10 * 60, /* how long an expired one is used before we ask again */
-	LOOK_S = 60,	     /* the wall clock may be set while we sleep */
-	ATTEMPT_S = 60,	     /* a renewal that nobody waits for */
+	RENEW_BEFORE_S = 15 * 60,  /* or a quarter of the life, if that is less */
+	RETRY_AFTER_S = 60,	   /* while the old ones are good; likewise */
+	REFUSED_FOR_S = 2,	   /* a failure is everybody's for so long */
+	DOUBTED_S = 10 * 60,	   /* how long those that came expired are used */
+	LOOK_S = 60,		   /* the wall clock may be set while we sleep */
+	ATTEMPT_S = 60,		   /* a renewal that nobody waits for */
 	STACK_BYTES = 1024 * 1024, /* as the pool's threads */
 };
 
@@ -96,15 +96,16 @@ static int64_t quarter(int64_t left_ns, int64_t most_ns)
 	return left_ns <= 0 ? 0 : left_ns / 4 < most_ns ? left_ns / 4 : most_ns;
 }
 
-/* Expired, but the source has no better ones: its own outage is no reason to stop. */
-static void outlast_locked(struct creds *c)
+/* Fresh and expired: our clock is off, or the source's.  They are tried for a while,
+ * and the store will say. */
+static void doubt_clock_locked(struct creds *c)
 {
 	int64_t now_ns = clock_wall_ns();
-	if (!c->now.outlasts || c->now.expires_ns > now_ns)
+	if (!c->now.expires_ns || c->now.expires_ns > now_ns)
 		return;
-	c->now.expires_ns = now_ns + SECONDS(OUTLAST_S);
-	log_warn(c->topic, "the instance's keys have expired and it has no new ones yet: "
-			   "they are used on");
+	c->now.expires_ns = now_ns + SECONDS(DOUBTED_S);
+	log_warn(c->topic, "the credentials came expired, unless a clock is off: they "
+			   "are tried");
 }
 
 /* Takes the fresh ones over. */
@@ -114,15 +115,19 @@ static void replace_locked(struct creds *c, struct cred *fresh)
 	fresh->generation = c->now.generation + (first || !same(&c->now, fresh));
 	cred_done(&c->now);
 	c->now = *fresh;
-	outlast_locked(c);
+	doubt_clock_locked(c);
 	int64_t left_ns = c->now.expires_ns - clock_wall_ns();
 	c->due_ns = c->now.expires_ns - quarter(left_ns, SECONDS(RENEW_BEFORE_S));
 }
 
 static bool usable_locked(const struct creds *c, uint64_t stale)
 {
-	return !(stale && stale == c->now.generation) &&
-	       (!c->now.expires_ns || c->now.expires_ns > clock_wall_ns());
+	if (stale && stale == c->now.generation)
+		return false;
+	if (!c->now.expires_ns || c->now.expires_ns > clock_wall_ns())
+		return true;
+	/* The source's own outage is no reason to stop. */
+	return c->now.outlasts && c->last_error;
 }
 
 /* The old ones stay.  A short pause keeps many requests from asking one by one. */
@@ -130,11 +135,12 @@ static void note_failure_locked(struct creds *c)
 {
 	int64_t now_ns = clock_wall_ns(), left_ns = c->now.expires_ns - now_ns;
 	int64_t pause_ns = quarter(left_ns, SECONDS(RETRY_AFTER_S));
+	if (c->now.outlasts && left_ns <= 0)
+		pause_ns = SECONDS(RETRY_AFTER_S);
 	if (pause_ns < SECONDS(1))
 		pause_ns = SECONDS(REFUSED_FOR_S);
 	c->due_ns = now_ns + pause_ns;
 	c->refused_ns = now_ns + SECONDS(REFUSED_FOR_S);
-	outlast_locked(c);
 }
 
 /* Unlocks while it asks. */

@@ -132,7 +132,7 @@ static int from_workload(struct http *http, struct cred *ret, struct call *call)
 	const char *path = either("AZURE_FEDERATED_TOKEN_FILE",
 				  "AZURE_STORAGE_SPN_FEDERATED_TOKEN_FILE");
 	CLEANUP_SECRET struct secret token = {0};
-	CLEANUP_BUF struct buf source;
+	CLEANUP_BUF struct buf source = {0};
 	if (!path || !tenant() || !client())
 		return -ENOENT;
 	/* Read each time: it is replaced as it expires. */
@@ -164,7 +164,7 @@ static int from_app_service(struct http *http, struct cred *ret, struct call *ca
 {
 	const char *endpoint = cred_env("IDENTITY_ENDPOINT");
 	struct http_header header = {"X-IDENTITY-HEADER", cred_env("IDENTITY_HEADER")};
-	CLEANUP_BUF struct buf url;
+	CLEANUP_BUF struct buf url = {0};
 	if (!endpoint || !header.value)
 		return -ENOENT;
 	buf_init(&url, 8192);

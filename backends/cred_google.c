@@ -272,7 +272,7 @@ static int from_path(const struct google *g, const char *path, bool must,
 static int from_default_path(const struct google *g, struct http *http, struct cred *ret,
 			     struct call *call)
 {
-	CLEANUP_BUF struct buf path;
+	CLEANUP_BUF struct buf path = {0};
 	const char *config = cred_env("CLOUDSDK_CONFIG"), *home = cred_env("HOME");
 	if (!config && !home)
 		return -ENOENT;

@@ -71,7 +71,7 @@ int cred_from_container(const struct cred_from *from, struct cred *ret)
 {
 	const char *relative = cred_env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
 	const char *full = cred_env("AWS_CONTAINER_CREDENTIALS_FULL_URI");
-	CLEANUP_BUF struct buf url;
+	CLEANUP_BUF struct buf url = {0};
 	CLEANUP_SECRET struct secret token = {0};
 	if (!relative && !full)
 		return -ENOENT;
@@ -148,7 +148,7 @@ int cred_from_instance(const struct cred_from *from, struct cred *ret)
 {
 	static const char list[] = "/latest/meta-data/iam/security-credentials/";
 	CLEANUP_SECRET struct secret token = {0}, role = {0};
-	CLEANUP_BUF struct buf path, url;
+	CLEANUP_BUF struct buf path = {0}, url = {0};
 	if (is_true(cred_env("AWS_EC2_METADATA_DISABLED")))
 		return -ENOENT;
 	struct http_header header = {"x-aws-ec2-metadata-token-ttl-seconds", "21600"};

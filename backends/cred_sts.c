@@ -192,7 +192,7 @@ int cred_from_web_identity(const struct cred_from *from, struct cred *ret)
 	const char *role = cred_env("AWS_ROLE_ARN");
 	const char *session = cred_env("AWS_ROLE_SESSION_NAME");
 	CLEANUP_SECRET struct secret token = {0};
-	CLEANUP_BUF struct buf source;
+	CLEANUP_BUF struct buf source = {0};
 	if (!path || !role) {
 		path = profile_get(from->profile, "web_identity_token_file");
 		role = profile_get(from->profile, "role_arn");
@@ -297,7 +297,7 @@ static int assume(const struct cred_from *from, const char *role, const struct c
 {
 	const char *session = profile_get(from->profile, "role_session_name");
 	const char *duration = profile_get(from->profile, "duration_seconds");
-	CLEANUP_BUF struct buf source;
+	CLEANUP_BUF struct buf source = {0};
 	uint64_t s;
 	struct url_param params[] = {
 		{"Action", "AssumeRole"},

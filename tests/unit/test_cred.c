@@ -1,65 +1,10 @@
 /* test_cred.c - the chain: who wins, what is refused, what is renewed. */
 #include "backends/cred_aws.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "backends/cred_source.h"
 #include "backends/util/cleanup.h"
-#include "backends/util/log.h"
-#include "tests/unit/canned.h"
-#include "tests/unit/check.h"
+#include "tests/unit/cred_rig.h"
 #include "backends/util/banned.h"
-
-static struct http *http;
-static char dir[] = "/tmp/mastfs-cred.XXXXXX";
-
-static const char *path_of(const char *name)
-{
-	static char path[256];
-	(void)snprintf(path, sizeof path, "%s/%s", dir, name);
-	return path;
-}
-
-static void write_file(const char *name, const char *text)
-{
-	int fd = open(path_of(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
-	CHECK(fd >= 0);
-	CHECK_EQ(write(fd, text, strlen(text)), strlen(text));
-	CHECK(!close(fd));
-}
-
-static void set(const char *name, const char *value)
-{
-	CHECK(!(value ? setenv(name, value, 1) : unsetenv(name)));
-}
-
-/* Nothing of the tester's own environment counts. */
-static void start_clean(void)
-{
-	static const char *const names[] = {
-		"AWS_ACCESS_KEY_ID",
-		"AWS_SECRET_ACCESS_KEY",
-		"AWS_SESSION_TOKEN",
-		"AWS_PROFILE",
-		"AWS_DEFAULT_PROFILE",
-		"AWS_WEB_IDENTITY_TOKEN_FILE",
-		"AWS_ROLE_ARN",
-		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-		"AWS_CONTAINER_CREDENTIALS_FULL_URI",
-		"AWS_CONTAINER_AUTHORIZATION_TOKEN",
-		"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-		"AWS_ENDPOINT_URL_STS",
-		"AWS_EC2_METADATA_SERVICE_ENDPOINT",
-		"AWS_EC2_METADATA_DISABLED",
-	};
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		set(names[i], NULL);
-	write_file("credentials", "");
-	write_file("config", "");
-	set("AWS_SHARED_CREDENTIALS_FILE", path_of("credentials"));
-	set("AWS_CONFIG_FILE", path_of("config"));
-}
 
 static int find_keys(const char *profile, struct cred *ret)
 {
@@ -162,7 +107,6 @@ static void cred__a_process_prints_keys(void)
 	CHECK_EQ(find_keys(NULL, &cred), -EACCES);
 }
 
-#define JSON(body) "HTTP/1.1 200 OK\r\n\r\n" body
 #define KEYS                                                                \
 	"{\"AccessKeyId\":\"C\",\"SecretAccessKey\":\"S\",\"Token\":\"T\"," \
 	"\"Expiration\":\"2099-01-01T00:00:00Z\"}"
@@ -190,8 +134,7 @@ static void cred__the_instance_gives_keys(void)
 	struct creds *creds;
 	start_clean();
 	server_start(&s, NULL);
-	s.url[strlen(s.url) - 4] = '\0';
-	set("AWS_EC2_METADATA_SERVICE_ENDPOINT", s.url);
+	set("AWS_EC2_METADATA_SERVICE_ENDPOINT", origin_of(&s));
 	CHECK_EQ(cred_aws_new(http, NULL, true, "x", &creds), 0);
 	CHECK_EQ(creds_get(creds, 0, &cred, NULL), 0);
 	CHECK_STR(cred.access_key, "C");
@@ -221,8 +164,7 @@ static void cred__a_web_identity_is_exchanged(void)
 	write_file("token", "to+ken\n");
 	set("AWS_WEB_IDENTITY_TOKEN_FILE", path_of("token"));
 	set("AWS_ROLE_ARN", "arn:aws:iam::1:role/r");
-	s.url[strlen(s.url) - 4] = '\0';
-	set("AWS_ENDPOINT_URL_STS", s.url);
+	set("AWS_ENDPOINT_URL_STS", origin_of(&s));
 	keys_are(NULL, "W", "S", "T");
 	CHECK(strstr(s.seen, "Action=AssumeRoleWithWebIdentity&"));
 	CHECK(strstr(s.seen, "WebIdentityToken=to%2Bken"));
@@ -276,10 +218,7 @@ static void cred__json_is_not_believed(void)
 
 int main(void)
 {
-	struct http_conf conf = {.connections = 2};
-	log_set_level(LOG_LEVEL_ERROR);
-	CHECK(mkdtemp(dir));
-	CHECK_EQ(http_new(&conf, &http), 0);
+	rig_start();
 	RUN(cred__the_environment_comes_first);
 	RUN(cred__a_half_set_environment_is_refused);
 	RUN(cred__no_keys_is_EACCES);
@@ -290,10 +229,6 @@ int main(void)
 	RUN(cred__a_web_identity_is_exchanged);
 	RUN(cred__what_is_refused_is_renewed);
 	RUN(cred__json_is_not_believed);
-	http_free(http);
-	static const char *const files[] = {"credentials", "config", "print", "token"};
-	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-		CHECK(!unlink(path_of(files[i])));
-	CHECK(!rmdir(dir));
+	rig_end();
 	return 0;
 }
