@@ -201,15 +201,19 @@ static bool ignores_configured_endpoints(void)
 	return value && !strcasecmp(value, "true");
 }
 
+const char *s3_endpoint(const char *given, const struct profile *profile)
+{
+	bool ignore = ignores_configured_endpoints();
+	return first_of(given, ignore ? NULL : env("AWS_ENDPOINT_URL_S3"),
+			ignore ? NULL : env("AWS_ENDPOINT_URL"),
+			ignore ? NULL : profile_get(profile, "endpoint_url"),
+			env("S3_ENDPOINT_URL"));
+}
+
 static int set_endpoint(struct s3 *s3, const struct backend_conf *conf,
 			const struct profile *profile)
 {
-	bool ignore = ignores_configured_endpoints();
-	const char *url =
-		first_of(conf->endpoint, ignore ? NULL : env("AWS_ENDPOINT_URL_S3"),
-			 ignore ? NULL : env("AWS_ENDPOINT_URL"),
-			 ignore ? NULL : profile_get(profile, "endpoint_url"),
-			 env("S3_ENDPOINT_URL"));
+	const char *url = s3_endpoint(conf->endpoint, profile);
 	if (!url)
 		return 0;
 	if (url_parse_endpoint(url, &s3->endpoint)) {
@@ -323,7 +327,9 @@ int s3_open(const struct backend_conf *conf, struct backend **ret)
 
 	if (!r)
 		r = set_bucket(s3, conf);
-	if (!r)
+	/* Who is told everything is not held up by a profile that is broken. */
+	bool told = conf->anonymous && conf->endpoint && conf->region;
+	if (!r && !told)
 		r = profile_load(conf->profile, &profile);
 	if (!r)
 		r = set_endpoint(s3, conf, profile);

@@ -4,9 +4,9 @@
  *   local            file://STORAGE_LOCAL_PATH (or STORAGE_BUCKET)/STORAGE_PREFIX
  *   s3               s3://STORAGE_BUCKET/STORAGE_PREFIX
  *   minio            the same; an endpoint is required
- *   azure            az://account/container/STORAGE_PREFIX, the account by
- *                    AZURE_STORAGE_ACCOUNT or the connection string, the container by
- *                    STORAGE_BUCKET or AZURE_STORAGE_CONTAINER
+ *   azure            az://account/container/STORAGE_PREFIX, the container by
+ *                    STORAGE_BUCKET or AZURE_STORAGE_CONTAINER; the account is the one
+ *                    of azure_account.h
  *   gcs              gs://STORAGE_BUCKET/STORAGE_PREFIX
  *   mast             mast:
  */
@@ -16,9 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "backends/azure_account.h"
 #include "backends/backend.h"
 #include "backends/placement.h"
 #include "backends/profile.h"
+#include "backends/s3.h"
+#include "backends/url.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
@@ -92,73 +95,41 @@ bool source_holds_secret(const char *value)
 	return memchr(authority, '@', strcspn(authority, "/?#")) != NULL;
 }
 
-/* what: "source", or an option's name. */
-static int check_url(const char *what, const char *url)
-{
-	if (source_holds_secret(url))
-		log_error("mount", "the %s holds a password: refused; %s", what,
-			  source_keys_hint);
-	else if (!backend_known_url(url))
-		log_error("mount", "%s %s: not a URL such as " SOURCES, what, url);
-	else
-		return 0;
-	return -EINVAL;
-}
-
 const char *source_directory(const char *url)
 {
 	return starts(url, "file://") ? url + 7 : NULL;
 }
 
-/* A part of "AccountName=a;AccountKey=..."; false: it is not there. */
-static bool connection_part(const char *name, struct buf *ret)
-{
-	const char *s = variable("AZURE_STORAGE_CONNECTION_STRING");
-	size_t n = strlen(name);
-	for (; s && *s; s += strspn(s, "; ")) {
-		size_t len = strcspn(s, ";");
-		if (len > n && s[n] == '=' && !strncasecmp(s, name, n)) {
-			buf_add(ret, s + n + 1, len - n - 1);
-			return ret->len > 0;
-		}
-		s += len;
-	}
-	return false;
-}
-
-static bool ignores_configured(void)
-{
-	const char *ignore = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
-	return ignore && !strcasecmp(ignore, "true");
-}
-
-static int profile_endpoint(const char *name, struct buf *ret)
+static int add_s3_place(const struct settings *s, struct buf *ret)
 {
 	struct profile *profile;
-	int r = profile_load(name, &profile);
+	int r = profile_load(s->profile, &profile);
 	if (r < 0)
 		return r;
-	const char *endpoint = profile_get(profile, "endpoint_url");
+	const char *endpoint = s3_endpoint(s->endpoint, profile);
 	if (endpoint)
 		buf_adds(ret, endpoint);
 	profile_free(profile);
 	return 0;
 }
 
-/* In Amazon's order, the informal variable last. */
-static int s3_endpoint(const struct settings *s, struct buf *ret)
+/* Credentials are left alone: the place is the same without. */
+static int add_azure_place(const struct settings *s, const char *url, struct buf *ret)
 {
-	const char *url = s->endpoint;
-	bool configured = !url && !ignores_configured();
-	if (configured)
-		url = either(variable("AWS_ENDPOINT_URL_S3"),
-			     variable("AWS_ENDPOINT_URL"));
-	int r = configured && !url ? profile_endpoint(s->profile, ret) : 0;
-	if (r == 0 && !ret->len)
-		buf_adds(ret, url	    ? url
-			      : s->endpoint ? ""
-					    : either(variable("S3_ENDPOINT_URL"), ""));
-	return r;
+	struct azure_account a;
+	CLEANUP_BUF struct buf usual, host;
+	buf_init(&usual, URL_MAX);
+	buf_init(&host, URL_MAX);
+	int r = azure_account_read(url, s->endpoint, true, &a);
+	if (r < 0)
+		return r;
+	buf_addf(&usual, "%s.blob.core.windows.net", a.account);
+	url_add_host(&host, &a.endpoint);
+	if (!a.endpoint.https || *a.path || strcmp(host.data, usual.data) != 0)
+		buf_addf(ret, "%s://%s%s", a.endpoint.https ? "https" : "http", host.data,
+			 a.path);
+	azure_account_done(&a);
+	return buf_error(&host) ? buf_error(&host) : buf_error(&usual);
 }
 
 /* Where the bucket of a URL is, appended; nothing if it is where it always is. */
@@ -166,19 +137,15 @@ static int add_place(const struct settings *s, const char *url, struct buf *ret)
 {
 	const char *at = NULL;
 	if (starts(url, "s3://"))
-		return s3_endpoint(s, ret);
+		return add_s3_place(s, ret);
+	if (starts(url, "az://"))
+		return add_azure_place(s, url, ret);
 	if (starts(url, "gs://"))
 		at = either(s->endpoint, variable("STORAGE_EMULATOR_HOST"));
 	else if (starts(url, "mast:"))
 		at = s->mast_endpoint;
-	else if (starts(url, "az://"))
-		at = either(s->endpoint, variable("AZURE_STORAGE_BLOB_ENDPOINT"));
 	if (at)
 		buf_adds(ret, at);
-	else if (starts(url, "az://") && !connection_part("BlobEndpoint", ret) &&
-		 !connection_part("EndpointSuffix", ret) &&
-		 connection_part("UseDevelopmentStorage", ret))
-		buf_adds(ret, " (development storage)");
 	return 0;
 }
 
@@ -225,37 +192,51 @@ static int minio_from_environment(struct settings *s)
 	buf_init(&endpoint, URL_MAX);
 	int r = bucket_from_environment(s, "minio", "s3://");
 	if (r == 0)
-		r = s3_endpoint(s, &endpoint);
+		r = add_s3_place(s, &endpoint);
 	if (r == 0 && !endpoint.len)
 		r = not_set("minio", "S3_ENDPOINT_URL is not set");
 	return r;
 }
 
-/* The account's own variable wins over the connection string, as in Azure's tools. */
+/* The account is the one that the URL does not name: see azure_account.h. */
 static int azure_from_environment(struct settings *s)
 {
-	CLEANUP_BUF struct buf account, place;
-	buf_init(&account, URL_MAX);
-	buf_init(&place, URL_MAX);
-	const char *name = either(variable("AZURE_STORAGE_ACCOUNT"),
-				  variable("AZURE_STORAGE_ACCOUNT_NAME"));
-	if (name)
-		buf_adds(&account, name);
-	else if (connection_part("UseDevelopmentStorage", &place))
-		buf_adds(&account, "devstoreaccount1");
-	else if (!connection_part("AccountName", &account))
-		return not_set("azure", "neither AZURE_STORAGE_ACCOUNT nor an "
-					"AZURE_STORAGE_CONNECTION_STRING with an "
-					"AccountName is set");
 	const char *container = either(variable("STORAGE_BUCKET"),
 				       either(variable("AZURE_STORAGE_CONTAINER"),
 					      variable("AZURE_STORAGE_CONTAINER_NAME")));
 	if (!container)
 		return not_set("azure", "neither STORAGE_BUCKET nor "
 					"AZURE_STORAGE_CONTAINER is set");
-	buf_reset(&place);
-	buf_addf(&place, "%s/%s", account.data, container);
-	return buf_error(&place) ? buf_error(&place) : compose(s, "az://", place.data);
+	return compose(s, "az:///", container);
+}
+
+/* With the account in it, whoever named it: the cache is named by the URL. */
+static int complete_azure_url(const struct settings *s, char **field)
+{
+	struct azure_account a;
+	CLEANUP_BUF struct buf url;
+	buf_init(&url, URL_MAX);
+	int r = azure_account_read(*field, s->endpoint, s->anonymous, &a);
+	if (r < 0)
+		return r;
+	buf_addf(&url, "az://%s/%s%s%s", a.account, a.container, *a.prefix ? "/" : "",
+		 a.prefix);
+	azure_account_done(&a);
+	return buf_error(&url) ? buf_error(&url) : set(field, url.data);
+}
+
+/* what: "source", or an option's name. */
+static int check_url(const struct settings *s, const char *what, char **field)
+{
+	const char *url = *field;
+	if (source_holds_secret(url))
+		log_error("mount", "the %s holds a password: refused; %s", what,
+			  source_keys_hint);
+	else if (!backend_known_url(url))
+		log_error("mount", "%s %s: not a URL such as " SOURCES, what, url);
+	else
+		return starts(url, "az://") ? complete_azure_url(s, field) : 0;
+	return -EINVAL;
 }
 
 static int from_environment(struct settings *s)
@@ -289,16 +270,15 @@ static size_t trimmed(const char *s)
 	return n;
 }
 
-static int check_public(const struct settings *s)
+static int check_public(struct settings *s)
 {
-	const char *below = s->public_url;
-	int r = below ? check_url("public", below) : 0;
-	if (!below || r < 0)
+	int r = check_url(s, "public", &s->public_url);
+	if (r < 0)
 		return r;
-	size_t n = trimmed(below);
-	if (n != trimmed(s->url) || memcmp(below, s->url, n) != 0)
+	size_t n = trimmed(s->public_url);
+	if (n != trimmed(s->url) || memcmp(s->public_url, s->url, n) != 0)
 		return 0;
-	log_error("mount", "public=%s: that is the source itself", below);
+	log_error("mount", "public=%s: that is the source itself", s->public_url);
 	return -EINVAL;
 }
 
@@ -345,17 +325,22 @@ static int check_class(const struct settings *s)
 	return r;
 }
 
-static int check(const struct settings *s)
+static int check(struct settings *s)
 {
 	if (s->path_style && s->virtual_host) {
 		log_error("mount", "path_style and virtual_host exclude each other");
 		return -EINVAL;
 	}
-	int r = check_url("source", s->url);
-	if (r == 0)
-		r = check_public(s);
+	if (s->requester_pays && s->anonymous) {
+		log_error("mount", "requester_pays and anonymous exclude each other: "
+				   "somebody has to pay");
+		return -EINVAL;
+	}
+	int r = check_url(s, "source", &s->url);
 	if (r == 0)
 		r = check_endpoint(s, s->url);
+	if (r == 0 && s->public_url)
+		r = check_public(s);
 	if (r == 0 && s->public_url)
 		r = check_endpoint(s, s->public_url);
 	if (r == 0)

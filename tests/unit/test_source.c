@@ -113,7 +113,7 @@ static void source__account_is_found_where_it_is_said(void)
 	CHECK_STR(chosen(NULL), "");
 	ENVIRONMENT("STORAGE_BACKEND=azure", "AZURE_STORAGE_ACCOUNT=a",
 		    "AZURE_STORAGE_CONTAINER=c", "STORAGE_PREFIX=p");
-	CHECK_STR(chosen(NULL), "az://a/c/p");
+	CHECK_STR(chosen(NULL), "az://a/c/p/");
 	ENVIRONMENT(
 		"STORAGE_BACKEND=azure", "STORAGE_BUCKET=c",
 		"AZURE_STORAGE_CONNECTION_STRING=DefaultEndpointsProtocol=https;"
@@ -125,6 +125,7 @@ static void source__account_is_found_where_it_is_said(void)
 	ENVIRONMENT("STORAGE_BACKEND=azure", "STORAGE_BUCKET=c",
 		    "AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true");
 	CHECK_STR(chosen(NULL), "az://devstoreaccount1/c");
+	CHECK_STR(chosen("az:///c/p"), "az://devstoreaccount1/c/p/");
 }
 
 static void source__argument_is_a_known_url(void)
@@ -205,6 +206,8 @@ static void source__settings_are_checked_together(void)
 	CHECK_EQ(check_with((struct settings){.public_url = text("s3://a:b@c")}),
 		 -EINVAL);
 	CHECK_EQ(check_with((struct settings){.public_url = text("s3://other")}), 0);
+	CHECK_EQ(check_with((struct settings){.requester_pays = true, .anonymous = true}),
+		 -EINVAL);
 	CHECK_EQ(check_with((struct settings){.endpoint = text("http://a:b@c")}),
 		 -EINVAL);
 }
@@ -229,7 +232,7 @@ static void source__identity_is_what_makes_the_bucket(void)
 	CHECK_STR(identity_of("s3://b"), "s3://b");
 	ENVIRONMENT("AZURE_STORAGE_CONNECTION_STRING=AccountName=a;AccountKey=SECRET;"
 		    "BlobEndpoint=http://127.0.0.1:10000/a");
-	CHECK_STR(identity_of("az://a/c"), "az://a/c at http://127.0.0.1:10000/a");
+	CHECK_STR(identity_of("az://a/c/p/"), "az://a/c/p at http://127.0.0.1:10000/a");
 }
 
 static void source__identity_has_the_public_one(void)
