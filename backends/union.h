@@ -2,8 +2,8 @@
  *
  * A name is there if the own bucket has it, or the second source has it and it was not
  * removed (union_white.h).  What is written goes to the own bucket and hides the public
- * object of that name; the second source gets no write.  Where one source has a file
- * and the other a directory of that name, the listing has both.
+ * object of that name; the second source gets no write.  An own file hides a public
+ * directory of its name, but a listing has both.
  *
  * Invariants:
  *  - The etag of a version of the second source begins with "under:"; no own etag does.

@@ -25,6 +25,7 @@ struct page {
 	bool in_dir;		  /* the prefix is a directory, "" or "a/b/" */
 	struct white_dir *whites; /* owned; NULL = they are not all on this page */
 	bool removed_here;	  /* something of the directory was */
+	bool from_start;	  /* the own bucket showed nothing yet */
 	bool shown, end;
 	int error; /* fn's */
 };
@@ -95,15 +96,37 @@ static int own_page(struct page *p, char **token)
 	return show(p, p->q->prefix, strlen(p->q->prefix), &dir);
 }
 
+/* 1: the own bucket has a file of the directory's name, which hides it: that must be
+ * known before the second source is asked, which may be down.  Names with a dot are
+ * looked for as files first (cache/names_ask.c); they are not asked for again. */
+static int is_own_file(const struct page *p)
+{
+	struct object obj;
+	size_t len = strlen(p->q->prefix);
+	CLEANUP_FREE char *name = strndup(p->q->prefix, len - 1);
+	if (!name)
+		return -ENOMEM;
+	const char *slash = strrchr(name, '/');
+	if (strchr(slash ? slash : name, '.'))
+		return 0;
+	int r = backend_head(p->u->own, name, &obj, p->call);
+	return r ? (r == -ENOENT ? 0 : r) : 1;
+}
+
 static int under_page(struct page *p, char **token)
 {
 	struct both *u = p->u;
 	bool named = p->in_dir && *p->q->prefix;
 	int r = named ? whites_hide(u->whites, p->q->prefix, p->call) : 0;
+	if (!r && named && p->q->delim && p->from_start)
+		r = is_own_file(p);
+	p->from_start = false;
+	if (r < 0)
+		return r;
 	if (!r)
 		r = backend_list(u->under, p->q, token, under_entry, p, p->call);
-	else if (r > 0)
-		r = -ENOENT; /* removed as a whole */
+	else
+		r = -ENOENT; /* hidden as a whole */
 	if (p->error || !union_cannot_have(r))
 		return r;
 	free(STEAL(*token));
@@ -152,6 +175,7 @@ int union_list(struct backend *be, const struct list_query *q, char **token, lis
 			 .fn = fn,
 			 .arg = arg,
 			 .call = call,
+			 .from_start = !*token,
 			 .in_dir = !len || q->prefix[len - 1] == '/'};
 	bool under = *token && **token == 'u';
 	CLEANUP_FREE char *inner = NULL;

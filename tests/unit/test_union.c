@@ -84,17 +84,35 @@ static void union__cold_questions_are_few(void)
 	CHECK_EQ(urig_asked(s.own_be, "any"), 1);
 	CHECK_EQ(urig_asked(s.under_be, "any"), 1);
 	CHECK_STR(urig_all(&s, "obs/", '/'), "obs/a.fits*");
-	CHECK_EQ(urig_asked(s.own_be, "any"), 2);
+	CHECK_EQ(urig_asked(s.own_be, "list"), 2);
+	CHECK_EQ(urig_asked(s.own_be, "head"), 1); /* no file of its name */
 	CHECK_EQ(urig_asked(s.under_be, "any"), 2);
 	(void)urig_must_head(&s, "obs/a.fits");
-	CHECK_EQ(urig_asked(s.own_be, "any"), 3);
+	CHECK_EQ(urig_asked(s.own_be, "any"), 4);
 	CHECK_EQ(urig_asked(s.under_be, "any"), 3);
+	/* What is nowhere, as the directory that it might be. */
+	CHECK_STR(urig_all(&s, "obs/none.fits/", '/'), "");
+	CHECK_EQ(urig_asked(s.own_be, "any"), 5);
+	CHECK_EQ(urig_asked(s.under_be, "any"), 4);
 	/* Nothing listed before: the whiteouts of two directories are asked for. */
 	urig_restart(&s);
 	(void)urig_must_head(&s, "obs/a.fits");
 	CHECK_EQ(urig_asked(s.own_be, "head"), 1);
 	CHECK_EQ(urig_asked(s.own_be, "list"), 2);
 	CHECK_EQ(urig_asked(s.under_be, "any"), 1);
+	urig_end(&s);
+}
+
+static void union__own_file_hides_a_public_directory(void)
+{
+	struct sources s;
+	urig_start(&s);
+	bucket_set(&s.own, "d/x", "own", NULL);
+	bucket_set(&s.under, "d/x/a", "public", NULL);
+	atomic_store(&s.under.down, -ETIMEDOUT);
+	CHECK_STR(urig_all(&s, "d/x/", '/'), "");
+	CHECK(urig_reads(&s, "d/x", "own"));
+	CHECK_EQ(urig_asked(s.under_be, "any"), 0);
 	urig_end(&s);
 }
 
@@ -228,6 +246,7 @@ int main(void)
 	RUN(union__etags_that_cannot_be_told_apart);
 	RUN(union__lists_both);
 	RUN(union__cold_questions_are_few);
+	RUN(union__own_file_hides_a_public_directory);
 	RUN(union__own_directory_asks_one_source);
 	RUN(union__pages_end_where_something_is_shown);
 	RUN(union__public_source_down);
