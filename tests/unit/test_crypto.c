@@ -2,6 +2,7 @@
 #include "backends/crypto.h"
 #include <errno.h>
 #include "tests/unit/check.h"
+#include "tests/unit/rsa_key.h"
 
 static void hex_is(const uint8_t *bytes, size_t n, const char *want)
 {
@@ -97,6 +98,55 @@ static void crypto__what_is_not_base64_is_refused(void)
 	}
 }
 
+static void crypto__base64_for_urls_has_no_padding(void)
+{
+	CLEANUP_BUF struct buf b;
+	buf_init(&b, 64);
+	buf_adds(&b, "+/=");
+	base64url_encode(&b, "\xfb\xef\xff\xfe", 4);
+	/* what stood there before stays */
+	CHECK_STR(b.data, "+/=--___g");
+}
+
+static void crypto__rsa_signs_as_openssl_does(void)
+{
+	/* printf signed | openssl dgst -sha256 -sign key.pem */
+	static const char want[] =
+		"59ef38e88d576a4414b063a48a4f196dcab65d1f40b6b26b86da6960b41ea7ee"
+		"9d02a9806de6fcbc0693926de53e3591aaa46c24a5c8d455206c1e0c4f201170"
+		"676fda066d5550450d130249a84e300d50d68e77e432c4fcb231047617f59d8c"
+		"c7e3e52d93c1995d32265387228eb7a08e947949608f76a75a11b8523210a55b";
+	static const char key[] = TEST_RSA_KEY("\n");
+	CLEANUP_BUF struct buf b;
+	char hex[257];
+	buf_init(&b, 1024);
+	CHECK_EQ(crypto_rsa_sign(key, strlen(key), "signed", 6, &b), 0);
+	CHECK_EQ(b.len, 128);
+	hex_encode(b.data, b.len, hex);
+	CHECK_STR(hex, want);
+}
+
+static void crypto__what_is_no_rsa_key_is_refused(void)
+{
+	static const char *const bad[] = {
+		"",
+		"no key",
+		"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+		/* of an elliptic curve */
+		"-----BEGIN PRIVATE KEY-----\n"
+		"MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg7nNXnv7UtD70Fbb3\n"
+		"6eyhmJeyAeQ9BVsJtIEfOY2/mtyhRANCAAR8ID0KZa5cpRxPjJv8/0vqLuRrIiib\n"
+		"sKiBHc9E3BYFLAVG8M7WhNcj0aPzEuyoKCmEw3+8pILFqX/c0AFGR6Xq\n"
+		"-----END PRIVATE KEY-----\n",
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		CLEANUP_BUF struct buf b;
+		buf_init(&b, 1024);
+		CHECK_EQ(crypto_rsa_sign(bad[i], strlen(bad[i]), "x", 1, &b), -EBADMSG);
+		CHECK_EQ(b.len, 0);
+	}
+}
+
 static void crypto__random_bytes_differ(void)
 {
 	uint8_t a[16], b[16];
@@ -124,6 +174,9 @@ int main(void)
 	RUN(crypto__base64_goes_both_ways);
 	RUN(crypto__long_base64_has_no_seam);
 	RUN(crypto__what_is_not_base64_is_refused);
+	RUN(crypto__base64_for_urls_has_no_padding);
+	RUN(crypto__rsa_signs_as_openssl_does);
+	RUN(crypto__what_is_no_rsa_key_is_refused);
 	RUN(crypto__random_bytes_differ);
 	RUN(crypto__a_secret_is_replaced_and_gone);
 	return 0;
