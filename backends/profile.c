@@ -38,6 +38,8 @@ const char *profile_name(const struct profile *p)
 
 const char *profile_get(const struct profile *p, const char *key)
 {
+	if (!p)
+		return NULL;
 	const char *s = p->pairs.data, *end = s + p->pairs.len;
 	while (s < end) {
 		const char *value = s + strlen(s) + 1;

@@ -13,6 +13,6 @@ struct profile;
 int profile_load(const char *name, struct profile **ret);
 void profile_free(struct profile *p); /* wipes; NULL is fine */
 const char *profile_name(const struct profile *p);
-/* NULL if it is not set.  Borrowed from p. */
+/* NULL if it is not set, or p is NULL.  Borrowed from p. */
 const char *profile_get(const struct profile *p, const char *key);
 #endif
