@@ -12,6 +12,7 @@
 #include "backends/azure.h"
 #include "backends/gcs.h"
 #include "backends/local.h"
+#include "backends/mast.h"
 #include "backends/retry.h"
 #include "backends/s3.h"
 #include "backends/union.h"
@@ -26,6 +27,7 @@ static const struct scheme {
 	{"az://", azure_open},
 	{"file://", local_open},
 	{"gs://", gcs_open},
+	{"mast:", mast_open},
 	{"s3://", s3_open},
 };
 
