@@ -296,7 +296,8 @@ static int use_environment(struct azure_account *a)
 	const char *sas = env("AZURE_STORAGE_SAS_TOKEN");
 	if (!key && !sas)
 		return 0;
-	int r = check_account(env_of(accounts, 2, &of), of, a);
+	const char *account = env_of(accounts, 2, &of);
+	int r = check_account(account, of, a);
 	if (r)
 		return r;
 	return key ? use_key(key, from, a) : use_sas(sas, "AZURE_STORAGE_SAS_TOKEN", a);

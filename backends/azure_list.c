@@ -29,7 +29,7 @@ struct parse {
 	/* of the entry under way */
 	struct buf name, meta; /* meta: "name\0value\0" each */
 	struct object obj;
-	bool named, encoded, sized, folder;
+	bool named, encoded, in_meta, sized, folder;
 	/* so far */
 	struct page page;
 	struct buf next; /* where the next page starts; "" = this is the last */
@@ -69,8 +69,10 @@ static int on_open(void *arg, int depth, const char *name)
 		p->obj = (struct object){0};
 		p->named = p->sized = p->folder = false;
 	}
-	if (depth == 4)
+	if (depth == 4) {
 		p->encoded = false;
+		p->in_meta = !strcmp(name, "Metadata");
+	}
 	return 0;
 }
 
@@ -169,9 +171,10 @@ static int on_close(void *arg, int depth, const char *name, const char *text, si
 			       : -EBADMSG;
 	else if (depth == 4 && !strcmp(name, "Name"))
 		return on_name(p, text, len);
-	else if (depth == 5 && p->named)
-		/* Properties and Metadata have no name in common that is used. */
-		return add_meta(&p->meta, name, text), on_property(p, name, text);
+	else if (depth == 5 && p->in_meta)
+		add_meta(&p->meta, name, text);
+	else if (depth == 5)
+		return on_property(p, name, text);
 	return buf_error(&p->next);
 }
 

@@ -1,0 +1,271 @@
+/* test_azure_write.c - what is written to Azure: puts, blocks, copies and renames. */
+#include <errno.h>
+#include "backends/azure_store.h"
+#include "backends/util/cleanup.h"
+#include "tests/unit/azure_rig.h"
+#include "backends/util/banned.h"
+
+static void azure__a_put_carries_what_others_read(void)
+{
+	struct object obj;
+	struct source src = source_of("abc");
+	struct put_opts opts = {
+		.cond.if_absent = true, .mtime_ns = 946684799000000001, .tag = "t1"};
+	struct server s = {.answers = {MADE, ANSWER("409", CODE("BlobAlreadyExists")),
+				       ANSWER("412", CODE("ConditionNotMet"))}};
+	struct backend *be = open_at(&s, "az://acc/cont");
+	CHECK_EQ(be->ops->put(be, "jw01_uncal.fits", &src, &opts, &obj, NULL), 0);
+	CHECK_STR(obj.etag, "\"0x2\"");
+	CHECK(strstr(s.seen, "x-ms-blob-type: BlockBlob\r\n"));
+	CHECK(strstr(s.seen, "if-none-match: *\r\n"));
+	CHECK(strstr(s.seen, "x-ms-meta-mtime: " LONG_AGO "\r\n"));
+	CHECK(strstr(s.seen, "x-ms-meta-mastfs_tag: t1\r\n"));
+	CHECK(strstr(s.seen, "x-ms-meta-processing_level: "));
+	CHECK(strstr(s.seen, "x-ms-tags: processing_level="));
+	CHECK(strstr(s.seen, "content-md5: kAFQmDzST7DWlj99KOF/cg==\r\n"));
+	CHECK_EQ(be->ops->put(be, "k", &src, &opts, &obj, NULL), -EEXIST);
+	opts.cond = (struct cond){.if_etag = "\"0x1\""};
+	CHECK_EQ(be->ops->put(be, "k", &src, &opts, &obj, NULL), -ESTALE);
+	CHECK(strstr(s.seen, "if-match: \"0x1\"\r\n"));
+	done(&s, be);
+	(void)close(src.fd);
+}
+
+static void azure__refused_tags_are_left_out_from_then_on(void)
+{
+	struct object obj;
+	struct source src = source_of("abc");
+	struct put_opts opts = {0};
+	struct server s = {
+		.answers = {ANSWER("403", CODE("AuthorizationPermissionMismatch")), MADE,
+			    MADE}};
+	struct backend *be = open_at(&s, "az://acc/cont");
+	(void)logged();
+	CHECK_EQ(be->ops->put(be, "k", &src, &opts, &obj, NULL), 0);
+	const char *text = logged();
+	CHECK(strstr(text, "takes no index tags") && !strstr(text, "error"));
+	CHECK_EQ(be->ops->put(be, "k", &src, &opts, &obj, NULL), 0);
+	CHECK(!strstr(s.seen, "x-ms-tags"));
+	CHECK(strstr(s.seen, "x-ms-meta-processing_level: "));
+	CHECK_STR(logged(), "");
+	CHECK_EQ(s.served, 3);
+	done(&s, be);
+	struct server t = {.answers = {ANSWER("403", ""), ANSWER("403", "")}};
+	be = open_at(&t, "az://acc/cont");
+	/* not the tags: no right at all */
+	CHECK_EQ(be->ops->put(be, "k", &src, &opts, &obj, NULL), -EACCES);
+	done(&t, be);
+	(void)close(src.fd);
+	(void)logged();
+}
+
+static void azure__tiers_are_written_as_azure_does(void)
+{
+	static const char *const env[] = {"AZURE_STORAGE_KEY=" SECRET, NULL};
+	struct object obj;
+	struct source src = source_of("abc");
+	struct put_opts opts = {0};
+	struct server s = {.answers = {MADE}};
+	struct backend *be;
+	char endpoint[64];
+	server_start(&s, NULL);
+	set_environment(env);
+	(void)snprintf(endpoint, sizeof endpoint, "%.*s", (int)(strlen(s.url) - 4),
+		       s.url);
+	struct backend_conf conf = {
+		.url = "az://acc/cont", .endpoint = endpoint, .storage_class = "COOL"};
+	CHECK_EQ(azure_open(&conf, &be), 0);
+	CHECK_EQ(be->ops->put(be, "k", &src, &opts, &obj, NULL), 0);
+	CHECK(strstr(s.seen, "x-ms-access-tier: Cool\r\n"));
+	done(&s, be);
+	(void)close(src.fd);
+}
+
+/* --- blocks --- */
+
+static void azure__blocks_belong_to_one_upload(void)
+{
+	struct source src = source_of("abcde");
+	struct put_opts opts = {.tag = "t1"};
+	struct object obj;
+	struct part parts[2] = {{.number = 1, .size = 5}, {.number = 50000, .size = 5}};
+	struct server s = {.answers = {MADE, MADE, MADE, BLOB("10", "")}};
+	CLEANUP_FREE char *id = NULL;
+	CLEANUP_FREE char *other = NULL;
+	CLEANUP_BUF struct buf body;
+	buf_init(&body, 1024);
+	struct backend *be = open_at(&s, "az://acc/cont");
+	CHECK_EQ(be->ops->upload_begin(be, "k", 0, &opts, &id, NULL), 0);
+	CHECK_EQ(be->ops->upload_begin(be, "k", 0, &opts, &other, NULL), 0);
+	CHECK_EQ(s.served, 0);
+	CHECK(strlen(id) == 32 && strcmp(id, other) != 0);
+	CHECK_EQ(be->ops->upload_part(be, "k", id, 0, &src, &parts[0], NULL), 0);
+	CHECK(strstr(s.seen, "PUT /acc/cont/k?blockid="));
+	CHECK(strstr(s.seen, "content-md5: "));
+	CHECK_EQ(be->ops->upload_part(be, "k", id, 5, &src, &parts[1], NULL), 0);
+	CHECK_EQ(strlen(parts[0].receipt), strlen(parts[1].receipt));
+	CHECK_EQ(base64_decode(&body, parts[1].receipt, strlen(parts[1].receipt)), 0);
+	CHECK(!strncmp(body.data, id, 32));
+	CHECK_STR(body.data + 32, "-50000");
+	/* the committed blob has the size of what was sent, but another version */
+	CHECK_EQ(be->ops->upload_finish(be, "k", id, parts, 2, 10, &opts, &obj, NULL), 0);
+	CHECK_STR(obj.etag, "\"0x2\"");
+	CHECK_EQ(be->ops->upload_abort(be, "k", id, NULL), 0);
+	CHECK_EQ(be->ops->upload_part(be, "k", id, 0, &src, &parts[0], NULL), -ENXIO);
+	CHECK_EQ(be->ops->upload_part(be, "k", "x", 0, &src, &parts[0], NULL), -ENXIO);
+	CHECK_EQ(s.served, 4);
+	done(&s, be);
+	(void)close(src.fd);
+}
+
+static int finish(const char *answer, const char *head)
+{
+	struct server s = {.answers = {answer, head}};
+	struct part part = {.number = 1, .size = 5, .receipt = "AAAA"};
+	struct put_opts opts = {.cond.if_absent = true};
+	struct object obj;
+	struct backend *be = open_at(&s, "az://acc/cont");
+	int r = be->ops->upload_finish(be, "k", "0123456789abcdef0123456789abcdef", &part,
+				       1, 5, &opts, &obj, NULL);
+	if (!head) {
+		CHECK(strstr(s.seen, "<BlockList><Latest>AAAA</Latest></BlockList>"));
+		CHECK(strstr(s.seen, "x-ms-blob-content-type: "));
+	}
+	done(&s, be);
+	return r;
+}
+
+static void azure__P2_a_commit_is_looked_at(void)
+{
+	static const char same[] = ANSWER("201", "ETag: \"0x1\"\r\n");
+	CHECK_EQ(finish(same, BLOB("5", "")), 0);
+	CHECK_EQ(finish(same, BLOB("4", "")), -EBADMSG);
+	CHECK_EQ(finish(same, ANSWER("404", "")), -EREMOTEIO);
+	CHECK_EQ(finish(ANSWER("201", ""), NULL), -EREMOTEIO);
+	CHECK_EQ(finish(ANSWER("409", CODE("BlobAlreadyExists")), NULL), -EEXIST);
+	CHECK_EQ(finish(ANSWER("412", CODE("ConditionNotMet")), NULL), -EEXIST);
+	CHECK_EQ(finish(ANSWER("400", CODE("InvalidBlockList")), NULL), -ENXIO);
+	(void)logged();
+}
+
+/* --- copies and renames --- */
+
+static int copy(const char *const *answers, const struct put_opts *opts,
+		const char *expect)
+{
+	struct server s = {.served = 0};
+	struct object obj, from = {.size = 5, .etag = "\"0x1\""};
+	for (size_t i = 0; i < 7 && answers[i]; i++)
+		s.answers[i] = answers[i];
+	struct backend *be = open_at(&s, "az://acc/cont");
+	int r = be->ops->copy(be, "a b", &from, "to", opts, &obj, NULL);
+	if (expect)
+		CHECK(strstr(s.seen, expect));
+	done(&s, be);
+	(void)logged();
+	return r;
+}
+
+static void azure__copies_are_waited_for(void)
+{
+	struct put_opts none = {0}, absent = {.cond.if_absent = true};
+	const char *at_once[] = {ANSWER("202", COPY("success")), BLOB("5", ""), NULL};
+	const char *later[] = {ANSWER("202", COPY("pending")), BLOB("0", COPY("pending")),
+			       BLOB("5", COPY("success")), BLOB("5", ""), NULL};
+	const char *failed[] = {ANSWER("202", COPY("pending")), BLOB("0", COPY("failed")),
+				ANSWER("409", ""), NULL};
+	const char *shorter[] = {ANSWER("202", COPY("success")), BLOB("4", ""), NULL};
+	const char *silent[] = {ANSWER("202", ""), NULL};
+	const char *source[] = {ANSWER("412", CODE("SourceConditionNotMet")), NULL};
+	const char *target[] = {ANSWER("412", CODE("ConditionNotMet")), NULL};
+	const char *exists[] = {ANSWER("409", CODE("BlobAlreadyExists")), NULL};
+	const char *archived[] = {ANSWER("409", CODE("BlobArchived")), NULL};
+	CHECK_EQ(copy(at_once, &none, NULL), 0);
+	CHECK_EQ(copy(later, &none, NULL), 0);
+	CHECK_EQ(copy(failed, &none, "comp=copy&copyid=c1"), -EREMOTEIO);
+	CHECK_EQ(copy(shorter, &none, NULL), -EBADMSG);
+	CHECK_EQ(copy(silent, &none, "/acc/cont/a%20b\r\n"), -EREMOTEIO);
+	CHECK_EQ(copy(source, &absent, "x-ms-source-if-match: \"0x1\"\r\n"), -ESTALE);
+	CHECK_EQ(copy(target, &absent, "if-none-match: *\r\n"), -EEXIST);
+	CHECK_EQ(copy(exists, &absent, NULL), -EEXIST);
+	CHECK_EQ(copy(archived, &none, NULL), -ENODATA);
+}
+
+static void azure__metadata_of_others_is_kept(void)
+{
+	struct object obj, from = {.size = 5, .etag = "\"0x1\""};
+	struct put_opts opts = {.mtime_ns = 946684799000000001, .tag = "t2"};
+	struct server s = {.answers = {BLOB("5", "x-ms-meta-mtime: x\r\n"
+						 "x-ms-meta-mastfs_tag: t1\r\n"
+						 "x-ms-meta-Owner: me\r\n"),
+				       ANSWER("200", "ETag: \"0x2\"\r\n")}};
+	struct backend *be = open_at(&s, "az://acc/cont");
+	CHECK_EQ(be->ops->copy(be, "k", &from, "k", &opts, &obj, NULL), 0);
+	CHECK(strstr(s.seen, "PUT /acc/cont/k?comp=metadata HTTP"));
+	CHECK(strstr(s.seen, "if-match: \"0x1\"\r\n"));
+	CHECK(strstr(s.seen, "x-ms-meta-owner: me\r\n"));
+	CHECK(strstr(s.seen, "x-ms-meta-mastfs_tag: t2\r\n"));
+	CHECK(strstr(s.seen, "x-ms-meta-mtime: " LONG_AGO "\r\n"));
+	CHECK(!strstr(s.seen, "t1") && !strstr(s.seen, "mtime: x"));
+	CHECK_STR(obj.etag, "\"0x2\"");
+	CHECK_EQ(obj.size, 5);
+	done(&s, be);
+}
+
+static void azure__renames_make_the_parent(void)
+{
+	struct server s = {
+		.answers = {ANSWER("404", CODE("RenameDestinationParentPathNotFound")),
+			    MADE, MADE, ANSWER("404", CODE("SourcePathNotFound"))}};
+	struct backend *be = open_at(&s, "az://acc/cont/p");
+	CHECK_EQ(be->ops->rename(be, "a b", "x/y", NULL), 0);
+	CHECK(strstr(s.seen, "PUT /acc/cont/p/x/y?mode=legacy HTTP"));
+	CHECK(strstr(s.seen, "x-ms-rename-source: /acc/cont/p/a%20b\r\n"));
+	CHECK(strstr(s.seen, "Content-Length: 0\r\n"));
+	CHECK_EQ(s.served, 3);
+	CHECK_EQ(be->ops->rename(be, "a", "b", NULL), -ENOENT);
+	done(&s, be);
+	(void)logged();
+}
+
+static uint32_t probe_kind(const char *properties, bool *ret_renames)
+{
+	/* the probe's put is refused: that is no error */
+	struct server s = {.answers = {PAGE("", ""), properties, ANSWER("403", ""),
+				       ANSWER("403", "")}};
+	struct backend *be = open_at(&s, "az://acc/cont");
+	CHECK_EQ(be->ops->probe(be, true, NULL), 0);
+	uint32_t caps = be->caps;
+	*ret_renames = be->ops->rename;
+	done(&s, be);
+	(void)logged();
+	return caps;
+}
+
+static void azure__a_hierarchy_is_asked_for(void)
+{
+	bool renames;
+	CHECK(probe_kind(ANSWER("200", "x-ms-is-hns-enabled: true\r\n"), &renames) &
+	      BACKEND_RENAME);
+	CHECK(renames);
+	CHECK(!(probe_kind(ANSWER("200", "x-ms-is-hns-enabled: false\r\n"), &renames) &
+		BACKEND_RENAME));
+	CHECK(!renames);
+	uint32_t caps = probe_kind(ANSWER("403", ""), &renames);
+	CHECK(!renames && !(caps & BACKEND_RENAME) && !(caps & BACKEND_WRITE));
+}
+
+int main(void)
+{
+	log_start();
+	RUN(azure__a_put_carries_what_others_read);
+	RUN(azure__refused_tags_are_left_out_from_then_on);
+	RUN(azure__tiers_are_written_as_azure_does);
+	RUN(azure__blocks_belong_to_one_upload);
+	RUN(azure__P2_a_commit_is_looked_at);
+	RUN(azure__copies_are_waited_for);
+	RUN(azure__metadata_of_others_is_kept);
+	RUN(azure__renames_make_the_parent);
+	RUN(azure__a_hierarchy_is_asked_for);
+	return 0;
+}
