@@ -336,3 +336,102 @@ def test_kill_after_a_removal(s3d, under, joined):
     assert os.listdir(m.path("obs")) == ["b.fits"]
     m.remount(wipe=True)
     assert os.listdir(m.path("obs")) == ["b.fits"]
+
+
+# --- the public archive as the second source ---
+
+KEY = "jwst/public/jw02733/L3/t/o001/" + OBS + "_%s.fits"
+
+
+@pytest.fixture
+def archive(folder):
+    """A bucket with the archive's layout that anybody may read."""
+    place = os.path.join(folder, "archive")
+    os.mkdir(place)
+    store = lib.S3dStore(place, "--anonymous")
+    for suffix, data in (("i2d", body(1 << 20, 7)), ("cat", b"catalogue")):
+        store.server.put(KEY % suffix, data)
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def over_archive(mount, archive):
+    def make(store, **opts):
+        return mount(store, **{"public": "mast:", "mast_endpoint": archive.url,
+                               "mast_bucket": "test", **opts})
+    return make
+
+
+def product(m, suffix):
+    return m.path(OBS, OBS + "_%s.fits" % suffix)
+
+
+@every_store
+def test_archive_under_the_bucket(store, archive, over_archive):
+    store.put(OBS + "/notes.txt", b"own")
+    m = over_archive(store)
+    same(read(product(m, "i2d")), body(1 << 20, 7))
+    assert sorted(os.listdir(m.path(OBS))) == sorted(
+        ["notes.txt", OBS + "_i2d.fits", OBS + "_cat.fits"])
+    assert xattr(product(m, "i2d"), "origin") == "s3://test/" + KEY % "i2d"
+    write(product(m, "cat"), b"mine")
+    os.unlink(product(m, "i2d"))
+    m.remount(wipe=True)
+    assert sorted(os.listdir(m.path(OBS))) == ["jw02733-o001_t001_nircam_clear-f200w_cat.fits",
+                                               "notes.txt"]
+    assert read(product(m, "cat")) == b"mine"
+    assert not [r for r in archive.server.log() if r["method"] not in ("GET", "HEAD")]
+
+
+def test_import_over_the_archive(s3d, archive, over_archive):
+    """What the archive has is not downloaded: no byte of it moves."""
+    m = over_archive(s3d)
+    archive.server.mark()
+    for suffix, size in (("i2d", 1 << 20), ("cat", 9)):
+        final = product(m, suffix)
+        os.makedirs(os.path.dirname(final), exist_ok=True)
+        assert not os.path.exists(final + ".part")
+        assert os.path.exists(final) and os.path.getsize(final) == size
+    asked = archive.server.new()
+    assert all(r["method"] == "HEAD" or "list-type" in json.dumps(r) for r in asked), asked
+    assert len(asked) <= 2, asked
+    assert own_files(s3d) == []
+
+
+def test_reprocessed_product_is_noticed_at_open(s3d, archive, over_archive):
+    """The archive's names are believed for an hour, but not by who opens one; whoever has the
+    old version open keeps its bytes."""
+    m = over_archive(s3d, ttl=1)
+    old, new = body(1 << 20, 7), body(1 << 20, 8)
+    with open(product(m, "i2d"), "rb", buffering=0) as f:
+        same(lib.pread(f.fileno(), 1 << 20, 0), old)
+        number = os.fstat(f.fileno()).st_ino
+        archive.server.put(KEY % "i2d", new)
+        time.sleep(1.5)
+        same(read(product(m, "i2d")), new)
+        assert os.stat(product(m, "i2d")).st_ino != number
+        same(lib.pread(f.fileno(), 1 << 20, 0), old)
+        # Removed from there: not found, and no error before that.
+        archive.server.delete(KEY % "i2d")
+        time.sleep(1.5)
+        fails(errno.ENOENT, read, product(m, "i2d"))
+        same(lib.pread(f.fileno(), 1 << 20, 0), old)
+    # Within ttl nobody is asked again.
+    assert read(product(m, "cat")) == b"catalogue"
+    archive.server.mark()
+    assert read(product(m, "cat")) == b"catalogue"
+    assert archive.server.new() == []
+
+
+def test_archive_down(s3d, archive, over_archive):
+    s3d.put("mine", b"x")
+    m = over_archive(s3d, ttl=1, read_timeout=3)
+    assert read(product(m, "cat")) == b"catalogue"
+    archive.server.rule("status", status=503, code="SlowDown")
+    time.sleep(1.5)
+    assert read(m.path("mine")) == b"x"
+    # What it told is believed, and what is cached is read.
+    assert read(product(m, "cat")) == b"catalogue"
+    write(m.path("other"), b"y")  # no name that the archive could have
+    assert s3d.get("other") == b"y"
