@@ -152,13 +152,15 @@ static int union_check(struct backend *be, const char *key, const struct object 
 /* --- writing --- */
 
 /* The own bucket's condition.  True: it is in the place of "over this version", and
- * what refuses it is -ESTALE. */
-static bool own_opts(const struct put_opts *opts, struct put_opts *ret)
+ * what refuses it is -ESTALE.  cap: the own bucket honours it; else whoever writes has
+ * looked before. */
+static bool own_opts(struct backend *be, enum backend_cap cap,
+		     const struct put_opts *opts, struct put_opts *ret)
 {
 	*ret = *opts;
 	if (!opts->cond.if_etag || !union_is_under(opts->cond.if_etag))
 		return false;
-	ret->cond = (struct cond){.if_absent = true};
+	ret->cond = (struct cond){.if_absent = be->caps & cap};
 	return true;
 }
 
@@ -171,7 +173,7 @@ static int union_put(struct backend *be, const char *key, const struct source *s
 		     const struct put_opts *opts, struct object *ret, struct call *call)
 {
 	struct put_opts own;
-	bool over_public = own_opts(opts, &own);
+	bool over_public = own_opts(be, BACKEND_PUT_IF, opts, &own);
 	if (whites_reserved(key))
 		return -EILSEQ;
 	return own_error(over_public,
@@ -183,7 +185,7 @@ static int union_copy(struct backend *be, const char *from, const struct object 
 		      struct call *call)
 {
 	struct put_opts own;
-	bool over_public = own_opts(opts, &own);
+	bool over_public = own_opts(be, BACKEND_PUT_IF, opts, &own);
 	if (whites_reserved(to))
 		return -EILSEQ;
 	/* No store copies from another: the bytes must come here. */
@@ -198,7 +200,7 @@ static int union_upload_begin(struct backend *be, const char *key, uint64_t size
 			      struct call *call)
 {
 	struct put_opts own;
-	bool over_public = own_opts(opts, &own);
+	bool over_public = own_opts(be, BACKEND_FINISH_IF, opts, &own);
 	if (whites_reserved(key))
 		return -EILSEQ;
 	return own_error(over_public, backend_upload_begin(both_of(be)->own, key, size,
@@ -218,7 +220,7 @@ static int union_upload_finish(struct backend *be, const char *key, const char *
 			       struct call *call)
 {
 	struct put_opts own;
-	bool over_public = own_opts(opts, &own);
+	bool over_public = own_opts(be, BACKEND_FINISH_IF, opts, &own);
 	return own_error(over_public,
 			 backend_upload_finish(both_of(be)->own, key, id, parts, n_parts,
 					       size, &own, ret, call));
