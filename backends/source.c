@@ -46,6 +46,12 @@ const char source_help[] =
 	"                          STORAGE_BUCKET), and below it STORAGE_PREFIX\n"
 	"  STORAGE_BACKEND=mast    nothing more\n";
 
+const char source_keys_help[] =
+	"Keys are never options.  They come from the environment (AWS_ACCESS_KEY_ID and\n"
+	"AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_KEY,\n"
+	"GOOGLE_APPLICATION_CREDENTIALS), from ~/.aws, or from the role of the "
+	"machine.\n";
+
 const char source_keys_hint[] =
 	"keys belong in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
 	"AZURE_STORAGE_CONNECTION_STRING, GOOGLE_APPLICATION_CREDENTIALS) or in "
@@ -66,6 +72,29 @@ static const char *either(const char *a, const char *b)
 static bool starts(const char *s, const char *start)
 {
 	return !strncmp(s, start, strlen(start));
+}
+
+/* A daemon lives in "/": the files that the environment names are found from there,
+ * too.  One that is not there is left for its reader to complain of. */
+static int settle_paths(void)
+{
+	static const char *const names[] = {
+		"AWS_CONFIG_FILE",
+		"AWS_SHARED_CREDENTIALS_FILE",
+		"AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+		"AZURE_FEDERATED_TOKEN_FILE",
+		"CLOUDSDK_CONFIG",
+		"GOOGLE_APPLICATION_CREDENTIALS",
+	};
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		const char *path = variable(names[i]);
+		CLEANUP_FREE char *real =
+			path && *path != '/' ? realpath(path, NULL) : NULL;
+		if (real && setenv(names[i], real, 1) < 0)
+			return -errno;
+	}
+	return 0;
 }
 
 static int set(char **field, const char *value)
@@ -350,7 +379,9 @@ static int check(struct settings *s)
 
 int source_choose(struct settings *s, const char *argument)
 {
-	int r = argument ? set(&s->url, argument) : from_environment(s);
+	int r = settle_paths();
+	if (r == 0)
+		r = argument ? set(&s->url, argument) : from_environment(s);
 	return r == 0 ? check(s) : r;
 }
 

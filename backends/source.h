@@ -10,7 +10,7 @@
 #include "backends/util/buf.h"
 
 /* For --help: what a source may be, lines that end in '\n'. */
-extern const char source_help[];
+extern const char source_help[], source_keys_help[];
 /* "keys belong in ...": the end of a sentence. */
 extern const char source_keys_hint[];
 
@@ -21,7 +21,8 @@ bool source_is_url(const char *text);
 bool source_holds_secret(const char *value);
 
 /* Set s->url from the argument (NULL: from STORAGE_BACKEND and its companions), and
- * check everything about the store that needs no request.  Logs; -EINVAL, or what
+ * check everything about the store that needs no request.  Called while there is one
+ * thread: it makes the paths in the environment absolute.  Logs; -EINVAL, or what
  * reading a profile met. */
 int source_choose(struct settings *s, const char *argument);
 

@@ -69,7 +69,8 @@ void mount_help(void)
 		    "environment, the environment over the files:\n",
 		    stdout);
 	options_help(stdout);
-	(void)printf("\nKeys are never options: %s.\n", source_keys_hint);
+	(void)fputs("\n", stdout);
+	(void)fputs(source_keys_help, stdout);
 }
 
 /* One argument alone is the source if it is a URL, else the mount point. */

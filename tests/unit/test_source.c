@@ -1,9 +1,11 @@
 /* test_source.c - from the user's words and the environment to one bucket. */
 #include "backends/source.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "tests/unit/check.h"
@@ -248,6 +250,22 @@ static void source__identity_has_the_public_one(void)
 		  "s3://b/p at https://h over mast: in copy at http://127.0.0.1:9000");
 }
 
+/* The daemon will live in "/". */
+static void source__paths_of_the_environment_become_absolute(void)
+{
+	char dir[] = "/tmp/mastfs-test-XXXXXX", path[64];
+	CHECK(mkdtemp(dir) && !chdir(dir));
+	(void)snprintf(path, sizeof path, "%s/key.json", dir);
+	int fd = open("key.json", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	CHECK(fd >= 0 && !close(fd));
+	CHECK(!setenv("GOOGLE_APPLICATION_CREDENTIALS", "./key.json", 1));
+	CHECK(!setenv("AZURE_FEDERATED_TOKEN_FILE", "none", 1));
+	CHECK_STR(chosen("s3://b"), "s3://b");
+	CHECK_STR(getenv("GOOGLE_APPLICATION_CREDENTIALS"), path);
+	CHECK_STR(getenv("AZURE_FEDERATED_TOKEN_FILE"), "none");
+	CHECK(!unlink(path) && !chdir("/") && !rmdir(dir));
+}
+
 int main(void)
 {
 	log_use_fd(memfd_create("log", MFD_CLOEXEC));
@@ -261,5 +279,6 @@ int main(void)
 	RUN(source__settings_are_checked_together);
 	RUN(source__identity_is_what_makes_the_bucket);
 	RUN(source__identity_has_the_public_one);
+	RUN(source__paths_of_the_environment_become_absolute);
 	return 0;
 }
