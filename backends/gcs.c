@@ -14,6 +14,9 @@
 #define GIB (1024 * MIB)
 #define TIB (1024 * GIB)
 
+/* Held in memory; above, an interruption costs more than the session's request. */
+#define ONE_REQUEST_MAX (8 * MIB)
+
 static const struct backend_limits gcs_limits = {
 	.put_max = 64 * MIB,
 	.part_min = 1,
@@ -98,6 +101,11 @@ static void gcs_free(struct backend *be)
 static const struct backend_ops gcs_ops = {OPS_BUT_RENAME, .rename = gcs_rename};
 const struct backend_ops gcs_ops_without_rename = {OPS_BUT_RENAME};
 
+void gcs_set_one_request_max_for_test(struct backend *be, uint64_t bytes)
+{
+	gcs_of(be)->one_request_max = bytes;
+}
+
 /* --- opening --- */
 
 static const char *env(const char *name)
@@ -167,6 +175,7 @@ static int open_parts(struct gcs *gcs, const struct backend_conf *conf)
 	if (r)
 		return r;
 	gcs->st.be.limits = gcs_limits;
+	gcs->one_request_max = ONE_REQUEST_MAX;
 	gcs->st.be.caps |= BACKEND_LIST_META | BACKEND_RENAME;
 	if (conf->anonymous || env("STORAGE_EMULATOR_HOST"))
 		return 0;

@@ -20,4 +20,7 @@
 
 /* Logs what is wrong with the URL, the endpoint or the credentials. */
 int gcs_open(const struct backend_conf *conf, struct backend **ret);
+
+/* Tests only: objects larger than this go by a resumable session. */
+void gcs_set_one_request_max_for_test(struct backend *be, uint64_t bytes);
 #endif

@@ -19,10 +19,9 @@
 #include "backends/util/banned.h"
 
 enum {
-	ONE_REQUEST_MAX = 8 * 1024 * 1024, /* above, an interruption costs more */
-	STALLS_MAX = 3,			   /* rounds of a session without progress */
-	PERMANENT_REDIRECT = 308,	   /* of a session: send the rest */
-	CLIENT_CLOSED = 499,		   /* of a session: it is cancelled */
+	STALLS_MAX = 3,		  /* rounds of a session without progress */
+	PERMANENT_REDIRECT = 308, /* of a session: send the rest */
+	CLIENT_CLOSED = 499,	  /* of a session: it is cancelled */
 	CANCEL_MS = 5000,
 };
 
@@ -113,7 +112,7 @@ static int send_at_once(const struct sending *s, struct gcs_object *ret,
 	char boundary[40], type[80];
 	http_reply_init(&reply);
 	buf_init(&path, GCS_PATH_MAX);
-	buf_init(&body, ONE_REQUEST_MAX + GCS_JSON_MAX);
+	buf_init(&body, (size_t)s->src->len + GCS_JSON_MAX);
 	int r = add_upload_path(s->gcs, &path);
 	if (!r)
 		r = make_boundary(boundary);
@@ -224,7 +223,7 @@ static int continue_session(const struct sending *s, const char *session, bool a
 			     .target = session,
 			     .source = ask ? NULL : &rest,
 			     .also = PERMANENT_REDIRECT,
-			     .on_404 = -EREMOTEIO,
+			     .on_404 = -ENXIO,
 			     .on_412 = s->cond->if_absent ? -EEXIST : -ESTALE};
 	request_header(&rq, "content-range", range);
 	int r = request_send(&s->gcs->st, &rq, &reply, call);
@@ -237,7 +236,8 @@ static int continue_session(const struct sending *s, const char *session, bool a
 		 : 1;
 }
 
-/* It leaves nothing that anybody sees: a week later it is gone anyhow. */
+/* Where that can be hoped for.  It would leave nothing that anybody sees, and be gone a
+ * week later. */
 static void cancel_session(const struct sending *s, const char *session)
 {
 	CLEANUP_REPLY struct http_reply reply;
@@ -254,8 +254,8 @@ static void cancel_session(const struct sending *s, const char *session)
 }
 
 /* After an answer that was lost, the session is asked how far it came: it may be
- * complete, and then it tells of the object.  That it cannot be asked either is for
- * the retry wrapper, which begins another. */
+ * complete, and then it tells of the object.  That it cannot be asked either, or that
+ * there is no such session any more, is for the retry wrapper, which begins another. */
 static int run_session(const struct sending *s, const char *session,
 		       struct gcs_object *ret, struct call *call)
 {
@@ -282,9 +282,9 @@ static int send_by_session(const struct sending *s, struct gcs_object *ret,
 	if (r)
 		return r;
 	r = run_session(s, session.data, ret, call);
-	if (r && r != -EEXIST && r != -ESTALE)
+	if (r == -EACCES || r == -EBADMSG || r == -EINVAL || r == -EINTR)
 		cancel_session(s, session.data);
-	return r;
+	return r == -ENXIO ? -EREMOTEIO : r;
 }
 
 /* --- both --- */
@@ -310,8 +310,8 @@ int gcs_send_object(struct gcs *gcs, const char *op, const char *key,
 	s.crc32c = sums.crc32c;
 	s.resource.name = full.data;
 	s.resource.crc32c = &s.crc32c;
-	return src->len <= ONE_REQUEST_MAX ? send_at_once(&s, ret, call)
-					   : send_by_session(&s, ret, call);
+	return src->len <= gcs->one_request_max ? send_at_once(&s, ret, call)
+						: send_by_session(&s, ret, call);
 }
 
 int gcs_put(struct backend *be, const char *key, const struct source *src,

@@ -147,8 +147,8 @@ static int error_of(const struct store_error *e)
 	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
 		if (!strcmp(e->code, codes[i].code))
 			return codes[i].error;
-	/* A session that ended before its time: it can be begun again. */
-	return e->status == 410 ? -EREMOTEIO : store_errno_of_status(e->status);
+	/* A session that ended before its time. */
+	return e->status == 410 ? -ENXIO : store_errno_of_status(e->status);
 }
 
 static bool expired(const struct store_error *e)

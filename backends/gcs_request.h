@@ -20,8 +20,9 @@ struct gcs {
 	struct store st;
 	/* set once */
 	struct endpoint endpoint;
-	char *bucket;  /* owned */
-	char *billing; /* owned; NULL = whoever owns the bucket pays */
+	char *bucket;		  /* owned */
+	char *billing;		  /* owned; NULL = whoever owns the bucket pays */
+	uint64_t one_request_max; /* bytes; larger objects go by a session */
 };
 
 static inline struct gcs *gcs_of(struct backend *be)
