@@ -175,11 +175,11 @@ struct backend_ops {
 		   uint64_t off, uint64_t len, sink_fn *sink, void *arg,
 		   struct call *call);
 
-	/* One page of a listing, in byte order of the keys (where one source is laid
-	 * over another: of each in turn, and of a key that comes twice the first
-	 * counts).  *token NULL starts; on success the old one is freed and replaced
-	 * by the next page's (owned by the caller: free) or NULL at the end; on
-	 * failure it is untouched, so that the page can be asked for again.  An entry
+	/* One page of a listing, in byte order of the keys (Azure: or of their UTF-16;
+	 * where one source is laid over another: of each in turn, and of a key that comes
+	 * twice the first counts).  *token NULL starts; on success the old one is freed
+	 * and replaced by the next page's (owned by the caller: free) or NULL at the end;
+	 * on failure it is untouched, so that the page can be asked for again.  An entry
 	 * is delivered only once the whole page was received and checked.  Empty pages
 	 * that are not the last are legal.  A missing prefix is an empty listing. */
 	int (*list)(struct backend *be, const struct list_query *q, char **token,
