@@ -29,6 +29,7 @@ static const char *why_refused(const struct azure *az, const struct store_error 
 		date_format_iso(expiry_ns, date);
 		buf_addf(text, "the SAS of %s expired at %.19sZ", source, date);
 	} else if (!strcmp(e->code, "AuthenticationFailed") ||
+		   (!strcmp(e->code, "AuthorizationFailure") && *az->at.path) ||
 		   !strcmp(e->code, "InvalidAuthenticationInfo")) {
 		buf_addf(text, "%s is not accepted: the wrong %s?", source,
 			 az->at.cred.kind == CRED_KEYS	? "key"
