@@ -171,6 +171,15 @@ static void add_words(const struct http_reply *reply, struct buf *why)
 	(void)xml_find(text, n, 3, "Message", why);
 }
 
+/* A service may repeat what it was sent. */
+static bool repeats(const struct cred_question *q, const char *why)
+{
+	for (size_t i = 0; i < sizeof q->hide / sizeof q->hide[0]; i++)
+		if (q->hide[i] && *q->hide[i] && strstr(why, q->hide[i]))
+			return true;
+	return false;
+}
+
 static void log_failure(const struct cred_question *q, const struct http_reply *reply,
 			int r)
 {
@@ -181,7 +190,7 @@ static void log_failure(const struct cred_question *q, const struct http_reply *
 		buf_adds(&why, reply->cause[0] ? reply->cause : strerror(-r));
 	else
 		add_words(reply, &why);
-	if (q->hide && *q->hide && strstr(why.data, q->hide)) {
+	if (repeats(q, why.data)) {
 		cred_wipe(&why);
 		buf_init(&why, WHY_MAX);
 	}

@@ -19,7 +19,7 @@ struct cred_question {
 	const struct http_header *headers; /* values NULL are left out */
 	size_t n_headers;
 	const struct buf *body; /* NULL = none */
-	const char *hide;	/* NULL, or what the log may not repeat */
+	const char *hide[2];	/* NULL, or what the log may not repeat */
 	bool local;	 /* a service of this machine: at once or never, and no proxy */
 	bool absent_ok;	 /* nobody there is -ENOENT, and no news */
 	bool refused_ok; /* neither is a refusal */

@@ -102,7 +102,7 @@ static int sign_in(struct http *http, const char *source, struct url_param *proo
 				  .headers = &type,
 				  .n_headers = 1,
 				  .body = &body,
-				  .hide = proof->value};
+				  .hide = {proof->value}};
 	if (!r)
 		r = buf_error(&path) ? buf_error(&path) : buf_error(&body);
 	if (!r)
@@ -177,7 +177,7 @@ static int from_app_service(struct http *http, struct cred *ret, struct call *ca
 		.url = url.data,
 		.headers = &header,
 		.n_headers = 1,
-		.hide = header.value,
+		.hide = {header.value},
 		.local = true,
 	};
 	return buf_error(&url) ? buf_error(&url) : ask(http, &q, ret, call);

@@ -97,7 +97,7 @@ int google_post(const struct google_file *f, const struct google_form *form,
 				  .headers = &type,
 				  .n_headers = 1,
 				  .body = &body,
-				  .hide = form->hide,
+				  .hide = {form->hide[0], form->hide[1]},
 				  .clock_off_ns = form->clock_off_ns};
 	int r = buf_error(&source) ? buf_error(&source) : buf_error(&body);
 	if (!r)
@@ -178,7 +178,7 @@ static int exchange_assertion(const struct google_file *f, const struct account 
 	struct google_form form = {.url = a->url.bytes,
 				   .params = params,
 				   .n = 2,
-				   .hide = assertion.data,
+				   .hide = {assertion.data},
 				   .clock_off_ns = clock_off_ns};
 	if (!r)
 		r = google_post(f, &form, ret);
@@ -212,8 +212,10 @@ static int from_authorized_user(const struct google_file *f, struct cred *ret)
 				     {"client_id", id.bytes},
 				     {"client_secret", secret.bytes},
 				     {"refresh_token", refresh.bytes}};
-	struct google_form form = {
-		.url = url.bytes, .params = params, .n = 4, .hide = refresh.bytes};
+	struct google_form form = {.url = url.bytes,
+				   .params = params,
+				   .n = 4,
+				   .hide = {refresh.bytes, secret.bytes}};
 	return google_post(f, &form, ret);
 }
 

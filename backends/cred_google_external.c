@@ -84,7 +84,7 @@ static int token_from_url(const struct google_file *f, const struct secret *sour
 				  .url = url,
 				  .headers = send,
 				  .n_headers = 2,
-				  .hide = auth.bytes,
+				  .hide = {auth.bytes},
 				  .local = strncmp(url, "https:", 6) != 0};
 	r = cred_ask(f->http, &q, &reply, f->call);
 	if (!r)
@@ -156,7 +156,7 @@ static int impersonate(const struct google_file *f, const struct cred *as,
 				  .headers = headers,
 				  .n_headers = 2,
 				  .body = &body,
-				  .hide = as->token.bytes};
+				  .hide = {as->token.bytes}};
 	int r = buf_error(&body) ? buf_error(&body) : buf_error(&auth);
 	if (!r)
 		r = cred_ask(f->http, &q, &reply, f->call);
@@ -193,7 +193,7 @@ static int exchange(const struct google_file *f, const char *scope, struct cred 
 	struct google_form form = {.url = url.bytes,
 				   .params = params,
 				   .n = sizeof params / sizeof params[0],
-				   .hide = token.bytes};
+				   .hide = {token.bytes}};
 	return google_post(f, &form, ret);
 }
 

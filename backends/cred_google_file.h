@@ -36,7 +36,7 @@ struct google_form {
 	const char *url;
 	struct url_param *params; /* sorted in place */
 	size_t n;
-	const char *hide;      /* as in struct cred_question */
+	const char *hide[2];   /* as in struct cred_question */
 	int64_t *clock_off_ns; /* likewise */
 };
 /* Post it; the answer is a bearer token. */

@@ -97,7 +97,7 @@ int cred_from_container(const struct cred_from *from, struct cred *ret)
 				  .url = url.data,
 				  .headers = &header,
 				  .n_headers = 1,
-				  .hide = token.bytes,
+				  .hide = {token.bytes},
 				  .local = true};
 	return ask(from, &q, ret);
 }
@@ -170,7 +170,7 @@ int cred_from_instance(const struct cred_from *from, struct cred *ret)
 				  .url = url.data,
 				  .headers = &header,
 				  .n_headers = 1,
-				  .hide = token.bytes,
+				  .hide = {token.bytes},
 				  .local = true};
 	if (!r)
 		r = ask(from, &q, ret);

@@ -160,7 +160,7 @@ static int sts_ask_once(struct sts *s, const char *source, const char *hide,
 				  .headers = headers,
 				  .n_headers = sizeof headers / sizeof headers[0],
 				  .body = &s->body,
-				  .hide = hide,
+				  .hide = {hide, s->as ? s->as->token.bytes : NULL},
 				  .clock_off_ns = s->as ? &s->clock_off_ns : NULL};
 	if (!r)
 		r = cred_ask(s->from->http, &q, &reply, s->from->call);

@@ -18,7 +18,8 @@ one JSON object a line (access, secret, token, kind, expires), for a store to ch
   PUT, GET ... /_control/config  sets what is given; /_control/log  what was asked
 
 Config: lifetime (seconds, as told), valid (seconds, what a store is told; 0 = lifetime),
-fail ({path: [status, body]}; path "*" = all), delay (seconds before each answer), keys
+fail ({path: [status, body]}; path "*" = all; ECHO in the
+body is everything secret that was sent), delay (seconds before each answer), keys
 ({access: secret} that may assume a role), clock_off (seconds: the Date that is told, and what
 signatures are judged by), web_token, client_secret, assertion, refresh_token, ecs_token,
 app_header, subject, public_key (what is expected; None = anything), no_flavor.
@@ -275,7 +276,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(me.conf["delay"])
         fail = me.conf["fail"].get(self.where) or me.conf["fail"].get("*")
         if fail:
-            return fail[0], fail[1]
+            sent = [self.headers[n] for n in SECRET_HEADERS if n in self.headers]
+            return fail[0], fail[1].replace("ECHO", " ".join([*sent, *self.form.values()]))
         for pattern, service in SERVICES:
             if re.fullmatch(pattern, self.where):
                 try:
