@@ -410,6 +410,11 @@ int backend_origin(struct backend *be, const char *key, const struct object *obj
 	return buf_error(ret);
 }
 
+bool backend_lasts(struct backend *be, const struct object *obj)
+{
+	return be->ops->lasts && be->ops->lasts(be, obj);
+}
+
 int backend_check(struct backend *be, const char *key, const struct object *obj,
 		  struct call *call)
 {
@@ -417,6 +422,11 @@ int backend_check(struct backend *be, const char *key, const struct object *obj,
 	if (r < 0 || !be->ops->check)
 		return r;
 	return be->ops->check(be, key, obj, call);
+}
+
+bool backend_hides(struct backend *be, const char *key)
+{
+	return be->ops->hides && !check_key(key) && be->ops->hides(be, key);
 }
 
 uint64_t backend_part_size(const struct backend *be, uint64_t size)

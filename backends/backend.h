@@ -236,6 +236,9 @@ struct backend_ops {
 	 * No request.  NULL: the backend's name and the key. */
 	int (*origin)(struct backend *be, const char *key, const struct object *obj,
 		      struct buf *ret);
+	/* Can its bytes still be got, whatever this mount puts or removes under its
+	 * name?  No request.  NULL: no. */
+	bool (*lasts)(struct backend *be, const struct object *obj);
 	/* For a store whose listings are believed for long: is obj, which somebody is
 	 * about to open, still what the key holds?  0: yes, or it was asked a short
 	 * while ago, or the store cannot be reached (what is known holds: P10).
@@ -243,6 +246,9 @@ struct backend_ops {
 	 * -EAGAIN rather than asking.  NULL: nothing is believed for long. */
 	int (*check)(struct backend *be, const char *key, const struct object *obj,
 		     struct call *call);
+	/* May there be something of this name, a file or a directory, that the listing
+	 * of its directory does not tell?  No request.  NULL: listings tell all. */
+	bool (*hides)(struct backend *be, const char *key);
 };
 
 /* Comes first in each concrete backend (struct s3, struct local, ...). */
@@ -321,8 +327,10 @@ int backend_upload_list(struct backend *be, const char *prefix, upload_list_fn *
 
 int backend_origin(struct backend *be, const char *key, const struct object *obj,
 		   struct buf *ret);
+bool backend_lasts(struct backend *be, const struct object *obj);
 int backend_check(struct backend *be, const char *key, const struct object *obj,
 		  struct call *call);
+bool backend_hides(struct backend *be, const char *key);
 
 /* Bytes in each part but the last, for an object of this size (0 = not known
  * yet): at least part_min and 8 MiB, aligned, and never more than parts_max of

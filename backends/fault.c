@@ -290,6 +290,11 @@ static int fault_check(struct backend *be, const char *key, const struct object 
 	return backend_check(fault_of(be)->inner, key, obj, call);
 }
 
+static bool fault_hides(struct backend *be, const char *key)
+{
+	return backend_hides(fault_of(be)->inner, key);
+}
+
 static void fault_free(struct backend *be)
 {
 	struct fault *f = fault_of(be);
@@ -318,6 +323,7 @@ static struct backend_ops ops_around(const struct backend_ops *inner)
 		.upload_list = inner->upload_list ? fault_upload_list : NULL,
 		.origin = fault_origin,
 		.check = inner->check ? fault_check : NULL,
+		.hides = inner->hides ? fault_hides : NULL,
 	};
 }
 

@@ -264,6 +264,12 @@ static int mast_check(struct backend *be, const char *path, const struct object 
 	return call ? check_now(m, key, obj, call) : -EAGAIN;
 }
 
+static bool mast_hides(struct backend *be, const char *path)
+{
+	return mast_path_is_hidden(path) ||
+	       (mast_of(be)->lookup && mast_path_stray(path));
+}
+
 static int mast_probe(struct backend *be, bool writes, struct call *call)
 {
 	struct mast *m = mast_of(be);
@@ -305,6 +311,7 @@ static const struct backend_ops mast_ops = {
 	.list = mast_list,
 	.origin = mast_origin,
 	.check = mast_check,
+	.hides = mast_hides,
 };
 
 int mast_new(struct backend *inner, const struct backend_conf *conf, struct backend **ret)

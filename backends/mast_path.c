@@ -284,3 +284,21 @@ int mast_path_obs_prefix(const char *key, char ret[KEY_SIZE])
 	int n = (int)(name.obs_id.s + name.obs_id.len - key);
 	return print(ret, "%.*s_", n, key);
 }
+
+bool mast_path_is_hidden(const char *path)
+{
+	struct mast_dir around, dir;
+	char parent[KEY_SIZE], key[KEY_SIZE];
+	size_t n = (size_t)(file_of(path) - path);
+	if (n >= KEY_SIZE)
+		return false;
+	memcpy(parent, path, n);
+	parent[n ? n - 1 : 0] = '\0';
+	mast_path_dir(parent, &around);
+	mast_path_dir(path, &dir);
+	if (around.kind == MAST_DIR_OBS)
+		return !mast_path_key(path, key) &&
+		       strncmp(key, around.prefix, strlen(around.prefix)) != 0;
+	return around.kind != MAST_DIR_NONE && around.kind != MAST_DIR_LISTED &&
+	       (dir.kind != MAST_DIR_NONE || !mast_path_key(path, key));
+}

@@ -58,6 +58,10 @@ struct mast_dir {
 
 /* What listing a directory means.  "" is the root. */
 void mast_path_dir(const char *path, struct mast_dir *ret);
+/* Does the path mean something that the listing of the directory around it does not
+ * tell: below a directory that is shown without asking, or a file of the program in the
+ * directory of one of its observations? */
+bool mast_path_is_hidden(const char *path);
 /* Is a file of this name, found under the prefix, one of the directory's? */
 bool mast_path_in_dir(const struct mast_dir *dir, const char *name);
 /* The prefix that this key is found under when its observation's directory is listed.

@@ -498,6 +498,11 @@ static int retry_check(struct backend *be, const char *key, const struct object 
 	return backend_check(retry_of(be)->inner, key, obj, call);
 }
 
+static bool retry_hides(struct backend *be, const char *key)
+{
+	return backend_hides(retry_of(be)->inner, key);
+}
+
 static void retry_free(struct backend *be)
 {
 	struct retry *retry = retry_of(be);
@@ -527,6 +532,7 @@ static struct backend_ops ops_around(const struct backend_ops *inner)
 		.upload_list = inner->upload_list ? retry_upload_list : NULL,
 		.origin = retry_origin,
 		.check = inner->check ? retry_check : NULL,
+		.hides = inner->hides ? retry_hides : NULL,
 	};
 }
 

@@ -141,12 +141,24 @@ static int union_origin(struct backend *be, const char *key, const struct object
 	return backend_origin(source, key, &there, ret);
 }
 
+static bool union_lasts(struct backend *be, const struct object *obj)
+{
+	(void)be;
+	return union_is_under(obj->etag);
+}
+
 static int union_check(struct backend *be, const char *key, const struct object *obj,
 		       struct call *call)
 {
 	struct object there;
 	struct backend *source = source_of(both_of(be), obj, &there);
 	return backend_check(source, key, &there, call);
+}
+
+static bool union_hides(struct backend *be, const char *key)
+{
+	struct both *u = both_of(be);
+	return backend_hides(u->own, key) || backend_hides(u->under, key);
 }
 
 /* --- writing --- */
@@ -335,7 +347,9 @@ static struct backend_ops ops_around(const struct backend *own,
 		.upload_abort = own->ops->upload_abort ? union_upload_abort : NULL,
 		.upload_list = own->ops->upload_list ? union_upload_list : NULL,
 		.origin = union_origin,
+		.lasts = union_lasts,
 		.check = checks ? union_check : NULL,
+		.hides = own->ops->hides || under->ops->hides ? union_hides : NULL,
 	};
 }
 

@@ -234,9 +234,8 @@ static int entry_answer(const struct entry *e, enum name_kind *ret_kind,
 	return 0;
 }
 
-/* 0, -ENOENT, or -EAGAIN: it is not known here. */
-int names_lookup_known(struct names *nm, const char *dir, const char *name,
-		       enum name_kind *ret_kind, struct object *ret_obj)
+int names_lookup_known(struct names *nm, const char *path, const char *dir,
+		       const char *name, enum name_kind *ret_kind, struct object *ret_obj)
 {
 	SCOPED_LOCK(&nm->lock);
 	struct directory *d = names_dir_find_locked(nm, dir);
@@ -249,7 +248,7 @@ int names_lookup_known(struct names *nm, const char *dir, const char *name,
 								: nm->conf.ttl_ns;
 	if (e && names_fresh(e->known_ns, ttl))
 		return entry_answer(e, ret_kind, ret_obj);
-	return complete && !e ? -ENOENT : -EAGAIN;
+	return complete && !e && !backend_hides(nm->be, path) ? -ENOENT : -EAGAIN;
 }
 
 uint64_t names_count(struct names *nm)

@@ -264,7 +264,7 @@ int names_lookup(struct names *nm, const char *path, enum name_kind *ret_kind,
 	CLEANUP_FREE char *dir = names_split(path, &name);
 	if (!dir)
 		return -ENOMEM;
-	int r = names_lookup_known(nm, dir, name, ret_kind, ret_obj);
+	int r = names_lookup_known(nm, path, dir, name, ret_kind, ret_obj);
 	return r == -EAGAIN && call ? ask(nm, path, name, ret_kind, ret_obj, call) : r;
 }
 

@@ -54,7 +54,8 @@ void names_shrink_locked(struct names *nm, const struct directory *keep);
 void names_note(struct names *nm, const char *path, enum answer answer,
 		const struct object *obj, uint64_t asked_ns);
 bool names_fresh(uint64_t since_ns, uint64_t ttl_ns);
-int names_lookup_known(struct names *nm, const char *dir, const char *name,
-		       enum name_kind *ret_kind, struct object *ret_obj);
+int names_lookup_known(struct names *nm, const char *path, const char *dir,
+		       const char *name, enum name_kind *ret_kind,
+		       struct object *ret_obj);
 char *names_split(const char *path, const char **ret_name);
 #endif

@@ -265,6 +265,24 @@ static void mast_path__an_observation_has_its_own_files(void)
 	CHECK_EQ(mast_path_obs_prefix("jwst/public/jw02731/x.fits", prefix), -ENOENT);
 }
 
+static void mast_path__some_listings_do_not_tell_all(void)
+{
+	CHECK(mast_path_is_hidden(EXP));
+	CHECK(mast_path_is_hidden("jw02731"));
+	CHECK(mast_path_is_hidden("mastDownload"));
+	CHECK(mast_path_is_hidden("mastDownload/JWST/" EXP));
+	CHECK(mast_path_is_hidden("jwst/public/jw02731"));
+	CHECK(mast_path_is_hidden(EXP "/jw02731_20240101t000000_pool.csv"));
+	CHECK(mast_path_is_hidden(EXP "/jw02731001001_02101_00001_nrcb2_cal.fits"));
+	CHECK(!mast_path_is_hidden(EXP "/" EXP "_cal.fits"));
+	CHECK(!mast_path_is_hidden(EXP "/other.txt"));
+	CHECK(!mast_path_is_hidden("own"));
+	CHECK(!mast_path_is_hidden("own/" EXP));
+	CHECK(!mast_path_is_hidden("mastDownload/HST"));
+	CHECK(!mast_path_is_hidden("jw02731/jw02731001001"));
+	CHECK(!mast_path_is_hidden("jw02731/jw02731001001/x.fits"));
+}
+
 static void mast_path__programs_are_numbers(void)
 {
 	CHECK_EQ(mast_path_program(EXP_AT "_cal.fits"), 2731);
@@ -285,6 +303,7 @@ int main(void)
 	RUN(mast_path__what_listing_a_directory_means);
 	RUN(mast_path__what_is_no_directory);
 	RUN(mast_path__an_observation_has_its_own_files);
+	RUN(mast_path__some_listings_do_not_tell_all);
 	RUN(mast_path__programs_are_numbers);
 	return 0;
 }
