@@ -1,8 +1,9 @@
-"""Fixtures: stores (local directory, s3d, MinIO), mounts over them, and what cleans up.
+"""Fixtures: stores, mounts over them, and what cleans up.
 
-A test takes `store` (it then runs over each store), or one of local, s3d and minio, and
-makes its mounts with `mount(store, option=value, ...)`.  Every daemon is unmounted after
-the test, must have ended with 0, and must have left no sanitizer's report.
+A test takes `store` (it then runs over each store that its mark `stores` names), or one of
+local, s3d, minio, azurite, fake_gcs and gcsd, and makes its mounts with
+`mount(store, option=value, ...)`.  Every daemon is unmounted after the test, must have
+ended with 0, and must have left no sanitizer's report.
 """
 import os
 import shutil
@@ -15,11 +16,13 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib  # noqa: E402
+import cloud  # noqa: E402
 
 # Started in the background of a shell we would hand on an ignored SIGINT, and nothing that
 # the tests interrupt would end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+STORES = ("local", "s3d", "minio", "azurite", "fake_gcs", "gcsd")
 TEST_SECS = 240  # then the daemons are killed, which ends every call that hangs
 
 
@@ -68,15 +71,22 @@ def folder(tmp_path):
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def minio_server(tmp_path_factory):
-    if not lib.MINIO:
-        pytest.skip("no MinIO")
-    place = str(tmp_path_factory.mktemp("minio"))
-    server = lib.MinioServer(place)
-    yield server
-    server.stop()
-    shutil.rmtree(place, ignore_errors=True)
+def session_server(name, program, make):
+    @pytest.fixture(scope="session")
+    def server(tmp_path_factory):
+        if not program:
+            pytest.skip("no " + name)
+        place = str(tmp_path_factory.mktemp(name))
+        made = make(place)
+        yield made
+        made.stop()
+        shutil.rmtree(place, ignore_errors=True)
+    return server
+
+
+minio_server = session_server("MinIO", lib.MINIO, lib.MinioServer)
+azurite_server = session_server("Azurite", cloud.AZURITE, cloud.AzuriteServer)
+fake_gcs_server = session_server("fake-gcs-server", cloud.FAKE_GCS, cloud.FakeGcsServer)
 
 
 @pytest.fixture
@@ -97,6 +107,23 @@ def minio(minio_server):
 
 
 @pytest.fixture
+def azurite(azurite_server):
+    return cloud.AzuriteStore(azurite_server)
+
+
+@pytest.fixture
+def fake_gcs(fake_gcs_server):
+    return cloud.FakeGcsStore(fake_gcs_server)
+
+
+@pytest.fixture
+def gcsd(folder):
+    store = cloud.GcsdStore(folder)
+    yield store
+    store.stop()
+
+
+@pytest.fixture
 def store(request):
     return request.getfixturevalue(request.param)
 
@@ -106,7 +133,7 @@ def mount(request, folder):
     """mount(store, option=value, ...) -> Mount, mounted; start=False leaves that to the test."""
     if why_not():
         pytest.skip(why_not())
-    for name in ("store", "local", "s3d", "minio"):
+    for name in ("store", *STORES):
         if name in request.fixturenames:  # made before us, so ended after us
             request.getfixturevalue(name)
     made = request.node.mounts = []

@@ -276,23 +276,50 @@ def made(req, key, version):
     return answer(masked(describe(req.bucket, key, version), req.args.get("fields")))
 
 
-def upload_related(store, req, cond):
-    """multipart/related: a JSON description and the bytes."""
-    found = re.fullmatch(r'multipart/related;\s*boundary=(?:"([^"]+)"|([^";\s]+))',
+def pieces_of(req, kind):
+    """The parts of a multipart body -> (headers in lower case, bytes)."""
+    found = re.fullmatch(r'multipart/%s;\s*boundary=(?:"([^"]+)"|([^";\s]+))' % kind,
                          req.headers.get("content-type", ""))
     if not found:
-        raise S3Error(400, "badContent", "not multipart/related with a boundary")
+        raise S3Error(400, "badContent", "not multipart/%s with a boundary" % kind)
     data = req.body.read(0, req.body.size)
-    mark = b"--" + (found[1] or found[2]).encode()
-    pieces = (b"\r\n" + data).split(b"\r\n" + mark)
-    if len(pieces) != 4 or not pieces[3].startswith(b"--"):
+    mark = b"\r\n--" + (found[1] or found[2]).encode()
+    pieces = (b"\r\n" + data).split(mark)
+    if len(pieces) < 3 or not pieces[-1].startswith(b"--"):
         raise S3Error(400, "badContent", "Missing end boundary in multipart body.")
     parts = []
-    for piece in pieces[1:3]:
+    for piece in pieces[1:-1]:
         head, mid, body = piece.lstrip(b" \t").partition(b"\r\n\r\n")
         if not mid:
             raise S3Error(400, "badContent", "a part without headers")
         parts.append((head.decode("latin-1").lower(), body))
+    return parts
+
+
+def batch(req, run):
+    """Up to 100 requests in one; run(head, body) answers one of them."""
+    parts, out = pieces_of(req, "mixed"), b""
+    if len(parts) > 100:
+        raise invalid("more than 100 requests in a batch")
+    for headers, body in parts:
+        if "application/http" not in headers:
+            raise S3Error(400, "badContent", "a part that is no request")
+        head, _, inner = body.partition(b"\r\n\r\n")
+        reply = run(head.strip(), inner)
+        name = re.search(r"content-id:\s*<?([^>\r\n]*)", headers)
+        out += ("--batch_gcsd\r\nContent-Type: application/http\r\nContent-ID: <response-%s>"
+                "\r\n\r\nHTTP/1.1 %d Done\r\nContent-Length: %d\r\n\r\n"
+                % (name[1] if name else "", reply.status, len(reply.body))).encode()
+        out += reply.body + b"\r\n"
+    return Reply(200, {"Content-Type": "multipart/mixed; boundary=batch_gcsd"},
+                 out + b"--batch_gcsd--\r\n")
+
+
+def upload_related(store, req, cond):
+    """multipart/related: a JSON description and the bytes."""
+    parts = pieces_of(req, "related")
+    if len(parts) != 2:
+        raise S3Error(400, "badContent", "not two parts")
     described = json_of(parts[0][1])
     if "application/json" not in parts[0][0]:
         raise S3Error(400, "badContent", "Metadata part is not JSON")

@@ -27,6 +27,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gcsapi  # noqa: E402
 import scripted  # noqa: E402
 from gcsstore import GcsStore  # noqa: E402
+from s3store import S3Error  # noqa: E402
 from scripted import Reply  # noqa: E402
 
 PATH = re.compile(r"(?:/(upload|download))?/storage/v1/b/([^/]+)(?:/(o)(?:/([^/]+)(?:/(\w+)"
@@ -71,7 +72,20 @@ class GcsServer(scripted.Server):
     def handle(self, req, act):
         if req.path == "/token" and req.method == "POST":
             return self.token()
+        if req.path == "/batch/storage/v1" and req.method == "POST":
+            return gcsapi.batch(req, self.inner)
         return gcsapi.handle(self, req, act)
+
+    def inner(self, head, body):
+        """One request of a batch, by the right of the whole."""
+        req = scripted.Request(head, ("", 0), self)
+        req.body = self.store.body_of(body)
+        try:
+            if req.route != "storage" or req.args.get("alt") == "media":
+                raise S3Error(400, "badRequest", "not to be had in a batch")
+            return gcsapi.handle(self, req, {})
+        except S3Error as err:
+            return self.fail(req, err)
 
     def token(self):
         self.issued += 1

@@ -245,6 +245,23 @@ def test_move(gcsd, gcs):
     refused(404, gcs.json, "POST", target)
 
 
+def test_batch(gcs):
+    kept = gcs.put("d/a", b"1")["generation"]
+    gcs.put("d/b", b"2")
+    asked = ("", "?ifGenerationMatch=1", "?ifGenerationMatch=" + kept)
+    names = ("d%2Fb", "d%2Fa", "d%2Fa")
+    body = "".join("--x\r\nContent-Type: application/http\r\nContent-ID: <%d>\r\n\r\n"
+                   "DELETE /storage/v1/b/test/o/%s%s HTTP/1.1\r\n\r\n\r\n" % (n, name, query)
+                   for n, (name, query) in enumerate(zip(names, asked))) + "--x--\r\n"
+    _, headers, answer = gcs.call("POST", "/batch/storage/v1", body.encode(),
+                                  {"Content-Type": "multipart/mixed; boundary=x"})
+    assert headers["content-type"].startswith("multipart/mixed; boundary=")
+    statuses = [line.split()[1] for line in answer.decode().splitlines()
+                if line.startswith("HTTP/1.1")]
+    assert statuses == ["204", "412", "204"] and b"<response-2>" in answer
+    assert gcs.list() == ([], [])
+
+
 def test_bearer_tokens(tmp_path):
     server = gcsctl.Gcsd(tmp_path, "--token", "secret")
     try:

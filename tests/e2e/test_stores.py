@@ -1,0 +1,237 @@
+"""Each store that mastfs speaks to does the same: the application's calls, whatever others do
+to the bucket meanwhile, and one line where it cannot be reached."""
+import errno
+import json
+import os
+
+import pytest
+
+import cloud
+import lib
+from lib import PREFIX, body, fails, pread, read, same, wait, write
+from test_bad_input import refuse
+from test_replay import OWN, SHARED, play
+from test_versions import old_or_stale
+
+CLOUD = ("azurite", "fake_gcs", "gcsd")
+pytestmark = pytest.mark.stores("minio", *CLOUD)
+
+
+@pytest.mark.stores(*CLOUD)
+def test_application_twice_in_a_row(store, mount):
+    """Afterwards the bucket holds what the application has left, and nothing else (P6)."""
+    m = mount(store)
+    play(OWN, m.point)
+    want = json.loads(play(OWN, m.point, "--keep").splitlines()[-1])
+    m.umount()
+    assert store.files() == sorted(want)
+    for name, size in want.items():
+        assert len(store.get(name)) == size, name
+    assert store.uploads() == []
+    assert not [k for k in store.keys() if not k.startswith(PREFIX)]
+    m.remount(wipe=True)
+    assert {n: s for n, s in lib.tree(m.point).items() if s is not None} == want
+
+
+@pytest.mark.skipif(not os.path.exists(SHARED), reason="no ../shared")
+@pytest.mark.stores(*CLOUD)
+def test_shared_replay_twice_in_a_row(store, mount):
+    m = mount(store)
+    for _ in range(2):
+        play(SHARED, m.point)
+    m.umount()
+    assert store.files() in (["dotnet_new.fits"], []), store.files()
+    assert store.uploads() == []
+
+
+@pytest.mark.short
+def test_files_live_and_die(store, mount):
+    """What was written is there for another mount with nothing cached; what went is gone."""
+    m = mount(store)
+    data = {"plain": b"", "a b+%23é#?.fits": body(70000, 1), "d/e/large": body(21 << 20, 2)}
+    os.makedirs(m.path("d/e"))
+    os.mkdir(m.path("empty"))
+    for name, content in data.items():
+        write(m.path(name), content)
+        assert store.get(name) == content
+    os.utime(m.path("plain"), ns=(0, 1600000000123456789))
+    os.rename(m.path("plain"), m.path("d/renamed"))
+    write(m.path("d/over"), b"old" * 1000)
+    write(m.path("d/over"), b"new")
+    with open(m.path("d/over"), "ab") as f:
+        f.write(b"er")
+    m.remount(wipe=True)
+    assert lib.tree(m.point) == {
+        "a b+%23é#?.fits": 70000, "d": None, "d/e": None, "d/e/large": 21 << 20,
+        "d/renamed": 0, "d/over": 5, "empty": None}
+    same(read(m.path("d/e/large")), data["d/e/large"])
+    same(read(m.path("a b+%23é#?.fits")), data["a b+%23é#?.fits"])
+    assert read(m.path("d/over")) == b"newer"
+    if store.name != "minio":  # a listing of S3 knows no metadata, and ls must not cost HEADs
+        assert os.stat(m.path("d/renamed")).st_mtime_ns == 1600000000123456789
+    fails(errno.ENOTEMPTY, os.rmdir, m.path("d"))
+    os.rename(m.path("d/e/large"), m.path("d/over"))
+    for name in ("d/renamed", "d/over", "a b+%23é#?.fits"):
+        os.unlink(m.path(name))
+    for name in ("d/e", "d", "empty"):
+        os.rmdir(m.path(name))
+    m.umount()
+    assert store.keys() == [] and store.uploads() == []
+
+
+def test_replaced_by_another(store, mount):
+    """P1: an open file stays what it was, or says ESTALE; the next open has the new one."""
+    old, new = body(3 << 20, 1), body(3 << 20, 2)
+    store.put("f", old)
+    m = mount(store, ttl=0)
+    with open(m.path("f"), "rb", buffering=0) as f:
+        assert f.read(4096) == old[:4096]
+        store.put("f", new)
+        old_or_stale(lambda: pread(f.fileno(), 3 << 20, 0), old)
+        same(read(m.path("f")), new)
+    store.delete("f")
+    wait("the name is gone", lambda: not os.path.exists(m.path("f")))
+
+
+@pytest.mark.parametrize("size", [1000, 17 << 20])
+def test_conflicts_are_told(store, mount, size):
+    """P4, P5: whoever was first stays, whole; the other is told."""
+    store.put("f", body(size, 1))
+    m = mount(store)
+    f = open(m.path("f"), "r+b", buffering=0)
+    f.write(b"MINE" * 100)
+    store.put("f", b"theirs")
+    fails(errno.ESTALE, f.close)
+    assert store.get("f") == b"theirs"
+    f = open(m.path("new"), "wb", buffering=0)
+    f.write(body(size, 3))
+    store.put("new", b"theirs")
+    with pytest.raises(OSError) as info:
+        f.close()
+    assert info.value.errno in (errno.ESTALE, errno.EEXIST), info.value
+    assert store.get("new") == b"theirs"
+    m.kill()
+
+
+def test_bucket_missing(store, mount):
+    store.source = store.source.replace(store.bucket, "no-such-bucket")
+    refuse(mount(store, start=False), "no-such-bucket")
+
+
+def test_unreachable(store, mount):
+    port = str(lib.free_port())
+    old = store.url.split(":")[2].split("/")[0]
+    store.env = {n: v.replace(":" + old, ":" + port) for n, v in store.env.items()}
+    refuse(mount(store, start=False), port)
+
+
+CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
+
+
+@pytest.mark.parametrize("value", [
+    "nonsense", "AccountName=a;AccountKey", "AccountName=devstoreaccount1;AccountKey=%%%",
+    "AccountName=devstoreaccount1;AccountKey=c2VjcmV0;BlobEndpoint=ftp://h", ";;=;"])
+def test_azure_malformed_connection_string(azurite, mount, value):
+    azurite.env[CONNECTION] = value
+    refuse(mount(azurite, start=False), CONNECTION)
+
+
+def test_azure_wrong_key(azurite, mount):
+    wrong = "d3JvbmctY2FuYXJ5LWtleQ=="
+    azurite.env[CONNECTION] = cloud.azurectl.connection_string(azurite.url, wrong)
+    line = refuse(mount(azurite, start=False), CONNECTION)
+    assert wrong not in line
+
+
+def test_azure_sas(azurite, mount):
+    """The token alone lets us in while it lasts; one that is over is named as such."""
+    def env(start, end):
+        return {"AZURE_STORAGE_SAS_TOKEN": azurite.client.sas(start, end),
+                "AZURE_STORAGE_BLOB_ENDPOINT": azurite.url}
+    azurite.env = env("2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z")
+    m = mount(azurite)
+    write(m.path("f"), b"by SAS")
+    assert azurite.get("f") == b"by SAS" and read(m.path("f")) == b"by SAS"
+    assert "sig=" not in m.log().replace("sig=[", "")
+    m.umount()
+    azurite.env = env("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z")
+    line = refuse(mount(azurite, start=False), "AZURE_STORAGE_SAS_TOKEN")
+    assert "sig=" not in line
+
+
+def google(gcsd_with_token, folder, **changes):
+    """Credentials as gcloud leaves them, whose tokens are gcsd's."""
+    path = os.path.join(folder, "adc.json")
+    data = {"type": "authorized_user", "client_id": "id", "client_secret": "canary",
+            "refresh_token": "canary", "token_uri": gcsd_with_token.url + "/token", **changes}
+    write(path, json.dumps(data).encode())
+    return {"GOOGLE_APPLICATION_CREDENTIALS": path}
+
+
+@pytest.mark.parametrize("text", [b"", b"not a key", b"{}", b'{"type": "nobody"}', b"[1]"])
+def test_google_key_file_that_is_none(gcsd, mount, folder, text):
+    path = os.path.join(folder, "bad-key.json")
+    write(path, text)
+    gcsd.env = {"GOOGLE_APPLICATION_CREDENTIALS": path}
+    m = mount(gcsd, start=False, endpoint=gcsd.url)
+    refuse(m, "bad-key.json")
+
+
+def test_google_key_file_missing(gcsd, mount):
+    gcsd.env = {"GOOGLE_APPLICATION_CREDENTIALS": "/none/key.json"}
+    refuse(mount(gcsd, start=False, endpoint=gcsd.url), "/none/key.json")
+
+
+def test_gcs_moves_are_not_to_be_had(gcsd, mount):
+    """Whatever a bucket says of moveTo, a rename is one; here by copy and delete."""
+    for n, status in enumerate((400, 404, 501)):
+        gcsd.server.config(move=status)
+        m = mount(gcsd)
+        write(m.path("from%d" % n), b"%d" % n)
+        m.remount()
+        os.rename(m.path("from%d" % n), m.path("to%d" % n))
+        m.umount()
+        assert gcsd.get("to%d" % n) == b"%d" % n and gcsd.get("from%d" % n) is None
+    assert gcsd.files() == ["to0", "to1", "to2"]
+
+
+def test_gcs_pages_and_steps(gcsd, mount):
+    """Pages of one entry with empty ones between, copies in three steps."""
+    gcsd.server.config(page=1, empty_pages=True, rewrite_step=400, move=404)
+    for n in range(5):
+        gcsd.put("d/%d" % n, b"%d" % n * 1000)
+    m = mount(gcsd)
+    assert sorted(os.listdir(m.path("d"))) == list("01234")
+    os.rename(m.path("d/3"), m.path("e"))
+    m.umount()
+    assert gcsd.get("e") == b"3" * 1000 and gcsd.get("d/3") is None
+
+
+@pytest.mark.parametrize("rule", [
+    {"kind": "short", "by": 100}, {"kind": "lie_range", "shift": 7}, {"kind": "wrong_etag"},
+    {"kind": "status", "status": 503}, {"kind": "status", "status": 429},
+    {"kind": "close_at", "at": 50000}, {"kind": "ignore_range"}])
+def test_gcs_answers_that_are_wrong(gcsd, mount, rule):
+    """P1, P8: they are asked for again; another generation is another version."""
+    gcsd.put("f", body(3 << 20))
+    m = mount(gcsd)
+    gcsd.server.rule(method="GET", key="f$", query="alt=media", count=2, **rule)
+    if rule["kind"] == "wrong_etag":
+        fails(errno.ESTALE, read, m.path("f"))
+    else:
+        same(read(m.path("f")), body(3 << 20))
+
+
+def test_gcs_answers_that_are_lost(gcsd, mount):
+    """P5: what was done though nobody was told so is ours, and no conflict."""
+    m = mount(gcsd)
+    gcsd.server.rule("drop_reply", method="POST", query="upload|compose", count=3)
+    write(m.path("small"), b"one")
+    write(m.path("large"), body(18 << 20))
+    gcsd.server.clear()
+    gcsd.server.rule("drop_reply", method="POST", key="large", query="ifGenerationMatch",
+                     count=1)
+    write(m.path("large"), body(18 << 20, 2))
+    m.umount()
+    assert gcsd.get("small") == b"one" and gcsd.files() == ["large", "small"]
+    same(gcsd.get("large"), body(18 << 20, 2))
