@@ -76,6 +76,11 @@ int azure_made(const struct azure *az, const struct request *rq,
 
 /* --- what writes carry --- */
 
+static bool is_marker(const char *key)
+{
+	return key[strlen(key) - 1] == '/';
+}
+
 void azure_cond_headers(struct request *rq, const struct cond *cond)
 {
 	if (cond->if_absent) {
@@ -112,7 +117,7 @@ void azure_meta_headers(struct request *rq, const char *key, const struct put_op
 		date_format_iso(opts->mtime_ns, meta->mtime);
 		request_header(rq, "x-ms-meta-mtime", meta->mtime);
 	}
-	if (key[strlen(key) - 1] == '/')
+	if (is_marker(key))
 		request_header(rq, "x-ms-meta-hdi_isfolder", "true");
 	request_header(rq, "x-ms-meta-" PLACEMENT_TAG, placement_level(key));
 }
@@ -194,11 +199,6 @@ int azure_head_folder(struct azure *az, const char *key, char **ret_bare,
 	return r;
 }
 
-static bool is_marker(const char *key)
-{
-	return key[strlen(key) - 1] == '/';
-}
-
 int azure_head(struct backend *be, const char *key, struct object *ret, struct call *call)
 {
 	struct azure *az = azure_of(be);
@@ -231,9 +231,17 @@ static int azure_put(struct backend *be, const char *key, const struct source *s
 {
 	struct azure *az = azure_of(be);
 	struct azure_meta meta;
+	CLEANUP_FREE char *bare = NULL;
 	CLEANUP_REPLY struct http_reply reply;
 	http_reply_init(&reply);
-	struct request rq = {.op = "put", .method = "PUT", .key = key, .source = src};
+	/* In a hierarchy no name ends in '/': the metadata alone makes a directory. */
+	if ((be->caps & BACKEND_RENAME) && is_marker(key)) {
+		bare = strndup(key, strlen(key) - 1);
+		if (!bare)
+			return -ENOMEM;
+	}
+	struct request rq = {
+		.op = "put", .method = "PUT", .key = bare ? bare : key, .source = src};
 	request_header(&rq, "x-ms-blob-type", "BlockBlob");
 	request_header(&rq, "x-ms-blob-content-type", "application/octet-stream");
 	azure_cond_headers(&rq, &opts->cond);
@@ -261,10 +269,11 @@ static int azure_del(struct backend *be, const char *key, const struct cond *con
 	CLEANUP_FREE char *bare = NULL;
 	const char *etag = cond ? cond->if_etag : NULL;
 	int r = del_blob(az, key, etag, call);
-	if (r != -ENOENT || !is_marker(key) ||
-	    azure_head_folder(az, key, &bare, &obj, call) != 0)
-		return r;
-	return del_blob(az, bare, etag ? etag : obj.etag, call);
+	if (r == -ENOENT && is_marker(key) &&
+	    !azure_head_folder(az, key, &bare, &obj, call))
+		r = del_blob(az, bare, etag ? etag : obj.etag, call);
+	/* A hierarchy keeps the directory as long as something is in it. */
+	return r == -EEXIST && is_marker(key) ? 0 : r;
 }
 
 static void azure_free(struct backend *be)
@@ -325,7 +334,10 @@ static int find_creds(struct azure *az, const struct backend_conf *conf)
 		return 0;
 	if (az->at.cred.kind == CRED_BEARER)
 		return cred_azure_new(az->st.http, &az->st.creds, NULL);
-	return creds_new_static(&az->at.cred, &az->st.creds);
+	int r = creds_new_static(&az->at.cred, &az->st.creds);
+	/* One copy of the key is enough. */
+	secret_done(&az->at.cred.secret);
+	return r;
 }
 
 int azure_open(const struct backend_conf *conf, struct backend **ret)

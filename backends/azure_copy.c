@@ -39,7 +39,8 @@ static bool is_ours(const char *name)
 	return false;
 }
 
-/* -E2BIG: more than can be kept. */
+/* Their names may come back in another case, in which Azure sees no difference.
+ * -E2BIG: more than can be kept. */
 static int keep_others(struct request *rq, const struct http_reply *reply)
 {
 	const char *s = reply->headers.data, *end = s + reply->headers.len;

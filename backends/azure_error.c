@@ -44,8 +44,11 @@ static const struct {
 	{"InternalError", -EREMOTEIO},
 	{"OperationTimedOut", -EREMOTEIO},
 	{"InvalidBlobType", -EINVAL},
-	{"DirectoryNotEmpty", -EINVAL},
-	{"DirectoryIsNotEmpty", -EINVAL},
+	/* what was to go is there all the same: see azure_del */
+	{"DirectoryNotEmpty", -EEXIST},
+	{"DirectoryIsNotEmpty", -EEXIST},
+	{"BlobTagsNotSupportedForAccountType", -EOPNOTSUPP},
+	{"FeatureNotYetSupportedForHierarchicalNamespaceAccounts", -EOPNOTSUPP},
 	{"NoPendingCopyOperation", -EINVAL},
 	{"Md5Mismatch", -EBADMSG},
 	{"Crc64Mismatch", -EBADMSG},
@@ -63,7 +66,8 @@ int azure_errno(const struct store_error *e)
 	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
 		if (!strcmp(e->code, codes[i].code))
 			return codes[i].error;
-	return store_errno_of_status(e->status);
+	/* Most conflicts do not pass: those that do are above. */
+	return e->status == 409 ? -EINVAL : store_errno_of_status(e->status);
 }
 
 /* A key is not too old, it is wrong; the clock is another matter. */

@@ -56,6 +56,22 @@ static void azure__an_old_sas_is_said_to_be_old(void)
 	done(&s, be);
 }
 
+static void azure__a_clock_that_is_off_is_corrected_once(void)
+{
+	struct object obj;
+	struct server s = {
+		.answers = {ANSWER("403", CODE("AuthenticationFailed") "Date: Fri, 24 "
+								       "May 2013 "
+								       "00:00:01 "
+								       "GMT\r\n"),
+			    BLOB("5", "")}};
+	struct backend *be = open_at(&s, "az://acc/cont");
+	CHECK_EQ(be->ops->head(be, "k", &obj, NULL), 0);
+	CHECK(strstr(s.seen, "x-ms-date: Fri, 24 May 2013 00:00:0"));
+	done(&s, be);
+	(void)logged();
+}
+
 static int probe_with(const char *answer)
 {
 	struct server s = {.answers = {answer}};
@@ -104,6 +120,9 @@ static void azure__errors_are_those_of_backend_h(void)
 	CHECK_EQ(errno_of(401, "InvalidAuthenticationInfo"), -EACCES);
 	CHECK_EQ(errno_of(403, "AuthenticationFailed"), -EACCES);
 	CHECK_EQ(errno_of(409, "SnapshotsPresent"), -EACCES);
+	/* a conflict that will not pass is not waited for */
+	CHECK_EQ(errno_of(409, "ContainerBeingDeleted"), -EBUSY);
+	CHECK_EQ(errno_of(409, "SomethingNew"), -EINVAL);
 	CHECK_EQ(errno_of(400, "InvalidHeaderValue"), -EINVAL);
 }
 
@@ -282,6 +301,7 @@ int main(void)
 	RUN(azure__a_request_has_its_headers);
 	RUN(azure__a_sas_goes_into_the_query_only);
 	RUN(azure__an_old_sas_is_said_to_be_old);
+	RUN(azure__a_clock_that_is_off_is_corrected_once);
 	RUN(azure__a_mount_that_fails_says_why);
 	RUN(azure__errors_are_those_of_backend_h);
 	RUN(azure__markers_are_found_in_either_form);

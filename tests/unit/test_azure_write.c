@@ -228,6 +228,24 @@ static void azure__renames_make_the_parent(void)
 	(void)logged();
 }
 
+static void azure__a_hierarchy_has_real_directories(void)
+{
+	struct object obj;
+	struct source src = source_of("");
+	struct put_opts opts = {0};
+	struct server s = {.answers = {MADE, ANSWER("404", ""), BLOB("0", FOLDER),
+				       ANSWER("409", CODE("DirectoryIsNotEmpty"))}};
+	struct backend *be = open_at(&s, "az://acc/cont");
+	be->caps |= BACKEND_RENAME;
+	CHECK_EQ(be->ops->put(be, "d/", &src, &opts, &obj, NULL), 0);
+	CHECK(strstr(s.seen, "PUT /acc/cont/d HTTP"));
+	CHECK(strstr(s.seen, "x-ms-meta-hdi_isfolder: true\r\n"));
+	CHECK(!strstr(s.seen, "x-ms-meta-processing_level"));
+	CHECK_EQ(be->ops->del(be, "d/", NULL, NULL), 0);
+	done(&s, be);
+	(void)close(src.fd);
+}
+
 static uint32_t probe_kind(const char *properties, bool *ret_renames)
 {
 	/* the probe's put is refused: that is no error */
@@ -266,6 +284,7 @@ int main(void)
 	RUN(azure__copies_are_waited_for);
 	RUN(azure__metadata_of_others_is_kept);
 	RUN(azure__renames_make_the_parent);
+	RUN(azure__a_hierarchy_has_real_directories);
 	RUN(azure__a_hierarchy_is_asked_for);
 	return 0;
 }
