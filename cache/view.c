@@ -139,6 +139,11 @@ int view_origin(struct view *vw, const char *path, const struct object *obj,
 	return backend_origin(vw->be, path, obj, ret);
 }
 
+bool view_lasts(struct view *vw, const struct object *obj)
+{
+	return backend_lasts(vw->be, obj);
+}
+
 /* --- changing --- */
 
 int view_create(struct view *vw, const char *path, const struct object *base,
@@ -215,7 +220,8 @@ int view_unlink(struct view *vw, const struct view_entry *e, const char *path,
 	struct object obj = e->object;
 	if (e->staged && !staged_object(e->staged, &obj))
 		return 0; /* it had gone already */
-	return removal_add(vw->rm, path, obj.etag, open_version);
+	return removal_add(vw->rm, path, obj.etag,
+			   view_lasts(vw, &obj) ? NULL : open_version);
 }
 
 /* --- birth and end --- */

@@ -73,6 +73,9 @@ int view_check(struct view *vw, const char *path, const struct object *obj,
 /* Where the bytes of obj come from, for the user; appended.  No request. */
 int view_origin(struct view *vw, const char *path, const struct object *obj,
 		struct buf *ret);
+/* Need not be fetched for who has it open before its name is another's: its bytes stay
+ * where they are. */
+bool view_lasts(struct view *vw, const struct object *obj);
 /* What was believed of a path proved wrong. */
 void view_forget(struct view *vw, const char *path);
 #endif

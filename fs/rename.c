@@ -18,7 +18,7 @@ static void keep_for_readers(struct fs *fs, struct inode *in, struct call *call)
 	struct staged *st = inode_staged(in);
 	struct version *v = NULL;
 	if (!st && !inode_version(fs->tree, in, fs->bl, &v) &&
-	    !blocks_complete(fs->bl, v, call))
+	    !view_lasts(fs->vw, version_object(v)) && !blocks_complete(fs->bl, v, call))
 		version_keep(v);
 	version_unref(v);
 	staged_unref(st);

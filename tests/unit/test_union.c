@@ -224,6 +224,8 @@ static void union__asks_the_source_of_a_version(void)
 	CHECK_EQ(backend_check(s.be, "b", &b, NULL), -ESTALE);
 	CHECK_EQ(s.own_pages.checked, 1);
 	CHECK_EQ(s.under_pages.checked, 1);
+	CHECK(!backend_lasts(s.be, &a) && backend_lasts(s.be, &b));
+	CHECK(!backend_lasts(&s.under.be, &b));
 	CLEANUP_BUF struct buf text;
 	buf_init(&text, 100);
 	CHECK_EQ(backend_origin(s.be, "b", &b, &text), 0);
