@@ -3,9 +3,10 @@
  *   test_backend URL
  *
  * Opens the URL as the daemon does (retry wrapper and all), with credentials from
- * the environment and MASTFS_TEST_ENDPOINT as endpoint.  Everything happens under a
- * random prefix, which is removed at the end.  Prints "ok NAME" or "not ok NAME" for
- * each test and "N passed, M failed"; exits 1 if any failed.
+ * the environment and MASTFS_TEST_ENDPOINT as endpoint, and MASTFS_TEST_PUBLIC laid
+ * under it as by public=.  Everything happens under a random prefix, which is removed
+ * at the end.  Prints "ok NAME" or "not ok NAME" for each test and "N passed, M failed";
+ * exits 1 if any failed.
  *
  * A local directory may list a marker for each parent that it had to make; entries
  * that nobody put are left out where the order of keys is looked at.
@@ -321,6 +322,7 @@ static int open_store(const char *url)
 {
 	struct backend_conf conf = {.url = url,
 				    .endpoint = getenv("MASTFS_TEST_ENDPOINT"),
+				    .public_url = getenv("MASTFS_TEST_PUBLIC"),
 				    .allow_http = true};
 	struct call call = {.deadline_ns = clock_now_ns() + 60 * NS_PER_S};
 	int r = backend_open(&conf, &be);

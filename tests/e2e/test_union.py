@@ -320,6 +320,28 @@ def test_mounts_while_the_public_source_is_down(s3d, under, joined):
     assert read(m.path("obs/a.fits")) == b"public a"
 
 
+def test_open_public_file_is_not_fetched_to_lose_its_name(s3d, under, joined):
+    """P1: its bytes stay where they are, and whoever has it open gets them from there."""
+    size = 24 << 20
+    for name in ("gone", "replaced"):
+        under.put("big/%s.fits" % name, body(size))
+    under.was = under.state()
+    m = joined(s3d)
+    files = [open(m.path("big", name + ".fits"), "rb", buffering=0)
+             for name in ("gone", "replaced")]
+    s3d.server.mark()
+    os.unlink(m.path("big/gone.fits"))
+    write(m.path("big/x.part"), b"mine")
+    os.rename(m.path("big/x.part"), m.path("big/replaced.fits"))
+    wait("the removal is in the bucket", lambda: "big/.wh.gone.fits" in s3d.files())
+    assert not [r for r in s3d.server.new("GET") if PUBLIC + "big/" in r["path"]]
+    for f in files:
+        same(lib.pread(f.fileno(), size, 0), body(size))
+        f.close()
+    assert read(m.path("big/replaced.fits")) == b"mine"
+    fails(errno.ENOENT, os.stat, m.path("big/gone.fits"))
+
+
 def test_read_only(s3d, under, joined):
     m = joined(s3d, ro=True)
     assert read(m.path("obs/a.fits")) == b"public a"
