@@ -40,7 +40,7 @@ static int gcs_head(struct backend *be, const char *key, struct object *ret,
 		    struct call *call)
 {
 	struct gcs_object o;
-	int r = gcs_stat(gcs_of(be), key, &o, call);
+	int r = gcs_is_hidden(key) ? -ENOENT : gcs_stat(gcs_of(be), key, &o, call);
 	if (!r)
 		*ret = o.obj;
 	return r;

@@ -143,6 +143,8 @@ int gcs_copy(struct backend *be, const char *from, const struct object *from_obj
 	buf_init(&path, (size_t)2 * GCS_PATH_MAX);
 	buf_init(&body, GCS_JSON_MAX);
 	buf_init(&token, TOKEN_MAX);
+	if (gcs_is_hidden(to))
+		return -EILSEQ;
 	if ((opts->cond.if_absent || opts->cond.if_etag) && !(be->caps & BACKEND_DEL_IF))
 		return -EOPNOTSUPP;
 	if (!strcmp(from, to))
@@ -171,6 +173,8 @@ int gcs_move(struct gcs *gcs, const char *from, const char *to, struct call *cal
 	http_reply_init(&reply);
 	buf_init(&path, (size_t)2 * GCS_PATH_MAX);
 	buf_init(&bucket, GCS_PATH_MAX);
+	if (gcs_is_hidden(to))
+		return -EILSEQ;
 	int r = gcs_add_path(gcs, NULL, &bucket);
 	if (!r)
 		r = add_paths(gcs, from, "/moveTo", to, bucket.len - strlen("/o"), &path);

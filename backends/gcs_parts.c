@@ -61,6 +61,8 @@ int gcs_upload_begin(struct backend *be, const char *key, uint64_t size,
 	struct gcs_object o;
 	(void)size;
 	(void)opts;
+	if (gcs_is_hidden(key))
+		return -EILSEQ;
 	int r = crypto_random(random, sizeof random);
 	if (r)
 		return r;
@@ -368,4 +370,28 @@ int gcs_upload_list(struct backend *be, const char *prefix, upload_list_fn *fn, 
 			return r < 0 ? r : 0;
 	}
 	return -EREMOTEIO;
+}
+
+/* As long as Google keeps a session that nobody goes on with. */
+#define UPLOAD_LIFE_NS (7 * 86400 * (int64_t)NS_PER_S)
+
+struct expiry {
+	struct gcs *gcs;
+	struct call *call;
+};
+
+static int remove_if_old(void *arg, const char *key, const char *id, int64_t started_ns)
+{
+	const struct expiry *x = arg;
+	if (clock_wall_ns() - started_ns < UPLOAD_LIFE_NS)
+		return 0;
+	log_info("gcs", "%s: an upload of %s is a week old: removed", x->gcs->st.be.name,
+		 key);
+	return gcs_upload_abort(&x->gcs->st.be, key, id, x->call);
+}
+
+int gcs_expire_uploads(struct gcs *gcs, struct call *call)
+{
+	struct expiry x = {.gcs = gcs, .call = call};
+	return gcs_upload_list(&gcs->st.be, "", remove_if_old, &x, call);
 }

@@ -132,5 +132,8 @@ int gcs_probe(struct backend *be, bool writes, struct call *call)
 		r = probe_writes(&gcs->st, WRONG_GENERATION, call);
 	if (r || !writes || !(be->caps & BACKEND_WRITE))
 		return r;
-	return probe_rename(gcs, call);
+	r = probe_rename(gcs, call);
+	if (!r)
+		(void)gcs_expire_uploads(gcs, call);
+	return r;
 }

@@ -319,6 +319,8 @@ int gcs_put(struct backend *be, const char *key, const struct source *src,
 {
 	struct gcs *gcs = gcs_of(be);
 	struct gcs_object o;
+	if (gcs_is_hidden(key))
+		return -EILSEQ;
 	int r = gcs_send_object(gcs, "put", key, src, gcs_new_for(gcs, key, opts), &o,
 				call);
 	if (!r)

@@ -108,6 +108,8 @@ int gcs_upload_abort(struct backend *be, const char *key, const char *id,
 		     struct call *call);
 int gcs_upload_list(struct backend *be, const char *prefix, upload_list_fn *fn, void *arg,
 		    struct call *call);
+/* Remove what a crash left a week ago and nobody came back for. */
+int gcs_expire_uploads(struct gcs *gcs, struct call *call);
 /* Delete everything below a prefix, many at a time. */
 int gcs_sweep(struct gcs *gcs, const char *prefix, struct call *call);
 
