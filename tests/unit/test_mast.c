@@ -509,8 +509,57 @@ static void mast__an_archive_that_is_away_fails_no_mount(void)
 	archive_done(&a);
 }
 
+static void *use(void *arg)
+{
+	struct archive *a = arg;
+	struct call call = {.deadline_ns = CLOCK_NEVER};
+	for (int i = 0; i < 200; i++) {
+		struct lines l;
+		struct object obj = {.etag = "gone"};
+		char bytes[16];
+		CHECK_EQ(list(a, i % 2 ? OBS "/" : "jw02731/jw02731001001/", &l), 0);
+		CHECK(l.n >= 4);
+		CHECK_EQ(head(a, CAL, &obj), 0);
+		int r = backend_check(a->be, CAL, &obj, &call);
+		CHECK(!r || r == -ESTALE);
+		if (i % 5 == 0)
+			bucket_set(&a->bucket, VISIT OBS "_cal.fits", "other", NULL);
+		r = backend_get(a->be, CAL, &obj, 0, 1, sink, bytes, NULL);
+		CHECK(!r || r == -ESTALE);
+		CHECK_EQ(list(a, "", &l), 0);
+	}
+	return NULL;
+}
+
+static void mast__threads_share_what_is_remembered(void)
+{
+	struct archive a;
+	pthread_t threads[4];
+	archive_init(&a);
+	a.page_max = 2;
+	for (int i = 0; i < 4; i++)
+		CHECK(!pthread_create(&threads[i], NULL, use, &a));
+	for (int i = 0; i < 4; i++)
+		CHECK(!pthread_join(threads[i], NULL));
+	archive_done(&a);
+}
+
+static void mast__what_a_listing_does_not_tell(void)
+{
+	struct archive a;
+	archive_init(&a);
+	CHECK(backend_hides(a.be, OBS));
+	CHECK(backend_hides(a.be, OBS "/jw02731_20240101t000000_pool.csv"));
+	CHECK(!backend_hides(a.be, CAL));
+	CHECK(!backend_hides(a.be, "some/odd_name.fits"));
+	CHECK(!backend_hides(&a.bucket.be, OBS));
+	CHECK_EQ(asked(&a), 0);
+	archive_done(&a);
+}
+
 int main(void)
 {
+	RUN(mast__threads_share_what_is_remembered);
 	clock_pretend();
 	RUN(mast__an_observation_is_one_listing);
 	RUN(mast__a_file_alone_is_one_head);
@@ -527,6 +576,7 @@ int main(void)
 	RUN(mast__what_was_reprocessed_is_noticed);
 	RUN(mast__an_archive_that_is_away_changes_nothing);
 	RUN(mast__a_get_of_an_old_version_forgets);
+	RUN(mast__what_a_listing_does_not_tell);
 	RUN(mast__nothing_is_written);
 	RUN(mast__files_have_an_origin);
 	RUN(mast__an_archive_that_is_away_fails_no_mount);
