@@ -21,7 +21,7 @@
 enum {
 	RENEW_BEFORE_S = 15 * 60,  /* or a quarter of the life, if that is less */
 	RETRY_AFTER_S = 60,	   /* while the old ones are good; likewise */
-	REFUSED_FOR_S = 2,	   /* a failure is everybody's for so long */
+	REFUSED_FOR_S = 2,	   /* what a renewal came to is everybody's for so long */
 	DOUBTED_S = 10 * 60,	   /* how long those that came expired are used */
 	LOOK_S = 60,		   /* the wall clock may be set while we sleep */
 	ATTEMPT_S = 60,		   /* a renewal that nobody waits for */
@@ -45,7 +45,7 @@ struct creds {
 	bool renewing, has_thread;
 	pthread_t thread;
 	int64_t due_ns;	    /* wall clock: of the next renewal */
-	int64_t refused_ns; /* wall clock: until then last_error is the answer */
+	int64_t refused_ns; /* wall clock: until then nobody asks again */
 	int last_error;
 	uint64_t attempts; /* that have ended */
 	struct cred now;
@@ -111,12 +111,16 @@ static void doubt_clock_locked(struct creds *c)
 /* Takes the fresh ones over. */
 static void replace_locked(struct creds *c, struct cred *fresh)
 {
-	bool first = !c->now.generation;
-	fresh->generation = c->now.generation + (first || !same(&c->now, fresh));
+	bool changed = !c->now.generation || !same(&c->now, fresh);
+	int64_t now_ns = clock_wall_ns();
+	fresh->generation = c->now.generation + changed;
+	/* The same once more: a store that refused them will go on doing so. */
+	if (!changed)
+		c->refused_ns = now_ns + SECONDS(REFUSED_FOR_S);
 	cred_done(&c->now);
 	c->now = *fresh;
 	doubt_clock_locked(c);
-	int64_t left_ns = c->now.expires_ns - clock_wall_ns();
+	int64_t left_ns = c->now.expires_ns - now_ns;
 	c->due_ns = c->now.expires_ns - quarter(left_ns, SECONDS(RENEW_BEFORE_S));
 }
 
@@ -221,7 +225,7 @@ static int wait_or_renew_locked(struct creds *c, uint64_t stale, struct call *ca
 		return 0;
 	if (seen != c->attempts && c->last_error != -EINTR)
 		return c->last_error;
-	if (c->last_error && clock_wall_ns() < c->refused_ns)
+	if (clock_wall_ns() < c->refused_ns)
 		return c->last_error;
 	return renew_locked(c, call);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "backends/cred_source.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
 #include "tests/unit/cred_rig.h"
 #include "backends/util/banned.h"
 
@@ -183,6 +184,7 @@ static void cred__what_is_refused_is_renewed(void)
 	/* nothing new: the caller sees by the generation that it need not try */
 	CHECK_EQ(creds_get(creds, first.generation, &same, NULL), 0);
 	CHECK_EQ(same.generation, first.generation);
+	clock_sleep_ns(2100 * NS_PER_MS); /* nor does it ask again before that */
 	write_file("credentials", "[default]\naws_access_key_id=A\n"
 				  "aws_secret_access_key=B\naws_session_token=2\n");
 	CHECK_EQ(creds_get(creds, first.generation, &second, NULL), 0);
