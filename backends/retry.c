@@ -439,8 +439,12 @@ static int retry_upload_finish(struct backend *be, const char *key, const char *
 		r = backend_upload_finish(retry->inner, key, id, parts, n_parts, size,
 					  opts, ret, &t.call);
 	while (try_more(&t, &r));
-	if (is_refusal(r) || r == -ENXIO)
-		r = was_it_us(retry, key, size, opts, r, ret, &t.call);
+	if (!is_refusal(r) && r != -ENXIO)
+		return r;
+	r = was_it_us(retry, key, size, opts, r, ret, &t.call);
+	/* It was, and the caller will not abort: what made it is to go all the same. */
+	if (!r)
+		(void)backend_upload_abort(retry->inner, key, id, &t.call);
 	return r;
 }
 

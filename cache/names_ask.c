@@ -10,6 +10,8 @@
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
+enum { EMPTY_PAGES_MAX = 1000 };
+
 /* --- listing --- */
 
 struct listing {
@@ -174,6 +176,20 @@ static int deliver_locked(struct directory *d, names_fn *fn, void *arg)
 	return 0;
 }
 
+/* The first page that has something in it: a store may send empty ones before. */
+static int first_page(const struct list_query *q, char **token, struct listing *ls,
+		      struct call *call)
+{
+	for (int i = 0; i < EMPTY_PAGES_MAX; i++) {
+		int r = backend_list(ls->nm->be, q, token, listing_entry, ls, call);
+		if (r || ls->any || !*token)
+			return r;
+	}
+	log_error("names", "list %s/%s: the server sends empty pages without end",
+		  ls->nm->be->name, ls->prefix);
+	return -EIO;
+}
+
 /* Ask the bucket for one directory: all of it, delivered to fn, or (fn NULL) its
  * first page only, which tells whether it exists and is often all of it. */
 static int ask_listing(struct names *nm, const char *dir, names_fn *fn, void *arg,
@@ -187,10 +203,10 @@ static int ask_listing(struct names *nm, const char *dir, names_fn *fn, void *ar
 	struct list_query q = {.prefix = prefix, .delim = '/'};
 	CLEANUP_FREE char *token = NULL;
 	int r = fn ? backend_list_all(nm->be, &q, listing_entry, &ls, call)
-		   : backend_list(nm->be, &q, &token, listing_entry, &ls, call);
+		   : first_page(&q, &token, &ls, call);
 	if (!r) {
 		report_hidden(&ls);
-		*ret_exists = ls.any || token;
+		*ret_exists = ls.any;
 		SCOPED_LOCK(&nm->lock);
 		struct directory *d = token ? NULL : names_dir_get_locked(nm, dir);
 		if (d)
