@@ -269,9 +269,12 @@ static int azure_del(struct backend *be, const char *key, const struct cond *con
 	CLEANUP_FREE char *bare = NULL;
 	const char *etag = cond ? cond->if_etag : NULL;
 	int r = del_blob(az, key, etag, call);
-	if (r == -ENOENT && is_marker(key) &&
+	if ((r == -ENOENT || r == -ESTALE) && is_marker(key) &&
 	    !azure_head_folder(az, key, &bare, &obj, call))
 		r = del_blob(az, bare, etag ? etag : obj.etag, call);
+	/* No version at all is another version, too, to the server. */
+	if (r == -ESTALE && azure_head(be, key, &obj, call) == -ENOENT)
+		r = -ENOENT;
 	/* A hierarchy keeps the directory as long as something is in it. */
 	return r == -EEXIST && is_marker(key) ? 0 : r;
 }

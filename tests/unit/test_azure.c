@@ -126,6 +126,21 @@ static void azure__errors_are_those_of_backend_h(void)
 	CHECK_EQ(errno_of(400, "InvalidHeaderValue"), -EINVAL);
 }
 
+static void azure__what_is_gone_is_no_other_version(void)
+{
+	static const char other[] = ANSWER("412", CODE("ConditionNotMet"));
+	struct cond cond = {.if_etag = "\"0x1\""};
+	struct server s = {.answers = {other, ANSWER("404", ""), other, BLOB("5", ""),
+				       other, BLOB("0", FOLDER), ANSWER("202", "")}};
+	struct backend *be = open_at(&s, "az://acc/cont");
+	CHECK_EQ(be->ops->del(be, "k", &cond, NULL), -ENOENT);
+	CHECK_EQ(be->ops->del(be, "k", &cond, NULL), -ESTALE);
+	CHECK_EQ(be->ops->del(be, "d/", &cond, NULL), 0);
+	CHECK(strstr(s.seen, "DELETE /acc/cont/d HTTP"));
+	CHECK(strstr(s.seen, "if-match: \"0x1\"\r\n"));
+	done(&s, be);
+}
+
 static void azure__markers_are_found_in_either_form(void)
 {
 	struct object obj;
@@ -304,6 +319,7 @@ int main(void)
 	RUN(azure__a_clock_that_is_off_is_corrected_once);
 	RUN(azure__a_mount_that_fails_says_why);
 	RUN(azure__errors_are_those_of_backend_h);
+	RUN(azure__what_is_gone_is_no_other_version);
 	RUN(azure__markers_are_found_in_either_form);
 	RUN(azure__keys_that_no_blob_has_are_refused);
 	RUN(azure__a_page_is_sorted_decoded_and_relative);
