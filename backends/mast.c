@@ -65,20 +65,20 @@ struct places {
 	const char *file;
 };
 
-static void places_of(const char *key, struct places *ret)
+static void places_of(const char *path, const char *key, struct places *ret)
 {
 	size_t n = (size_t)(strrchr(key, '/') + 1 - key);
 	memcpy(ret->dir, key, n);
 	ret->dir[n] = '\0';
 	ret->file = key + n;
-	if (mast_path_obs_prefix(key, ret->obs))
+	if (mast_path_obs_prefix(path, key, ret->obs))
 		*ret->obs = '\0';
 }
 
-static void forget(struct mast *m, const char *key)
+static void forget(struct mast *m, const char *path, const char *key)
 {
 	struct places p;
-	places_of(key, &p);
+	places_of(path, key, &p);
 	mast_seen_forget(m->seen, MAST_HEAD, key);
 	mast_seen_forget(m->seen, MAST_LISTING, p.obs);
 	mast_seen_forget(m->seen, MAST_LISTING, p.dir);
@@ -98,10 +98,11 @@ static void remember(struct mast *m, const char *key, const struct object *obj,
 
 /* The youngest of what is remembered of a key: 0 or -ENOENT, and when it was asked;
  * -EAGAIN: nothing, or it is too old. */
-static int recall(struct mast *m, const char *key, struct object *ret, uint64_t *ret_ns)
+static int recall(struct mast *m, const char *path, const char *key, struct object *ret,
+		  uint64_t *ret_ns)
 {
 	struct places p;
-	places_of(key, &p);
+	places_of(path, key, &p);
 	const struct {
 		enum mast_kind kind;
 		const char *key, *name;
@@ -189,7 +190,7 @@ static int mast_head(struct backend *be, const char *path, struct object *ret,
 	int r = find_key(m, path, key, true, call);
 	if (r)
 		return r;
-	r = recall(m, key, ret, &asked_ns);
+	r = recall(m, path, key, ret, &asked_ns);
 	return r == -EAGAIN ? ask_head(m, path, key, ret, call) : r;
 }
 
@@ -204,7 +205,7 @@ static int mast_get(struct backend *be, const char *path, const struct object *o
 		return r == -ENOENT ? -ESTALE : r;
 	r = backend_get(m->inner, key, obj, off, len, sink, arg, call);
 	if (r == -ESTALE)
-		forget(m, key);
+		forget(m, path, key);
 	if (r == -EACCES)
 		mast_hint(m, path, r);
 	return r;
@@ -222,8 +223,8 @@ static int mast_origin(struct backend *be, const char *path, const struct object
 	return buf_error(ret);
 }
 
-static int check_now(struct mast *m, const char *key, const struct object *obj,
-		     struct call *call)
+static int check_now(struct mast *m, const char *path, const char *key,
+		     const struct object *obj, struct call *call)
 {
 	struct object now;
 	uint64_t asked_ns = clock_now_ns();
@@ -239,7 +240,7 @@ static int check_now(struct mast *m, const char *key, const struct object *obj,
 		return 0;
 	}
 	if (r || strcmp(now.etag, obj->etag) != 0) {
-		forget(m, key);
+		forget(m, path, key);
 		log_info("mast", "%s: %s in the archive", key,
 			 r ? "is not any more" : "has been reprocessed");
 	}
@@ -257,11 +258,11 @@ static int mast_check(struct backend *be, const char *path, const struct object 
 	int r = find_key(m, path, key, call != NULL, call);
 	if (r)
 		return r;
-	r = recall(m, key, &known, &asked_ns);
+	r = recall(m, path, key, &known, &asked_ns);
 	bool young = r != -EAGAIN && clock_now_ns() < clock_add(asked_ns, m->ttl_ns);
 	if (young)
 		return r || !strcmp(known.etag, obj->etag) ? r : -ESTALE;
-	return call ? check_now(m, key, obj, call) : -EAGAIN;
+	return call ? check_now(m, path, key, obj, call) : -EAGAIN;
 }
 
 static bool mast_hides(struct backend *be, const char *path)

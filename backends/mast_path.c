@@ -275,30 +275,49 @@ bool mast_path_in_dir(const struct mast_dir *dir, const char *name)
 					: parsed.obs_id.len + 1 == strlen(obs_id);
 }
 
-int mast_path_obs_prefix(const char *key, char ret[KEY_SIZE])
+/* The directory around a path, "" for the root's. */
+static void around(const char *path, struct mast_dir *ret)
+{
+	char parent[KEY_SIZE];
+	size_t n = (size_t)(file_of(path) - path);
+	*ret = (struct mast_dir){.kind = MAST_DIR_NONE};
+	if (n >= KEY_SIZE)
+		return;
+	memcpy(parent, path, n);
+	parent[n ? n - 1 : 0] = '\0';
+	mast_path_dir(parent, ret);
+}
+
+static bool is_below(const struct mast_dir *dir, const char *key)
+{
+	return !strncmp(key, dir->prefix, strlen(dir->prefix));
+}
+
+int mast_path_obs_prefix(const char *path, const char *key, char ret[KEY_SIZE])
 {
 	struct jwst_name name;
+	struct mast_dir dir;
 	jwst_parse(file_of(key), &name);
-	if (!mast_path_is_key(key) || !name.obs_id.len)
+	if (name.obs_id.len) {
+		int n = (int)(name.obs_id.s + name.obs_id.len - key);
+		return print(ret, "%.*s_", n, key);
+	}
+	around(path, &dir);
+	if (dir.kind != MAST_DIR_OBS || !is_below(&dir, key))
 		return -ENOENT;
-	int n = (int)(name.obs_id.s + name.obs_id.len - key);
-	return print(ret, "%.*s_", n, key);
+	return print(ret, "%s", dir.prefix);
 }
 
 bool mast_path_is_hidden(const char *path)
 {
-	struct mast_dir around, dir;
-	char parent[KEY_SIZE], key[KEY_SIZE];
-	size_t n = (size_t)(file_of(path) - path);
-	if (n >= KEY_SIZE)
+	struct mast_dir parent, dir;
+	char key[KEY_SIZE];
+	around(path, &parent);
+	if (parent.kind == MAST_DIR_NONE || parent.kind == MAST_DIR_LISTED)
 		return false;
-	memcpy(parent, path, n);
-	parent[n ? n - 1 : 0] = '\0';
-	mast_path_dir(parent, &around);
+	bool has_key = !mast_path_key(path, key);
+	if (parent.kind == MAST_DIR_OBS)
+		return has_key && !is_below(&parent, key);
 	mast_path_dir(path, &dir);
-	if (around.kind == MAST_DIR_OBS)
-		return !mast_path_key(path, key) &&
-		       strncmp(key, around.prefix, strlen(around.prefix)) != 0;
-	return around.kind != MAST_DIR_NONE && around.kind != MAST_DIR_LISTED &&
-	       (dir.kind != MAST_DIR_NONE || !mast_path_key(path, key));
+	return has_key || dir.kind != MAST_DIR_NONE;
 }

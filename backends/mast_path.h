@@ -64,7 +64,7 @@ void mast_path_dir(const char *path, struct mast_dir *ret);
 bool mast_path_is_hidden(const char *path);
 /* Is a file of this name, found under the prefix, one of the directory's? */
 bool mast_path_in_dir(const struct mast_dir *dir, const char *name);
-/* The prefix that this key is found under when its observation's directory is listed.
- * -ENOENT: it is none of an observation. */
-int mast_path_obs_prefix(const char *key, char ret[KEY_SIZE]);
+/* The prefix that the key of this path is found under when its observation's directory
+ * is listed.  -ENOENT: it is none of an observation. */
+int mast_path_obs_prefix(const char *path, const char *key, char ret[KEY_SIZE]);
 #endif

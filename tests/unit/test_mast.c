@@ -150,6 +150,7 @@ static void mast__an_observation_is_one_listing(void)
 	CHECK_EQ(head(&a, VISIT OBS "_cal.fits", &obj), 0);
 	CHECK_EQ(head(&a, "jw02731/jw02731001001/" OBS "_cal.fits", &obj), 0);
 	CHECK_EQ(head(&a, OBS "/" OBS "_rate.fits", &obj), -ENOENT);
+	CHECK_EQ(head(&a, CAL ".part", &obj), -ENOENT);
 	CHECK_EQ(list(&a, "mastDownload/JWST/" OBS "/", &l), 0);
 	CHECK_EQ(l.n, 4);
 	CHECK_EQ(asked(&a), 0);

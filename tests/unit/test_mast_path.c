@@ -260,9 +260,15 @@ static void mast_path__an_observation_has_its_own_files(void)
 	CHECK(!mast_path_in_dir(&dir, ""));
 	CHECK(!mast_path_in_dir(&dir, ".."));
 	char prefix[KEY_SIZE];
-	CHECK_EQ(mast_path_obs_prefix(EXP_AT "_o001_crf.fits", prefix), 0);
+	CHECK_EQ(mast_path_obs_prefix("x", EXP_AT "_o001_crf.fits", prefix), 0);
 	CHECK_STR(prefix, EXP_AT "_");
-	CHECK_EQ(mast_path_obs_prefix("jwst/public/jw02731/x.fits", prefix), -ENOENT);
+	CHECK_EQ(mast_path_obs_prefix(EXP "/" EXP "_cal.fits.part",
+				      EXP_AT "_cal.fits.part", prefix),
+		 0);
+	CHECK_STR(prefix, EXP_AT "_");
+	CHECK_EQ(mast_path_obs_prefix("jw02731/x.fits", "jwst/public/jw02731/x.fits",
+				      prefix),
+		 -ENOENT);
 }
 
 static void mast_path__some_listings_do_not_tell_all(void)
