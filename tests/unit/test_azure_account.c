@@ -67,112 +67,112 @@ static void azure__what_is_signed_has_its_order(void)
 
 /* --- the environment --- */
 
+static const struct {
+	const char *env[4], *url, *endpoint;
+	enum cred_kind kind;
+	const char *account, *host, *path, *prefix;
+} spellings[] = {
+	{{NULL},
+	 "az://acc/cont",
+	 NULL,
+	 CRED_BEARER,
+	 "acc",
+	 "https acc.blob.core.windows.net 443",
+	 "",
+	 ""},
+	{{"AZURE_STORAGE_KEY=" SECRET},
+	 "az://acc/cont/a/b",
+	 NULL,
+	 CRED_KEYS,
+	 "acc",
+	 "https acc.blob.core.windows.net 443",
+	 "",
+	 "a/b/"},
+	{{"AZURE_STORAGE_ACCOUNT_NAME=acc", "AZURE_STORAGE_ACCOUNT_KEY=" SECRET},
+	 "az:///cont/",
+	 NULL,
+	 CRED_KEYS,
+	 "acc",
+	 "https acc.blob.core.windows.net 443",
+	 "",
+	 ""},
+	{{"AZURE_STORAGE_ACCESS_KEY=" SECRET, "AZURE_STORAGE_AUTH_TYPE=msi"},
+	 "az://acc/cont",
+	 NULL,
+	 CRED_BEARER,
+	 "acc",
+	 "https acc.blob.core.windows.net 443",
+	 "",
+	 ""},
+	{{"AZURE_STORAGE_SAS_TOKEN=?" SAS},
+	 "az://acc/cont",
+	 "https://acc.blob.core.usgovcloudapi.net/",
+	 CRED_SAS,
+	 "acc",
+	 "https acc.blob.core.usgovcloudapi.net 443",
+	 "",
+	 ""},
+	{{"AZURE_STORAGE_CONNECTION_STRING=DefaultEndpointsProtocol=https;"
+	  "AccountName=acc;AccountKey=" SECRET ";EndpointSuffix=core.chinacloudapi.cn"},
+	 "az://acc/cont",
+	 NULL,
+	 CRED_KEYS,
+	 "acc",
+	 "https acc.blob.core.chinacloudapi.cn 443",
+	 "",
+	 ""},
+	{{"AZURE_STORAGE_CONNECTION_STRING=BlobEndpoint=https://x.example:81/;"
+	  "QueueEndpoint=https://q/;SharedAccessSignature=" SAS ";"},
+	 "az://acc/$web",
+	 NULL,
+	 CRED_SAS,
+	 "acc",
+	 "https x.example 81",
+	 "",
+	 ""},
+	{{"AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true"},
+	 "az:///cont",
+	 NULL,
+	 CRED_KEYS,
+	 "devstoreaccount1",
+	 "http 127.0.0.1 10000",
+	 "/devstoreaccount1",
+	 ""},
+	{{"AZURE_STORAGE_KEY=" SECRET, "AZURE_STORAGE_BLOB_ENDPOINT=http://127.0.0.1:99"},
+	 "az://acc/cont",
+	 NULL,
+	 CRED_KEYS,
+	 "acc",
+	 "http 127.0.0.1 99",
+	 "/acc",
+	 ""},
+	{{"AZURE_STORAGE_KEY=" SECRET},
+	 "az://acc/cont",
+	 "http://store.example:99/acc/",
+	 CRED_KEYS,
+	 "acc",
+	 "http store.example 99",
+	 "/acc",
+	 ""},
+};
+
 static void azure__account_is_found_in_every_spelling(void)
 {
-	static const struct {
-		const char *env[4], *url, *endpoint;
-		enum cred_kind kind;
-		const char *account, *host, *path, *prefix;
-	} cases[] = {
-		{{NULL},
-		 "az://acc/cont",
-		 NULL,
-		 CRED_BEARER,
-		 "acc",
-		 "https acc.blob.core.windows.net 443",
-		 "",
-		 ""},
-		{{"AZURE_STORAGE_KEY=" SECRET},
-		 "az://acc/cont/a/b",
-		 NULL,
-		 CRED_KEYS,
-		 "acc",
-		 "https acc.blob.core.windows.net 443",
-		 "",
-		 "a/b/"},
-		{{"AZURE_STORAGE_ACCOUNT_NAME=acc", "AZURE_STORAGE_ACCOUNT_KEY=" SECRET},
-		 "az:///cont/",
-		 NULL,
-		 CRED_KEYS,
-		 "acc",
-		 "https acc.blob.core.windows.net 443",
-		 "",
-		 ""},
-		{{"AZURE_STORAGE_ACCESS_KEY=" SECRET, "AZURE_STORAGE_AUTH_TYPE=msi"},
-		 "az://acc/cont",
-		 NULL,
-		 CRED_BEARER,
-		 "acc",
-		 "https acc.blob.core.windows.net 443",
-		 "",
-		 ""},
-		{{"AZURE_STORAGE_SAS_TOKEN=?" SAS},
-		 "az://acc/cont",
-		 "https://acc.blob.core.usgovcloudapi.net/",
-		 CRED_SAS,
-		 "acc",
-		 "https acc.blob.core.usgovcloudapi.net 443",
-		 "",
-		 ""},
-		{{"AZURE_STORAGE_CONNECTION_STRING=DefaultEndpointsProtocol=https;"
-		  "AccountName=acc;AccountKey=" SECRET
-		  ";EndpointSuffix=core.chinacloudapi.cn"},
-		 "az://acc/cont",
-		 NULL,
-		 CRED_KEYS,
-		 "acc",
-		 "https acc.blob.core.chinacloudapi.cn 443",
-		 "",
-		 ""},
-		{{"AZURE_STORAGE_CONNECTION_STRING=BlobEndpoint=https://x.example:81/;"
-		  "QueueEndpoint=https://q/;SharedAccessSignature=" SAS ";"},
-		 "az://acc/$web",
-		 NULL,
-		 CRED_SAS,
-		 "acc",
-		 "https x.example 81",
-		 "",
-		 ""},
-		{{"AZURE_STORAGE_CONNECTION_STRING=UseDevelopmentStorage=true"},
-		 "az:///cont",
-		 NULL,
-		 CRED_KEYS,
-		 "devstoreaccount1",
-		 "http 127.0.0.1 10000",
-		 "/devstoreaccount1",
-		 ""},
-		{{"AZURE_STORAGE_KEY=" SECRET,
-		  "AZURE_STORAGE_BLOB_ENDPOINT=http://127.0.0.1:99"},
-		 "az://acc/cont",
-		 NULL,
-		 CRED_KEYS,
-		 "acc",
-		 "http 127.0.0.1 99",
-		 "/acc",
-		 ""},
-		{{"AZURE_STORAGE_KEY=" SECRET},
-		 "az://acc/cont",
-		 "http://store.example:99/acc/",
-		 CRED_KEYS,
-		 "acc",
-		 "http store.example 99",
-		 "/acc",
-		 ""},
-	};
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+	for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
 		struct azure_account a;
 		char host[300];
-		set_environment(cases[i].env);
-		CHECK_EQ(azure_account_read(cases[i].url, cases[i].endpoint, false, &a),
+		set_environment(spellings[i].env);
+		CHECK_EQ(azure_account_read(spellings[i].url, spellings[i].endpoint,
+					    false, &a),
 			 0);
 		(void)snprintf(host, sizeof host, "%s %s %d",
 			       a.endpoint.https ? "https" : "http", a.endpoint.host,
 			       a.endpoint.port);
-		CHECK_STR(a.account, cases[i].account);
-		CHECK_STR(host, cases[i].host);
-		CHECK_STR(a.path, cases[i].path);
-		CHECK_STR(a.prefix, cases[i].prefix);
-		CHECK_EQ(a.cred.kind, cases[i].kind);
+		CHECK_STR(a.account, spellings[i].account);
+		CHECK_STR(host, spellings[i].host);
+		CHECK_STR(a.path, spellings[i].path);
+		CHECK_STR(a.prefix, spellings[i].prefix);
+		CHECK_EQ(a.cred.kind, spellings[i].kind);
 		if (a.cred.kind == CRED_SAS)
 			CHECK_STR(a.cred.token.bytes, SAS);
 		azure_account_done(&a);
@@ -180,67 +180,66 @@ static void azure__account_is_found_in_every_spelling(void)
 	forget_environment();
 }
 
+static const struct {
+	const char *env[3], *url, *endpoint, *named;
+} malformed[] = {
+	{{NULL}, "az://acc", NULL, "az://acc"},
+	{{NULL}, "az://Acc/cont", NULL, "az://Acc/cont"},
+	{{NULL}, "az://acc/", NULL, "az://acc/"},
+	{{NULL}, "az:///cont", NULL, "AZURE_STORAGE_ACCOUNT"},
+	{{NULL}, "az://acc/cont", "ftp://x", "endpoint"},
+	{{NULL}, "az://acc/cont", "https://x/a/b", "endpoint"},
+	{{"AZURE_STORAGE_KEY=canary"}, "az://acc/cont", NULL, "AZURE_STORAGE_KEY: "},
+	{{"AZURE_STORAGE_ACCESS_KEY=canary canary="},
+	 "az://acc/cont",
+	 NULL,
+	 "AZURE_STORAGE_ACCESS_KEY: "},
+	{{"AZURE_STORAGE_SAS_TOKEN=sv=canary"},
+	 "az://acc/cont",
+	 NULL,
+	 "AZURE_STORAGE_SAS_TOKEN: "},
+	{{"AZURE_STORAGE_SAS_TOKEN=sig=canary canary"},
+	 "az://acc/cont",
+	 NULL,
+	 "AZURE_STORAGE_SAS_TOKEN: "},
+	{{"AZURE_STORAGE_CONNECTION_STRING=canary"},
+	 "az://acc/cont",
+	 NULL,
+	 "AZURE_STORAGE_CONNECTION_STRING: "},
+	{{"AZURE_STORAGE_CONNECTION_STRING=AccountName=acc"},
+	 "az://acc/cont",
+	 NULL,
+	 "AZURE_STORAGE_CONNECTION_STRING: "},
+	{{"AZURE_STORAGE_CONNECTION_STRING=AccountKey=canary"},
+	 "az://acc/cont",
+	 NULL,
+	 "AZURE_STORAGE_CONNECTION_STRING: "},
+	{{"AZURE_STORAGE_CONNECTION_STRING=AccountName=acc;AccountKey=canary;"
+	  "EndpointSuffix=not a host"},
+	 "az://acc/cont",
+	 NULL,
+	 "AZURE_STORAGE_CONNECTION_STRING (EndpointSuffix): "},
+	{{"AZURE_STORAGE_CONNECTION_STRING=AccountName=other;"
+	  "AccountKey=Y2FuYXJ5"},
+	 "az://acc/cont",
+	 NULL,
+	 "AZURE_STORAGE_CONNECTION_STRING is of the account other"},
+	{{"AZURE_STORAGE_ACCOUNT=other", "AZURE_STORAGE_KEY=Y2FuYXJ5"},
+	 "az://acc/cont",
+	 NULL,
+	 "AZURE_STORAGE_ACCOUNT is of the account other"},
+};
+
 static void azure__malformed_is_one_line_without_the_secret(void)
 {
-	static const struct {
-		const char *env[3], *url, *endpoint, *named;
-	} cases[] = {
-		{{NULL}, "az://acc", NULL, "az://acc"},
-		{{NULL}, "az://Acc/cont", NULL, "az://Acc/cont"},
-		{{NULL}, "az://acc/", NULL, "az://acc/"},
-		{{NULL}, "az:///cont", NULL, "AZURE_STORAGE_ACCOUNT"},
-		{{NULL}, "az://acc/cont", "ftp://x", "endpoint"},
-		{{NULL}, "az://acc/cont", "https://x/a/b", "endpoint"},
-		{{"AZURE_STORAGE_KEY=canary"},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_KEY: "},
-		{{"AZURE_STORAGE_ACCESS_KEY=canary canary="},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_ACCESS_KEY: "},
-		{{"AZURE_STORAGE_SAS_TOKEN=sv=canary"},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_SAS_TOKEN: "},
-		{{"AZURE_STORAGE_SAS_TOKEN=sig=canary canary"},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_SAS_TOKEN: "},
-		{{"AZURE_STORAGE_CONNECTION_STRING=canary"},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_CONNECTION_STRING: "},
-		{{"AZURE_STORAGE_CONNECTION_STRING=AccountName=acc"},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_CONNECTION_STRING: "},
-		{{"AZURE_STORAGE_CONNECTION_STRING=AccountKey=canary"},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_CONNECTION_STRING: "},
-		{{"AZURE_STORAGE_CONNECTION_STRING=AccountName=acc;AccountKey=canary;"
-		  "EndpointSuffix=not a host"},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_CONNECTION_STRING (EndpointSuffix): "},
-		{{"AZURE_STORAGE_CONNECTION_STRING=AccountName=other;"
-		  "AccountKey=Y2FuYXJ5"},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_CONNECTION_STRING is of the account other"},
-		{{"AZURE_STORAGE_ACCOUNT=other", "AZURE_STORAGE_KEY=Y2FuYXJ5"},
-		 "az://acc/cont",
-		 NULL,
-		 "AZURE_STORAGE_ACCOUNT is of the account other"},
-	};
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+	for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
 		struct azure_account a;
-		set_environment(cases[i].env);
-		CHECK_EQ(azure_account_read(cases[i].url, cases[i].endpoint, false, &a),
+		set_environment(malformed[i].env);
+		CHECK_EQ(azure_account_read(malformed[i].url, malformed[i].endpoint,
+					    false, &a),
 			 -EINVAL);
 		const char *text = logged();
-		CHECK(strstr(text, cases[i].named));
+		CHECK(strstr(text, malformed[i].named));
 		CHECK(strchr(text, '\n') == strrchr(text, '\n'));
 		CHECK(!strstr(text, "canary") && !strstr(text, "Y2FuYXJ5"));
 	}
