@@ -12,8 +12,8 @@
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
-/* Tokens handed out: "?" is the first page of a directory that is believed to be there,
- * "+" and the inner token any later one. */
+/* Tokens handed out: "?" is the first page of a directory that is believed to be there
+ * (its marker was shown before), "+" and the inner token any later one. */
 static const char first_page[] = "?";
 
 static void set_token(char **token, char *next)
@@ -234,8 +234,13 @@ static int show_known(struct mast *m, const struct list_query *q,
 		r = show_remembered(m, dir, q->max, s);
 	if (r != 1 || !dir->likely)
 		return r;
-	*token = strdup(first_page);
-	return *token ? 0 : -ENOMEM;
+	char *next = strdup(first_page);
+	r = next ? show_marker(s) : -ENOMEM;
+	if (r)
+		free(next);
+	else
+		*token = next;
+	return r;
 }
 
 int mast_list(struct backend *be, const struct list_query *q, char **token, list_fn *fn,
