@@ -13,6 +13,7 @@
 #include "backends/gcs.h"
 #include "backends/local.h"
 #include "backends/mast.h"
+#include "backends/placement.h"
 #include "backends/retry.h"
 #include "backends/s3.h"
 #include "backends/union.h"
@@ -276,6 +277,14 @@ int backend_copy(struct backend *be, const char *from, const struct object *from
 	return r < 0 ? r : be->ops->copy(be, from, from_obj, to, opts, ret, call);
 }
 
+/* Do both names have the same level, so that a rename leaves the object as it should
+ * be? */
+static bool is_placed_alike(const struct backend *be, const char *from, const char *to)
+{
+	const char *a = placement_level(from), *b = placement_level(to);
+	return !(be->caps & BACKEND_PLACED) || a == b;
+}
+
 int backend_rename(struct backend *be, const char *from, const char *to,
 		   struct call *call)
 {
@@ -286,6 +295,8 @@ int backend_rename(struct backend *be, const char *from, const char *to,
 		r = check_key(to);
 	if (!r)
 		r = check_write(be, be->ops->rename);
+	if (!r && !is_placed_alike(be, from, to))
+		r = -EOPNOTSUPP;
 	return r < 0 ? r : be->ops->rename(be, from, to, call);
 }
 

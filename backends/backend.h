@@ -81,6 +81,7 @@ enum backend_cap {
 	BACKEND_IN_ORDER = 1 << 7,  /* parts one after the other, ascending */
 	BACKEND_LIST_META =
 		1 << 8, /* list tells the user's mtime, not only the store's */
+	BACKEND_PLACED = 1 << 9, /* objects are tagged by their names: placement.h */
 };
 
 struct backend_limits {
@@ -203,7 +204,9 @@ struct backend_ops {
 		    const char *to, const struct put_opts *opts, struct object *ret,
 		    struct call *call);
 
-	/* Atomic; replaces to.  NULL where the store has none. */
+	/* Atomic; replaces to.  NULL where the store has none.  backend_rename is
+	 * -EOPNOTSUPP also for two names whose objects are placed differently, since
+	 * a rename keeps tag and class: copy then. */
 	int (*rename)(struct backend *be, const char *from, const char *to,
 		      struct call *call);
 

@@ -30,7 +30,7 @@ int store_init(struct store *st, const struct dialect *dialect,
 	(void)pthread_mutex_init(&st->lock, NULL);
 	st->dialect = dialect;
 	st->be.ops = ops;
-	st->be.caps = BACKEND_UPLOAD | BACKEND_COPY;
+	st->be.caps = BACKEND_UPLOAD | BACKEND_COPY | BACKEND_PLACED;
 	if (!conf->read_only)
 		st->be.caps |= BACKEND_WRITE;
 	int r = placement_new(conf->storage_class, &st->placement);

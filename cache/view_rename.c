@@ -120,12 +120,17 @@ static int copy_in_bucket(struct view *vw, const struct object *obj, const char 
 	return r;
 }
 
+/* *ret_copied: from is there, too, as it is wherever the bucket cannot rename, or not
+ * from this name to that. */
 static int rename_in_bucket(struct view *vw, const struct object *obj, const char *from,
-			    const char *to, struct object *ret, struct call *call)
+			    const char *to, struct object *ret, bool *ret_copied,
+			    struct call *call)
 {
-	if (!(vw->be->caps & BACKEND_RENAME))
+	bool can = vw->be->caps & BACKEND_RENAME;
+	int r = can ? backend_rename(vw->be, from, to, call) : -EOPNOTSUPP;
+	*ret_copied = r == -EOPNOTSUPP;
+	if (*ret_copied)
 		return copy_in_bucket(vw, obj, from, to, ret, call);
-	int r = backend_rename(vw->be, from, to, call);
 	/* Whatever became of it: what was believed of the two names is old. */
 	names_forget(vw->nm, from);
 	names_forget(vw->nm, to);
@@ -143,13 +148,14 @@ static int rename_object(struct view *vw, const struct object *obj, const char *
 {
 	struct staged *staged = over ? over->staged : NULL;
 	char etag[ETAG_SIZE], tags[TAGS_SIZE];
+	bool copied;
 	if (!(vw->be->caps & (BACKEND_RENAME | BACKEND_COPY)))
 		return -EXDEV;
 	int r = staged ? staged_freeze(staged) : 0;
 	if (r)
 		return r;
 	bool held = !staged && removal_take(vw->rm, to, etag, tags);
-	r = rename_in_bucket(vw, obj, from, to, ret, call);
+	r = rename_in_bucket(vw, obj, from, to, ret, &copied, call);
 	if (staged)
 		staged_thaw(staged, !r);
 	if (held && r)
@@ -161,8 +167,7 @@ static int rename_object(struct view *vw, const struct object *obj, const char *
 	names_put(vw->nm, to, ret);
 	blocks_set_mtime(vw->bl, to, ret->etag, ret->mtime_ns);
 	/* Both names are there until the old one goes: never neither (P4). */
-	return vw->be->caps & BACKEND_RENAME ? 0
-					     : removal_add(vw->rm, from, obj->etag, NULL);
+	return copied ? removal_add(vw->rm, from, obj->etag, NULL) : 0;
 }
 
 /* Its cached bytes follow it. */

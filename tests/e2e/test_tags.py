@@ -27,57 +27,88 @@ LEVELS = [
 LARGE = 40 << 20  # an upload in parts
 
 
+EVERYWHERE = pytest.mark.stores("minio", "azurite", "fake_gcs", "gcsd")
+# What is asked for raw, and what the store calls it and the class of everything else.
+CLASSES = {"minio": ("REDUCED_REDUNDANCY", "REDUCED_REDUNDANCY", "STANDARD"),
+           "azurite": ("cool", "Cool", "Hot"),
+           "gcsd": ("NEARLINE", "NEARLINE", "STANDARD")}
+
+
 def tags(minio, name):
     got = minio.s3.get_object_tagging(Bucket=minio.bucket, Key=PREFIX + name)["TagSet"]
     return {t["Key"]: t["Value"] for t in got}
 
 
-def storage_class(minio, name):
-    head = minio.s3.head_object(Bucket=minio.bucket, Key=PREFIX + name)
-    return head.get("StorageClass", "STANDARD")
+def levels(store, name):
+    """Every place where it must be."""
+    if store.name == "minio":
+        return [tags(store, name).get("processing_level")]
+    if store.name == "azurite":
+        return [store.client.tags(PREFIX + name).get("processing_level"),
+                store.client.stat(PREFIX + name).get("x-ms-meta-processing_level")]
+    return [store.client.stat(PREFIX + name).get("metadata", {}).get("processing_level")]
 
 
-def test_level_by_form_of_name(minio, mount):
-    m = mount(minio)
+def storage_class(store, name):
+    if store.name == "minio":
+        head = store.s3.head_object(Bucket=store.bucket, Key=PREFIX + name)
+        return head.get("StorageClass", "STANDARD")
+    if store.name == "azurite":
+        return store.client.stat(PREFIX + name)["x-ms-access-tier"]
+    return store.client.stat(PREFIX + name)["storageClass"]
+
+
+@EVERYWHERE
+def test_level_by_form_of_name(store, mount):
+    m = mount(store)
     os.mkdir(m.path(EXPOSURE))
     for name, level in LEVELS:
         write(m.path(EXPOSURE, name), name.encode())
-        assert tags(minio, EXPOSURE + "/" + name) == {"processing_level": level}, name
+        assert set(levels(store, EXPOSURE + "/" + name)) == {level}, name
 
 
-def test_large_uploads_are_tagged(minio, mount):
+@EVERYWHERE
+def test_large_uploads_are_tagged(store, mount):
     """In parts, under the name that a download ends with."""
-    m = mount(minio)
+    m = mount(store)
     name, data = EXPOSURE + "_uncal.fits", lib.body(LARGE)
     write(m.path(name + ".part"), data)
     os.rename(m.path(name + ".part"), m.path(name))
-    assert tags(minio, name) == {"processing_level": "raw"}
-    same(minio.get(name), data)
+    assert set(levels(store, name)) == {"raw"}
+    same(store.get(name), data)
 
 
-def test_rename_changes_the_level(minio, mount):
+@EVERYWHERE
+def test_rename_changes_the_level(store, mount):
     """A copy at the store has the tag of its new name."""
-    m = mount(minio)
+    m = mount(store)
     write(m.path("scratch.fits"), b"x")
-    assert tags(minio, "scratch.fits") == {"processing_level": "ancillary"}
+    assert set(levels(store, "scratch.fits")) == {"ancillary"}
     os.rename(m.path("scratch.fits"), m.path(COMBINED + "_i2d.fits"))
-    wait("the copy", lambda: minio.get(COMBINED + "_i2d.fits") == b"x")
-    assert tags(minio, COMBINED + "_i2d.fits") == {"processing_level": "combined"}
+    wait("the copy", lambda: store.get(COMBINED + "_i2d.fits") == b"x")
+    assert set(levels(store, COMBINED + "_i2d.fits")) == {"combined"}
 
 
-def test_class_by_level(minio, mount):
-    m = mount(minio, storage_class="raw=REDUCED_REDUNDANCY")
+@pytest.mark.stores(*CLASSES)
+def test_class_by_level(store, mount):
+    """What no level names is as the bucket has it."""
+    asked, raw, other = CLASSES[store.name]
+    m = mount(store, storage_class="raw=" + asked)
     write(m.path(EXPOSURE + "_uncal.fits"), b"x")
     write(m.path(EXPOSURE + "_cal.fits"), b"x")
-    assert storage_class(minio, EXPOSURE + "_uncal.fits") == "REDUCED_REDUNDANCY"
-    assert storage_class(minio, EXPOSURE + "_cal.fits") == "STANDARD"
+    write(m.path("large"), lib.body(LARGE))
+    assert storage_class(store, EXPOSURE + "_uncal.fits") == raw
+    assert storage_class(store, EXPOSURE + "_cal.fits") == other
+    assert storage_class(store, "large") == other
 
 
-def test_class_of_everything(minio, mount):
-    m = mount(minio, storage_class="REDUCED_REDUNDANCY")
+@pytest.mark.stores(*CLASSES)
+def test_class_of_everything(store, mount):
+    asked, raw, _ = CLASSES[store.name]
+    m = mount(store, storage_class=asked)
     write(m.path("f"), b"x")
     write(m.path("g"), lib.body(LARGE))
-    assert storage_class(minio, "f") == storage_class(minio, "g") == "REDUCED_REDUNDANCY"
+    assert storage_class(store, "f") == storage_class(store, "g") == raw
 
 
 def test_class_that_the_store_has_not(minio, mount):
