@@ -282,6 +282,22 @@ def test_a_bucket_that_is_not_there(archive, mount):
     assert done.returncode != 0 and b"not-there" in done.stdout, done.stdout
 
 
+@pytest.mark.parametrize("path", [os.path.join(OBS, CAL), CAL_KEY,
+                                  os.path.join("mastDownload", "JWST", OBS, CAL)])
+def test_under_a_bucket_it_costs_the_same(archive, local, mount, products, path):
+    local.put("own.txt", b"own")
+    m = mount(local, public="mast:", **archive.opts)
+    os.listdir(m.point)
+    archive.server.mark()
+    assert os.stat(m.path(path)).st_size == os.path.getsize(products[CAL_KEY])
+    assert len(archive.asked()) == 1, archive.asked()
+    same(read(m.path(path)), content(products, CAL_KEY))
+    archive.server.mark()
+    fails(errno.ENOENT, os.stat, m.path("other.txt"))
+    fails(errno.ENOENT, os.stat, m.path("other"))
+    assert archive.asked() == []
+
+
 class Lookup(http.server.BaseHTTPRequestHandler):
     """MAST's service: knows one product that follows no rule."""
     known = {"mast:JWST/product/odd_name.fits": {"path": "/" + CAL_KEY[:-len(CAL)] +
