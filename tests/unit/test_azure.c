@@ -43,6 +43,27 @@ static void azure__a_sas_goes_into_the_query_only(void)
 	CHECK(!strstr(logged(), "canary"));
 }
 
+static void azure__a_token_is_borne(void)
+{
+	struct object obj;
+	struct server s = {.answers = {XML("{\"access_token\":\"canary\","
+					   "\"expires_on\":\"4102444800\"}"),
+				       BLOB("5", "")}};
+	struct backend *be;
+	server_start(&s, NULL);
+	forget_environment();
+	CHECK(!setenv("IDENTITY_ENDPOINT", s.url, 1));
+	CHECK(!setenv("IDENTITY_HEADER", "x", 1));
+	s.url[strlen(s.url) - 4] = '\0'; /* without "/b/k" */
+	struct backend_conf conf = {.url = "az://acc/cont", .endpoint = s.url};
+	CHECK_EQ(azure_open(&conf, &be), 0);
+	CHECK_EQ(be->ops->head(be, "k", &obj, NULL), 0);
+	CHECK(strstr(s.seen, "authorization: Bearer canary\r\n"));
+	CHECK(!unsetenv("IDENTITY_ENDPOINT") && !unsetenv("IDENTITY_HEADER"));
+	done(&s, be);
+	CHECK(!strstr(logged(), "canary"));
+}
+
 static void azure__an_old_sas_is_said_to_be_old(void)
 {
 	static const char *const env[] = {"AZURE_STORAGE_SAS_TOKEN=" SAS, NULL};
@@ -315,6 +336,7 @@ int main(void)
 	log_start();
 	RUN(azure__a_request_has_its_headers);
 	RUN(azure__a_sas_goes_into_the_query_only);
+	RUN(azure__a_token_is_borne);
 	RUN(azure__an_old_sas_is_said_to_be_old);
 	RUN(azure__a_clock_that_is_off_is_corrected_once);
 	RUN(azure__a_mount_that_fails_says_why);
