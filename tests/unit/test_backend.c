@@ -179,6 +179,23 @@ static void backend__parts_fit_the_store(void)
 	CHECK_EQ(backend_part_size(&be, 1), 0);
 }
 
+/* A rename would keep the tag of the old name. */
+static void backend__renames_only_what_is_placed_alike(void)
+{
+	static const char raw[] = "jw02731001001_02101_00001_nrcb1_uncal.fits";
+	struct scratch s;
+	struct object obj;
+	struct backend *be = scratch_backend(&s);
+	CHECK_EQ(scratch_put(be, "a", "x", NULL, &obj), 0);
+	be->caps |= BACKEND_PLACED;
+	CHECK_EQ(backend_rename(be, "a", raw, NULL), -EOPNOTSUPP);
+	CHECK_EQ(backend_rename(be, "a", "b", NULL), 0);
+	be->caps &= ~(uint32_t)BACKEND_PLACED;
+	CHECK_EQ(backend_rename(be, "b", raw, NULL), 0);
+	backend_free(be);
+	scratch_done(&s);
+}
+
 int main(void)
 {
 	RUN(backend__keys_have_limits);
@@ -188,5 +205,6 @@ int main(void)
 	RUN(backend__opens_what_it_knows);
 	RUN(backend__listing_that_never_ends_is_ended);
 	RUN(backend__parts_fit_the_store);
+	RUN(backend__renames_only_what_is_placed_alike);
 	return 0;
 }
