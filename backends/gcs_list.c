@@ -72,6 +72,13 @@ int gcs_get_page(struct gcs *gcs, const struct list_query *q, const char *token,
 	return parse_page(&reply, ret) ? unsound(gcs, &rq, &reply) : 0;
 }
 
+int gcs_next_page(const struct json *page, char **ret)
+{
+	const char *next = json_text(json_member(page, "nextPageToken"), NULL);
+	*ret = next && *next ? strdup(next) : NULL;
+	return next && *next && !*ret ? -ENOMEM : 0;
+}
+
 /* --- our token: Google's, and the prefixes that wait, encoded, with '&' between --- */
 
 static int read_token(const char *token, struct buf *google, struct page *p)
@@ -148,12 +155,12 @@ static int hand_on(void *arg, const char *key, size_t key_len, const struct obje
 	return gcs_is_hidden(key) ? 0 : c->fn(c->arg, key, key_len, obj);
 }
 
-/* Everything that this page has, or that waited for it.  *ret: Google's next token,
- * borrowed from *root, or NULL. */
+/* Everything that this page has, or that waited for it.  *ret: Google's next token, or
+ * NULL. */
 static int take_page(struct gcs *gcs, const struct list_query *q, const char *token,
-		     struct page *p, struct json **root, const char **ret,
-		     struct call *call)
+		     struct page *p, char **ret, struct call *call)
 {
+	struct json *root = NULL;
 	CLEANUP_BUF struct buf google, prefix;
 	buf_init(&google, TOKEN_MAX);
 	buf_init(&prefix, (size_t)2 * STORE_KEY_MAX);
@@ -161,10 +168,10 @@ static int take_page(struct gcs *gcs, const struct list_query *q, const char *to
 	if (!r && token)
 		r = read_token(token, &google, p);
 	if (!r)
-		r = gcs_get_page(gcs, q, google.data, root, call);
+		r = gcs_get_page(gcs, q, google.data, &root, call);
 	if (r)
 		return r;
-	r = add_entries(p, *root);
+	r = add_entries(p, root);
 	if (!r)
 		r = page_finish(p, prefix.data);
 	if (r == -EBADMSG) {
@@ -173,8 +180,9 @@ static int take_page(struct gcs *gcs, const struct list_query *q, const char *to
 		(void)unsound(gcs, &(struct request){.op = "list", .key = q->prefix},
 			      &none);
 	}
-	const char *next = json_text(json_member(*root, "nextPageToken"), NULL);
-	*ret = next && *next ? next : NULL;
+	if (!r)
+		r = gcs_next_page(root, ret);
+	json_free(root);
 	return r;
 }
 
@@ -183,19 +191,17 @@ int gcs_list(struct backend *be, const struct list_query *q, char **token, list_
 {
 	struct gcs *gcs = gcs_of(be);
 	struct consumer c = {.fn = fn, .arg = arg};
-	struct json *root = NULL;
 	CLEANUP_PAGE struct page page;
 	CLEANUP_FREE char *next = NULL;
-	const char *google = NULL;
+	CLEANUP_FREE char *google = NULL;
 	page_init(&page);
-	int r = take_page(gcs, q, *token, &page, &root, &google, call);
+	int r = take_page(gcs, q, *token, &page, &google, call);
 	if (!r && google) {
 		size_t n = ready(&page);
 		next = make_token(google, &page, n);
 		page.n = n;
 		r = next ? 0 : -ENOMEM;
 	}
-	json_free(root);
 	if (!r)
 		r = page_deliver(&page, strlen(gcs->st.prefix), "gcs", be->name, hand_on,
 				 &c);

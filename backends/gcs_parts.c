@@ -349,11 +349,8 @@ static int search_page(struct gcs *gcs, const struct search *s, char **token,
 	const struct json *items = json_member(root, "items");
 	for (size_t i = 0; r >= 0 && i < json_count(items); i++)
 		r = note_mark(gcs, s, json_at(items, i));
-	const char *next = json_text(json_member(root, "nextPageToken"), NULL);
-	if (r >= 0 && next && *next) {
-		*token = strdup(next);
-		r = *token ? 0 : -ENOMEM;
-	}
+	if (r >= 0)
+		r = gcs_next_page(root, token);
 	json_free(root);
 	return r;
 }

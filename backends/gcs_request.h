@@ -94,6 +94,8 @@ int gcs_put(struct backend *be, const char *key, const struct source *src,
  * token NULL or "" starts.  To be json_free'd. */
 int gcs_get_page(struct gcs *gcs, const struct list_query *q, const char *token,
 		 struct json **ret, struct call *call);
+/* The token of the page after it: owned, NULL at the end.  -ENOMEM. */
+int gcs_next_page(const struct json *page, char **ret);
 int gcs_list(struct backend *be, const struct list_query *q, char **token, list_fn *fn,
 	     void *arg, struct call *call);
 

@@ -5,6 +5,7 @@
  * meanwhile goes, too.  Only what is hidden is ever deleted here.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include "backends/gcs_request.h"
 #include "backends/util/cleanup.h"
@@ -12,7 +13,12 @@
 
 #define BOUNDARY "mastfs-batch"
 
-enum { BATCH_MAX = 100, BATCH_BYTES_MAX = 1024 * 1024, ROUNDS_MAX = 20 };
+enum {
+	BATCH_MAX = 100,
+	BATCH_BYTES_MAX = 1024 * 1024,
+	ROUNDS_MAX = 20,
+	PAGES_MAX = 1000
+};
 
 struct victims {
 	struct gcs *gcs;
@@ -90,28 +96,49 @@ static int delete_some(const struct victims *v, size_t *at, struct call *call)
 	return r == -ENOENT ? 0 : r;
 }
 
-/* One page of them.  1: there was something, so look again. */
-static int sweep_page(struct gcs *gcs, const struct list_query *q, struct call *call)
+/* One page of them, and where the next is: *token, owned, NULL at the end.  1: there
+ * was something. */
+static int sweep_page(struct gcs *gcs, const struct list_query *q, char **token,
+		      struct call *call)
 {
 	struct victims v = {.gcs = gcs};
 	struct json *root = NULL;
 	buf_init(&v.keys, (size_t)2 * 1024 * 1024);
-	int r = gcs_get_page(gcs, q, NULL, &root, call);
+	int r = gcs_get_page(gcs, q, *token, &root, call);
+	free(STEAL(*token));
 	if (!r)
 		r = add_victims(&v, json_member(root, "items"));
-	bool any = v.keys.len || json_member(root, "nextPageToken");
+	if (!r)
+		r = gcs_next_page(root, token);
 	json_free(root);
 	for (size_t at = 0; !r && at < v.keys.len;)
 		r = delete_some(&v, &at, call);
+	bool any = v.keys.len != 0;
 	buf_done(&v.keys);
 	return r ? r : any;
+}
+
+/* All pages.  1: there was something. */
+static int sweep_once(struct gcs *gcs, const struct list_query *q, struct call *call)
+{
+	CLEANUP_FREE char *token = NULL;
+	bool any = false;
+	for (int i = 0; i < PAGES_MAX; i++) {
+		int r = sweep_page(gcs, q, &token, call);
+		if (r < 0)
+			return r;
+		any |= r != 0;
+		if (!token)
+			return any;
+	}
+	return -EREMOTEIO;
 }
 
 int gcs_sweep(struct gcs *gcs, const char *prefix, struct call *call)
 {
 	struct list_query q = {.prefix = prefix};
 	for (int i = 0; i < ROUNDS_MAX; i++) {
-		int r = sweep_page(gcs, &q, call);
+		int r = sweep_once(gcs, &q, call);
 		if (r != 1)
 			return r;
 	}
