@@ -72,6 +72,16 @@ static bool is_impossible(const struct azure *az, const char *key)
 	return strchr(key, '\\');
 }
 
+/* No XML can hold it as it stands: a listing with it in it is a riddle to most programs,
+ * and the emulator has none at all.  So no such name is made here. */
+static bool is_unlistable(const char *key)
+{
+	for (const char *s = key; *s; s++)
+		if (*s > 0 && *s < ' ' && *s != '\t' && *s != '\n')
+			return true;
+	return strstr(key, "\xef\xbf\xbe") || strstr(key, "\xef\xbf\xbf");
+}
+
 int azure_add_path(const struct azure *az, const char *key, struct buf *ret)
 {
 	CLEANUP_BUF struct buf full;
@@ -115,6 +125,8 @@ static int make_url(const struct azure *az, const struct request *rq, struct att
 {
 	struct url_param params[REQUEST_PARAMS_MAX];
 	int r = 0;
+	if (rq->key && !strcmp(rq->method, "PUT") && is_unlistable(rq->key))
+		return -EILSEQ;
 	if (rq->target && !strcmp(rq->target, AZURE_TARGET_LAKE))
 		add_lake_host(az, &a->host);
 	else

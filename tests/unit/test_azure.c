@@ -189,7 +189,13 @@ static void azure__keys_that_no_blob_has_are_refused(void)
 	struct backend *be = open_at(&s, "az://acc/cont");
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		CHECK_EQ(be->ops->head(be, bad[i], &obj, NULL), -EILSEQ);
+	/* and those that no listing can tell are not made */
+	struct source src = source_of("");
+	struct put_opts none = {0};
+	CHECK_EQ(be->ops->put(be, "a\rb", &src, &none, &obj, NULL), -EILSEQ);
+	CHECK_EQ(be->ops->put(be, "a\xef\xbf\xbe", &src, &none, &obj, NULL), -EILSEQ);
 	CHECK_EQ(s.served, 0);
+	(void)close(src.fd);
 	done(&s, be);
 	(void)logged();
 }
