@@ -12,7 +12,6 @@
  */
 #include "backends/source.h"
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -299,11 +298,31 @@ static size_t trimmed(const char *s)
 	return n;
 }
 
+static bool takes_endpoint(const char *url)
+{
+	return starts(url, "s3://") || starts(url, "az://") || starts(url, "gs://");
+}
+
+/* One option cannot be the place of two stores. */
+static bool endpoint_is_clear(const struct settings *s)
+{
+	return !s->endpoint || !takes_endpoint(s->url) ||
+	       !takes_endpoint(s->public_url) || !strncmp(s->url, s->public_url, 5);
+}
+
 static int check_public(struct settings *s)
 {
 	int r = check_url(s, "public", &s->public_url);
 	if (r < 0)
 		return r;
+	if (!endpoint_is_clear(s)) {
+		log_error("mount",
+			  "endpoint: of the source or of public=%s?  Set them in the "
+			  "environment: AWS_ENDPOINT_URL, AZURE_STORAGE_BLOB_ENDPOINT, "
+			  "STORAGE_EMULATOR_HOST",
+			  s->public_url);
+		return -EINVAL;
+	}
 	size_t n = trimmed(s->public_url);
 	if (n != trimmed(s->url) || memcmp(s->public_url, s->url, n) != 0)
 		return 0;

@@ -208,6 +208,13 @@ static void source__settings_are_checked_together(void)
 	CHECK_EQ(check_with((struct settings){.public_url = text("s3://a:b@c")}),
 		 -EINVAL);
 	CHECK_EQ(check_with((struct settings){.public_url = text("s3://other")}), 0);
+	/* whose would it be? */
+	CHECK_EQ(check_with((struct settings){.public_url = text("gs://other"),
+					      .endpoint = text("http://127.0.0.1")}),
+		 -EINVAL);
+	CHECK_EQ(check_with((struct settings){.public_url = text("mast:"),
+					      .endpoint = text("http://127.0.0.1")}),
+		 0);
 	CHECK_EQ(check_with((struct settings){.requester_pays = true, .anonymous = true}),
 		 -EINVAL);
 	CHECK_EQ(check_with((struct settings){.endpoint = text("http://a:b@c")}),
