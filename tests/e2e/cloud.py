@@ -42,7 +42,8 @@ class AzuriteServer(Server):
         self.url = "http://127.0.0.1:%d/%s" % (port, azurectl.ACCOUNT)
         super().__init__(folder, [
             AZURITE, "--silent", "--blobHost", "127.0.0.1", "--blobPort", str(port),
-            "--inMemoryPersistence", "--disableProductStyleUrl", "--disableTelemetry"])
+            "--inMemoryPersistence", "--disableProductStyleUrl", "--disableTelemetry",
+            "--skipApiVersionCheck"])  # of newer clients; the contract's has it
 
     def make(self, name):
         azurectl.Azure(self.url, name).make_container()
