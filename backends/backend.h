@@ -46,14 +46,14 @@
  *                UploadPartCopy          Block From URL
  *   del          DELETE, If-Match        DELETE, If-Match          DELETE, ifGeneration..
  *   rename       NULL                    dfs rename (HNS only)     moveTo
- *   upload_begin CreateMultipart: id     a nonce: block ids start  session URI, its
- *                                        with it (no request)      precondition fixed
- * here upload_part  UploadPart: ETag        Put Block: block id       Content-Range
- * chunk; UPLOAD_IN_ORDER set upload_finish CompleteMultipart,     Put Block List,
- * If-Match  last chunk; the If-Match               (or a lease where taken)  precondition
- * decides upload_abort Abort                   nothing: uncommitted      DELETE session
- *                                        blocks expire
- *   upload_list  ListMultipartUploads    NULL                      NULL (journal has it)
+ *   upload_begin CreateMultipart: id     a nonce: block ids start  a mark below
+ *                                        with it (no request)      .mastfs-parts/
+ *   upload_part  UploadPart: ETag        Put Block: block id       an object beside it
+ *   upload_fin.. CompleteMultipart,      Put Block List,           compose, in two
+ *                If-Match                If-Match                  levels; ifGener..
+ *   upload_abort Abort                   nothing: uncommitted      parts and mark
+ *                                        blocks expire             deleted in batches
+ *   upload_list  ListMultipartUploads    NULL                      the marks
  *   begin takes the precondition too, for stores that fix it there.
  */
 #ifndef BACKENDS_BACKEND_H
