@@ -147,6 +147,10 @@ def test_rclone(store, mount, folder):
     """Copies of a tree compare equal both ways, times included."""
     if not RCLONE:
         pytest.skip("no rclone")
+    version = subprocess.check_output([RCLONE, "version"], text=True).split()[1]
+    old = tuple(map(int, version.lstrip("v").split(".")[:2])) < (1, 63)
+    if old and store.name == "azurite":
+        pytest.skip("rclone %s reaches no emulator at an address of our own" % version)
     env = {k: v for k, v in os.environ.items() if k in lib.KEPT_ENV}
     env.update({"RCLONE_CONFIG_T_" + n: v for n, v in rclone_remote(store).items()})
     env["RCLONE_CONFIG"] = "/dev/null"
@@ -162,8 +166,10 @@ def test_rclone(store, mount, folder):
     m = mount(store, ttl=0)
     ours(m)
     seen = {e["Path"]: e for e in json.loads(rclone("lsjson", "-R", remote))}
-    assert {n: None if e["IsDir"] else e["Size"] for n, e in seen.items()} == {
-        "obs": None, "empty": None, "large": 18 << 20, "obs/" + NAME: 70000, "obs/none": 0}
+    want = {"obs": None, "large": 18 << 20, "obs/" + NAME: 70000, "obs/none": 0}
+    if not old:  # it knew no markers
+        want["empty"] = None
+    assert {n: None if e["IsDir"] else e["Size"] for n, e in seen.items()} == want
     assert seen["obs/" + NAME]["ModTime"].startswith("2020-09-13T12:26:40.123456"), seen
     rclone("copy", remote, folder + "/copy")
     assert lib.tree(folder + "/copy").keys() >= {"obs/" + NAME, "obs/none", "large"}
