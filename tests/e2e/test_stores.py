@@ -159,13 +159,36 @@ def test_azure_sas(azurite, mount):
     assert "sig=" not in line
 
 
-def google(gcsd_with_token, folder, **changes):
-    """Credentials as gcloud leaves them, whose tokens are gcsd's."""
+@pytest.fixture
+def guarded(folder):
+    """gcsd, which wants tokens and gives them; with credentials as gcloud leaves them."""
+    store = cloud.GcsdStore(folder, "--token", "first")
     path = os.path.join(folder, "adc.json")
     data = {"type": "authorized_user", "client_id": "id", "client_secret": "canary",
-            "refresh_token": "canary", "token_uri": gcsd_with_token.url + "/token", **changes}
+            "refresh_token": "canary", "token_uri": store.url + "/token"}
     write(path, json.dumps(data).encode())
-    return {"GOOGLE_APPLICATION_CREDENTIALS": path}
+    store.env = {"GOOGLE_APPLICATION_CREDENTIALS": path}
+    yield store
+    store.stop()
+
+
+def test_google_tokens_end_at_any_time(guarded, mount):
+    """One 401, one new token, and the call goes on: a read, a write, parts of an upload."""
+    m = mount(guarded, endpoint=guarded.url, ttl=0)
+    write(m.path("f"), body(3 << 20))
+    guarded.server.config(expire=True)
+    with open(m.path("large"), "wb", buffering=0) as f:
+        for n in range(3):
+            f.write(body(8 << 20, n))
+            guarded.server.config(expire=True)
+    guarded.server.config(expire=True)
+    m.remount(wipe=True)
+    guarded.server.config(expire=True)
+    same(read(m.path("large")), b"".join(body(8 << 20, n) for n in range(3)))
+    same(read(m.path("f")), body(3 << 20))
+    refused = [r for r in guarded.server.log() if r["status"] == 401]
+    assert refused and not [r for r in refused if r["key"] == "token"]
+    assert "canary" not in m.log() and "issued-" not in m.log()
 
 
 @pytest.mark.parametrize("text", [b"", b"not a key", b"{}", b'{"type": "nobody"}', b"[1]"])

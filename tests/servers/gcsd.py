@@ -5,9 +5,11 @@
   gcsd.py [--port N] [--bucket NAME]... [--token T] [--log FILE] [--commits FILE] [--data DIR]
 
 Prints "gcsd: listening on 127.0.0.1:PORT" when it is ready.  With --token a request must have
-it as bearer, or one that POST /token gave (as oauth2.googleapis.com does, to anybody).  It
-does what fake-gcs-server does not: generations and preconditions on every operation, moveTo,
-rewriting in steps, sessions that keep only whole 256 KiB, only the fields that were asked for.
+it as bearer, or one that POST /token gave (as oauth2.googleapis.com does, to anybody).
+
+What fake-gcs-server does not do is here: preconditions on reads, deletes, composing and
+rewriting, moveTo, batches, rewriting in steps, sessions that keep only whole 256 KiB and are
+over when cancelled, only the fields that were asked for, names and classes that are refused.
 
 More for /_control/config, each until it is set again:
   {"move": 400}            what moveTo is refused with; 200: it works
