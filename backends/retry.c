@@ -444,7 +444,7 @@ static int retry_upload_finish(struct backend *be, const char *key, const char *
 	r = was_it_us(retry, key, size, opts, r, ret, &t.call);
 	/* It was, and the caller will not abort: what made it is to go all the same. */
 	if (!r)
-		(void)backend_upload_abort(retry->inner, key, id, &t.call);
+		(void)backend_upload_abort(&retry->base, key, id, &t.call);
 	return r;
 }
 

@@ -349,6 +349,7 @@ static void retry__lost_finish_is_a_finish(void)
 		rig_over(&rig, &fake.base, "finish:1:after=ECOMM;abort:1:after=ECOMM");
 		CHECK_EQ(finish(rig.be, &opts, &ret), 0);
 		CHECK_EQ(fault_count(rig.fault, "finish"), 2);
+		CHECK_EQ(fault_count(rig.fault, "abort"), 2); /* parts are left nowhere */
 		CHECK_STR(ret.tag, tag_a);
 		CHECK_EQ(ret.size, 7);
 		CHECK_EQ(backend_upload_abort(rig.be, "k", "id", NULL), 0);
