@@ -16,7 +16,8 @@
 enum {
 	URL_MAX_BYTES = 16 * 1024,  /* a key of 1024 bytes is 3072 encoded; tokens */
 	AUTH_MAX_BYTES = 64 * 1024, /* bearer tokens are long */
-	SKEW_FROM_S = 4 * 60,	    /* a clock off by less is not what was refused */
+	SHOWN_MIN = 16,	      /* bytes of a credential that are one, and no chance */
+	SKEW_FROM_S = 4 * 60, /* a clock off by less is not what was refused */
 };
 
 /* --- the store --- */
@@ -249,7 +250,22 @@ static int send_once(struct store *st, const struct request *rq, const struct at
 		.stall_ms = rq->slow ? REQUEST_SLOW_MS : 0,
 	};
 	int r = http_send(st->http, &hrq, reply, call);
-	return r ? request_log(st, rq, r, reply->cause, reply) : 0;
+	/* What the sink ended it with is the sink's to log. */
+	if (!r || r == reply->sink_error)
+		return r;
+	return request_log(st, rq, r, reply->cause, reply);
+}
+
+/* A store may repeat in its answer what it was sent; its words go to the log. */
+static void hide(struct buf *text, const struct secret *s)
+{
+	size_t shown = s->len < SHOWN_MIN ? s->len : SHOWN_MIN;
+	char *p = text->data, *end = p + text->len;
+	if (!text->len || shown < SHOWN_MIN / 2)
+		return;
+	while ((p = memmem(p, (size_t)(end - p), s->bytes, shown)))
+		for (size_t i = 0; i < s->len && p < end && *p == s->bytes[i]; i++)
+			*p++ = '*';
 }
 
 static bool succeeded(const struct request *rq, const struct http_reply *reply)
@@ -271,6 +287,8 @@ static int try(struct store *st, const struct request *rq, const struct proof *p
 	else if (!r)
 		r = send_once(st, rq, &a, reply, call);
 	if (!r && !succeeded(rq, reply)) {
+		hide(&reply->body, &a.cred.token);
+		hide(&reply->body, &a.cred.secret);
 		st->dialect->parse(reply, &e);
 		r = mend(st, &e, reply, &a, mended) ? 1 : request_fail(st, rq, &e, reply);
 	}

@@ -2,6 +2,7 @@
 #include "backends/s3.h"
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "backends/s3_error.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
@@ -92,6 +93,31 @@ static void s3__expired_keys_are_asked_for_once(void)
 	CHECK_EQ(s.served, 1);
 	CHECK(strstr(s.seen, "x-amz-security-token: old\r\n"));
 	CHECK(!unsetenv("AWS_SESSION_TOKEN"));
+}
+
+static void s3__a_token_that_comes_back_is_not_logged(void)
+{
+	static const char token[] = "canary-token-of-the-session-0123456789";
+	char text[4096] = "";
+	struct server s = {
+		.answers = {
+			"HTTP/1.1 403 X\r\nConnection: close\r\n\r\n<Error><Code>Denied"
+			"</Code><Message>you sent canary-token-of-the-session-0123456789 "
+			"to me</Message></Error>"}};
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	log_use_fd(dup(fd));
+	CHECK(!setenv("AWS_SESSION_TOKEN", token, 1));
+	server_start(&s, NULL);
+	struct backend *be = open_at(&s, "s3://b");
+	CHECK_EQ(be->ops->del(be, "k", NULL, NULL), -EACCES);
+	server_stop(&s);
+	be->ops->free(be);
+	CHECK(!unsetenv("AWS_SESSION_TOKEN"));
+	log_use_fd(dup(STDERR_FILENO));
+	CHECK(pread(fd, text, sizeof text - 1, 0) > 0);
+	CHECK(!close(fd));
+	CHECK(strstr(text, "you sent ****"));
+	CHECK(!strstr(text, "canary"));
 }
 
 static void s3__a_head_without_a_size_is_no_answer(void)
@@ -271,6 +297,7 @@ int main(void)
 	RUN(s3__a_region_that_is_none_is_not_believed);
 	RUN(s3__a_clock_that_is_off_is_corrected_once);
 	RUN(s3__expired_keys_are_asked_for_once);
+	RUN(s3__a_token_that_comes_back_is_not_logged);
 	RUN(s3__a_head_without_a_size_is_no_answer);
 	RUN(s3__P2_200_is_not_success);
 	RUN(s3__a_page_is_sorted_decoded_and_relative);
