@@ -8,9 +8,7 @@
 #include <strings.h>
 #include "backends/azure_store.h"
 #include "backends/cred_azure.h"
-#include "backends/meta.h"
 #include "backends/util/cleanup.h"
-#include "backends/util/clock.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
@@ -41,37 +39,7 @@ bool azure_is_folder(const struct http_reply *reply)
 
 int azure_parse_object(const struct http_reply *reply, struct object *ret)
 {
-	struct object obj = {.size = reply->length};
-	const char *etag = http_header(reply, "etag");
-	const char *modified = http_header(reply, "last-modified");
-	const char *tag = meta_of(reply, "mastfs_tag");
-	if (!reply->has_length || !etag || http_parse_etag(etag, obj.etag))
-		return -EBADMSG;
-	if (!meta_mtime(meta_of, reply, &obj.mtime_ns))
-		if (!modified || date_parse_http(modified, &obj.mtime_ns))
-			obj.mtime_ns = 0;
-	if (tag && strlen(tag) < sizeof obj.tag)
-		memcpy(obj.tag, tag, strlen(tag) + 1);
-	*ret = obj;
-	return 0;
-}
-
-int azure_made(const struct azure *az, const struct request *rq,
-	       const struct http_reply *reply, uint64_t size, const struct put_opts *opts,
-	       struct object *ret)
-{
-	struct object obj = {.size = size, .mtime_ns = opts->mtime_ns};
-	const char *etag = http_header(reply, "etag");
-	const char *modified = http_header(reply, "last-modified");
-	if (!etag || http_parse_etag(etag, obj.etag))
-		return request_log(&az->st, rq, -EREMOTEIO, "no ETag in the answer",
-				   reply);
-	if (!obj.mtime_ns && (!modified || date_parse_http(modified, &obj.mtime_ns)))
-		obj.mtime_ns = clock_wall_ns();
-	if (opts->tag)
-		(void)snprintf(obj.tag, sizeof obj.tag, "%s", opts->tag);
-	*ret = obj;
-	return 0;
+	return store_parse_object(reply, meta_of, "mastfs_tag", ret);
 }
 
 /* --- what writes carry --- */
@@ -248,7 +216,7 @@ static int azure_put(struct backend *be, const char *key, const struct source *s
 	azure_meta_headers(&rq, key, opts, &meta);
 	azure_place_headers(az, &rq, key, &meta);
 	int r = azure_send_tagged(az, &rq, &meta, &reply, call);
-	return r ? r : azure_made(az, &rq, &reply, src->len, opts, ret);
+	return r ? r : store_made(&az->st, &rq, &reply, src->len, opts, ret);
 }
 
 static int del_blob(struct azure *az, const char *key, const char *etag,

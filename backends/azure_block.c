@@ -152,7 +152,7 @@ int azure_upload_finish(struct backend *be, const char *key, const char *id,
 	azure_place_headers(az, &rq, key, &meta);
 	r = azure_send_tagged(az, &rq, &meta, &reply, call);
 	if (!r)
-		r = azure_made(az, &rq, &reply, size, opts, &made);
+		r = store_made(&az->st, &rq, &reply, size, opts, &made);
 	if (!r)
 		r = confirm(az, &rq, &reply, &made, call);
 	if (!r)

@@ -73,7 +73,7 @@ static int send_metadata(struct azure *az, const char *key, const struct object 
 		return request_log(&az->st, &rq, -EOPNOTSUPP,
 				   "the blob has more metadata than can be kept", found);
 	int r = request_send(&az->st, &rq, &reply, call);
-	return r ? r : azure_made(az, &rq, &reply, obj->size, opts, ret);
+	return r ? r : store_made(&az->st, &rq, &reply, obj->size, opts, ret);
 }
 
 static int set_metadata(struct azure *az, const char *key, const struct object *obj,

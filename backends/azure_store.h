@@ -80,10 +80,6 @@ void azure_place_headers(const struct azure *az, struct request *rq, const char 
 int azure_send_tagged(struct azure *az, const struct request *rq,
 		      const struct azure_meta *meta, struct http_reply *reply,
 		      struct call *call);
-/* What a write made, by its answer. */
-int azure_made(const struct azure *az, const struct request *rq,
-	       const struct http_reply *reply, uint64_t size, const struct put_opts *opts,
-	       struct object *ret);
 
 /* The operations, by file. */
 int azure_probe(struct backend *be, bool writes, struct call *call);

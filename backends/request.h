@@ -12,6 +12,7 @@
 #include "backends/backend.h"
 #include "backends/cred.h"
 #include "backends/http.h"
+#include "backends/meta.h"
 #include "backends/placement.h"
 #include "backends/url.h"
 
@@ -144,6 +145,16 @@ int request_log(const struct store *st, const struct request *rq, int error,
 
 /* The object key with the prefix in front, appended.  -ENAMETOOLONG. */
 int store_full_key(const struct store *st, const char *key, struct buf *ret);
+
+/* What the headers of an answer say of an object; size from Content-Length, times and
+ * tag from the metadata, which meta reads by its bare name.  -EBADMSG. */
+int store_parse_object(const struct http_reply *reply, meta_get_fn *meta,
+		       const char *tag_name, struct object *ret);
+/* The object that a write made, by its answer and what was asked.  -EREMOTEIO, logged,
+ * if the answer has no ETag. */
+int store_made(const struct store *st, const struct request *rq,
+	       const struct http_reply *reply, uint64_t size, const struct put_opts *opts,
+	       struct object *ret);
 
 /* What a status alone means, by backend.h's list. */
 int store_errno_of_status(int status);

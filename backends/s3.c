@@ -8,10 +8,8 @@
 #include <strings.h>
 #include "backends/cred_aws.h"
 #include "backends/date.h"
-#include "backends/meta.h"
 #include "backends/s3_request.h"
 #include "backends/util/cleanup.h"
-#include "backends/util/clock.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
@@ -57,19 +55,7 @@ static const char *get_meta(const void *arg, const char *name)
 
 int s3_parse_object(const struct http_reply *reply, struct object *ret)
 {
-	struct object obj = {.size = reply->length};
-	const char *etag = http_header(reply, "etag");
-	const char *modified = http_header(reply, "last-modified");
-	const char *tag = http_header(reply, "x-amz-meta-mastfs-tag");
-	if (!reply->has_length || !etag || http_parse_etag(etag, obj.etag))
-		return -EBADMSG;
-	if (!meta_mtime(get_meta, reply, &obj.mtime_ns))
-		if (!modified || date_parse_http(modified, &obj.mtime_ns))
-			obj.mtime_ns = 0;
-	if (tag && strlen(tag) < sizeof obj.tag)
-		memcpy(obj.tag, tag, strlen(tag) + 1);
-	*ret = obj;
-	return 0;
+	return store_parse_object(reply, get_meta, "mastfs-tag", ret);
 }
 
 static int s3_get(struct backend *be, const char *key, const struct object *obj,
@@ -111,7 +97,6 @@ int s3_put(struct backend *be, const char *key, const struct source *src,
 	   const struct put_opts *opts, struct object *ret, struct call *call)
 {
 	struct s3 *s3 = s3_of(be);
-	struct object obj = {.size = src->len, .mtime_ns = opts->mtime_ns};
 	struct s3_meta meta;
 	CLEANUP_REPLY struct http_reply reply;
 	http_reply_init(&reply);
@@ -119,19 +104,7 @@ int s3_put(struct backend *be, const char *key, const struct source *src,
 	s3_cond_headers(&rq, &opts->cond);
 	s3_meta_headers(&rq, opts, &meta);
 	int r = s3_send_placed(s3, &rq, &reply, call);
-	if (r)
-		return r;
-	const char *etag = http_header(&reply, "etag");
-	if (!etag || http_parse_etag(etag, obj.etag))
-		return request_log(&s3->st, &rq, -EREMOTEIO, "no ETag in the answer",
-				   &reply);
-	const char *date = http_header(&reply, "date");
-	if (!obj.mtime_ns && (!date || date_parse_http(date, &obj.mtime_ns)))
-		obj.mtime_ns = clock_wall_ns();
-	if (opts->tag)
-		(void)snprintf(obj.tag, sizeof obj.tag, "%s", opts->tag);
-	*ret = obj;
-	return 0;
+	return r ? r : store_made(&s3->st, &rq, &reply, src->len, opts, ret);
 }
 
 int s3_del(struct backend *be, const char *key, const struct cond *cond,
