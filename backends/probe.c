@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "backends/crypto.h"
@@ -126,11 +125,6 @@ static int experiment(const struct probe *p)
 			 p->be->name);
 		return 0;
 	}
-	if (r && !store_errno_is_transient(r) && r != -EINTR)
-		log_error("mount",
-			  "%s: a first write was refused: %s (log_level=debug shows the "
-			  "store's words; the option ro mounts without writing)",
-			  p->be->name, strerror(-r));
 	if (r)
 		return r;
 	r = find_conditions(p);
