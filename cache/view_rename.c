@@ -120,14 +120,27 @@ static int copy_in_bucket(struct view *vw, const struct object *obj, const char 
 	return r;
 }
 
+/* An atomic rename takes whatever has the name by then, so that is looked at just before:
+ * what is cached of obj must not become another version's (P1). */
+static int rename_version(struct view *vw, const struct object *obj, const char *from,
+			  const char *to, struct call *call)
+{
+	struct object now;
+	if (!(vw->be->caps & BACKEND_RENAME))
+		return -EOPNOTSUPP;
+	int r = backend_head(vw->be, from, &now, call);
+	if (!r && strcmp(now.etag, obj->etag) != 0)
+		r = -ESTALE;
+	return r ? r : backend_rename(vw->be, from, to, call);
+}
+
 /* *ret_copied: from is there, too, as it is wherever the bucket cannot rename, or not
  * from this name to that. */
 static int rename_in_bucket(struct view *vw, const struct object *obj, const char *from,
 			    const char *to, struct object *ret, bool *ret_copied,
 			    struct call *call)
 {
-	bool can = vw->be->caps & BACKEND_RENAME;
-	int r = can ? backend_rename(vw->be, from, to, call) : -EOPNOTSUPP;
+	int r = rename_version(vw, obj, from, to, call);
 	*ret_copied = r == -EOPNOTSUPP;
 	if (*ret_copied)
 		return copy_in_bucket(vw, obj, from, to, ret, call);

@@ -241,3 +241,14 @@ def test_directory_gone_elsewhere_is_gone_here(s3d, mount):
     s3d.delete("d/a")
     wait("it is seen", lambda: not os.path.exists(m.path("d/a")))
     assert lib.tree(m.point) in ({}, {"d": None})
+
+
+@pytest.mark.stores("local", "gcsd")
+def test_P1_rename_of_a_version_that_is_gone(store, mnt):
+    """A store that renames by itself takes what is there; cached bytes are of another."""
+    store.put("a.fits", b"old" * 1000)
+    assert read(mnt.path("a.fits")) == b"old" * 1000
+    store.put("a.fits", b"new" * 1000)
+    os.rename(mnt.path("a.fits"), mnt.path("b.fits"))
+    assert read(mnt.path("b.fits")) == b"new" * 1000
+    assert store.get("b.fits") == b"new" * 1000 and store.get("a.fits") is None
