@@ -124,10 +124,9 @@ static int apply_schema(struct db *db, const char *schema, int version)
 	int r = ask_int(db, "PRAGMA user_version", &have);
 	if (r || have == version)
 		return r;
-	if (have != 0) {
-		log_error("cache",
-			  "%s was made by another version of mastfs (%d, not %d)",
-			  db->path, have, version);
+	if (have < 0 || have > version) {
+		log_error("cache", "%s was made by a newer mastfs (%d, not %d)", db->path,
+			  have, version);
 		return -EPROTO;
 	}
 	CLEANUP_BUF struct buf sql;

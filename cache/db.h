@@ -18,8 +18,8 @@ struct db {
 enum db_sync { DB_SYNC_NORMAL, DB_SYNC_FULL };
 
 /* Open or make path (0600), WAL, exclusive locking, defensive; checks the file
- * (quick_check) and applies schema where user_version is 0, then sets it to
- * version.
+ * (quick_check) and applies schema where user_version is less than version, then
+ * sets it: a schema can be applied to what an earlier one made.
  * -EUCLEAN damaged · -EPROTO made by a newer mastfs · -ENOSPC · -EIO · -EROFS */
 int db_open(const char *path, const char *schema, int version, enum db_sync sync,
 	    struct db *ret);

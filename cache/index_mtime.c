@@ -1,0 +1,52 @@
+/* index_mtime.c - the user's times of versions: see index.h. */
+#include <errno.h>
+#include "cache/index_impl.h"
+#include "backends/util/banned.h"
+
+static const char schema[] =
+	"CREATE TABLE IF NOT EXISTS mtime(id INTEGER PRIMARY KEY, key BLOB NOT NULL,"
+	" etag BLOB NOT NULL, mtime_ns INTEGER NOT NULL, UNIQUE(key, etag));";
+
+/* Ids grow, so the lowest are the oldest. */
+static const char tidy[] =
+	"DELETE FROM mtime WHERE id <= (SELECT max(id) FROM mtime) - 1000000";
+
+enum statement { ST_SET_MTIME, ST_GET_MTIME, ST_COUNT };
+
+static const char *const sql[ST_COUNT] = {
+	[ST_SET_MTIME] = "INSERT OR REPLACE INTO mtime(key, etag, mtime_ns)"
+			 " VALUES(?1, ?2, ?3)",
+	[ST_GET_MTIME] = "SELECT mtime_ns FROM mtime WHERE key=?1 AND etag=?2",
+};
+
+const struct index_part index_mtime = {schema, tidy, sql, ST_COUNT};
+
+static sqlite3_stmt *statement(struct index *ix, enum statement which)
+{
+	return ix->st[INDEX_MTIME][which];
+}
+
+int index_set_mtime(struct index *ix, const char *key, const char *etag, int64_t mtime_ns)
+{
+	SCOPED_LOCK(&ix->lock);
+	sqlite3_stmt *st = statement(ix, ST_SET_MTIME);
+	index_bind_bytes(st, 1, key);
+	index_bind_bytes(st, 2, etag);
+	(void)sqlite3_bind_int64(st, 3, mtime_ns);
+	return db_run(&ix->db, st);
+}
+
+int index_get_mtime(struct index *ix, const char *key, const char *etag,
+		    int64_t *ret_mtime_ns)
+{
+	SCOPED_LOCK(&ix->lock);
+	sqlite3_stmt *st = statement(ix, ST_GET_MTIME);
+	index_bind_bytes(st, 1, key);
+	index_bind_bytes(st, 2, etag);
+	int r = db_step(&ix->db, st);
+	if (r <= 0)
+		return r ? r : -ENOENT;
+	*ret_mtime_ns = sqlite3_column_int64(st, 0);
+	index_reset(st);
+	return 0;
+}
