@@ -259,31 +259,39 @@ int blocks_read(struct blocks *bl, struct version *v, uint64_t off, void *dst, s
 	return blocks_bring(v, off, dst, len, call);
 }
 
-void blocks_hint(struct blocks *bl, struct version *v, uint64_t off, uint64_t len)
+/* The aligned piece of a GET's size that b is in, no further than stop. */
+static uint64_t piece_last(uint64_t b, uint64_t stop)
+{
+	const uint64_t piece = FETCH_SIZE / BLOCK_SIZE;
+	uint64_t last = (b / piece + 1) * piece - 1;
+	return last < stop ? last : stop - 1;
+}
+
+uint64_t blocks_hint(struct blocks *bl, struct version *v, uint64_t off, uint64_t len)
 {
 	uint64_t end;
 	if (off >= v->obj.size || !len)
-		return;
+		return len;
 	if (__builtin_add_overflow(off, len, &end) || end > v->obj.size)
 		end = v->obj.size;
 	/* More than this would push itself out again before it is read. */
 	if (end - off > bl->max_bytes / 4)
 		end = off + bl->max_bytes / 4;
 	uint64_t b = off / BLOCK_SIZE, stop = (end + BLOCK_SIZE - 1) / BLOCK_SIZE;
-	const uint64_t piece = FETCH_SIZE / BLOCK_SIZE;
 
 	SCOPED_LOCK(&v->lock);
-	while (b < stop && atomic_load(&bl->n_hints) < HINTS_MAX) {
-		uint64_t last = (b / piece + 1) * piece - 1; /* of this aligned piece */
-		if (last >= stop)
-			last = stop - 1;
+	while (b < stop) {
 		int64_t n = 1;
 		if (block_state_locked(v, b) == BLOCK_ABSENT)
-			n = run_start_locked(v, b, last, 0, PRIO_HINT);
+			n = atomic_load(&bl->n_hints) < HINTS_MAX
+				    ? run_start_locked(v, b, piece_last(b, stop), 0,
+						       PRIO_HINT)
+				    : -EAGAIN;
 		if (n < 0)
-			return;
+			return b * BLOCK_SIZE > off ? b * BLOCK_SIZE - off : 0;
 		b += (uint64_t)n;
 	}
+	return end - off;
 }
 
 /* -- the small calls -- */

@@ -71,8 +71,9 @@ void version_keep(struct version *v);
 int blocks_read(struct blocks *bl, struct version *v, uint64_t off, void *dst, size_t len,
 		struct call *call);
 
-/* Ask for a range in the background; never blocks; may be forgotten. */
-void blocks_hint(struct blocks *bl, struct version *v, uint64_t off, uint64_t len);
+/* Ask for a range in the background; never blocks.  Returns how many bytes from off on
+ * are here or asked for: less than len when enough is under way already. */
+uint64_t blocks_hint(struct blocks *bl, struct version *v, uint64_t off, uint64_t len);
 
 /* Copy [0, len) of the version to the start of fd, several GETs in parallel. */
 int blocks_export(struct blocks *bl, struct version *v, uint64_t len, int fd,

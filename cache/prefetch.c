@@ -1,15 +1,16 @@
 /* prefetch.c - see prefetch.h.
  *
- * A read is contiguous if it starts within SLACK of where the furthest one ended:
- * read-ahead comes out of order, page faults come from half a window behind.  What
- * is handed out ends where a GET of FETCH_SIZE would, and is handed out only once
+ * What is handed out ends where a GET of FETCH_SIZE would, and is handed out only once
  * it is worth a GET: `ahead` moves in steps, not with every read.
  */
 #include "cache/prefetch.h"
-#include <stdbool.h>
 #include "cache/blocks.h"
 #include "backends/util/banned.h"
 
+/* How far from its end a read may start and still go on from a stream: at first as far
+ * as two reads in the wrong order are, later by as much as read-ahead on many threads
+ * was seen to be. */
+#define SLACK_FIRST  UINT64_C(131072)
 #define SLACK	     UINT64_C(1048576)
 #define FIRST_WINDOW UINT64_C(16777216)
 
@@ -29,52 +30,94 @@ static uint64_t add(uint64_t a, uint64_t b)
 	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
-static bool contiguous(const struct prefetch *pf, uint64_t off)
+static bool goes_on(const struct stream *s, uint64_t off)
 {
-	return pf->streak && off <= add(pf->next, SLACK) && add(off, SLACK) >= pf->next;
+	uint64_t slack = s->window ? SLACK : SLACK_FIRST;
+	return s->used && off <= add(s->next, slack) && add(off, slack) >= s->next;
 }
 
-/* Somewhere else: a new stream may start here. */
-static void restart(struct prefetch *pf, uint64_t end)
+/* The stream that the read goes on from, or else the one to give up. */
+static struct stream *find(struct prefetch *pf, uint64_t off, bool *ret_goes_on)
 {
-	pf->next = pf->ahead = end;
-	pf->window = 0;
-	pf->streak = 1;
+	struct stream *oldest = pf->streams;
+	for (size_t i = 0; i < PREFETCH_STREAMS; i++) {
+		struct stream *s = &pf->streams[i];
+		if (goes_on(s, off)) {
+			*ret_goes_on = true;
+			return s;
+		}
+		if (s->used < oldest->used)
+			oldest = s;
+	}
+	*ret_goes_on = false;
+	return oldest;
 }
 
 /* A read that goes no further than an earlier one says nothing about the speed of
  * the reader: many threads of the kernel ask for one window. */
-static void widen(struct prefetch *pf, uint64_t end)
+static void widen(const struct prefetch *pf, struct stream *s, uint64_t end)
 {
-	if (end <= pf->next)
+	if (end <= s->next)
 		return;
-	pf->next = end;
-	if (pf->streak < UINT32_MAX)
-		pf->streak++;
-	uint64_t wider = pf->window ? add(pf->window, pf->window) : FIRST_WINDOW;
-	pf->window = least(wider, pf->window_max);
+	s->next = end;
+	if (!s->window && s->next - s->start < BLOCK_SIZE)
+		return;
+	uint64_t wider = s->window ? add(s->window, s->window) : FIRST_WINDOW;
+	s->window = least(wider, pf->window_max);
 }
 
-int prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len, struct range *ret)
+static void start(const struct prefetch *pf, struct stream *s, uint64_t off, uint64_t end)
 {
-	uint64_t end = least(add(off, len), pf->size);
-	if (!len || off >= pf->size)
-		return false;
-	if (!contiguous(pf, off)) {
-		restart(pf, end);
-		return false;
-	}
-	widen(pf, end);
-	if (pf->ahead < pf->next)
-		pf->ahead = pf->next;
-	uint64_t goal = least(add(pf->next, pf->window), pf->size);
+	*s = (struct stream){.start = off, .next = end, .ahead = end};
+	if (!off && end >= BLOCK_SIZE)
+		s->window = least(FIRST_WINDOW, pf->window_max);
+}
+
+/* What there is to ask for now, if it is worth it. */
+static bool refill(const struct prefetch *pf, struct stream *s, struct range *ret)
+{
+	if (s->ahead < s->next)
+		s->ahead = s->next;
+	uint64_t goal = least(add(s->next, s->window), pf->size);
 	/* To the end of the file, or of a whole GET. */
-	if (goal < pf->size && pf->window >= FETCH_SIZE)
+	if (goal < pf->size && s->window >= FETCH_SIZE)
 		goal -= goal % FETCH_SIZE;
-	uint64_t worth = least(FETCH_SIZE, pf->window) / 2;
-	if (goal <= pf->ahead || (goal < pf->size && goal - pf->ahead < worth))
+	uint64_t worth = least(FETCH_SIZE, s->window) / 2;
+	if (goal <= s->ahead || (goal < pf->size && goal - s->ahead < worth))
 		return false;
-	*ret = (struct range){.off = pf->ahead, .len = goal - pf->ahead};
-	pf->ahead = goal;
+	*ret = (struct range){.off = s->ahead, .len = goal - s->ahead};
+	s->ahead = goal;
 	return true;
+}
+
+void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
+		   struct prefetch_guess *ret)
+{
+	bool on;
+	ret->n = 0;
+	ret->jump = ret->stream = false;
+	if (!len || off >= pf->size)
+		return;
+	uint64_t end = least(add(off, len), pf->size);
+	struct stream *s = find(pf, off, &on);
+	if (on)
+		widen(pf, s, end);
+	else
+		start(pf, s, off, end);
+	s->used = ++pf->tick;
+	ret->jump = !on;
+	ret->stream = s->window != 0;
+	if (s->window)
+		ret->n = refill(pf, s, &ret->ranges[0]);
+	else if (!on && pf->window_max)
+		ret->n = stride_jump(&pf->stride, off, end - off, pf->size, ret->ranges);
+}
+
+void prefetch_short(struct prefetch *pf, const struct range *asked, uint64_t bytes)
+{
+	for (size_t i = 0; i < PREFETCH_STREAMS; i++) {
+		struct stream *s = &pf->streams[i];
+		if (s->window && s->ahead == asked->off + asked->len)
+			s->ahead = asked->off + bytes;
+	}
 }

@@ -1,35 +1,59 @@
 /* prefetch.h - guess what one open file will read next.
  *
- * Pure: no I/O, no lock, no clock.  The caller feeds it each read of the kernel
- * and hands the ranges that it returns to blocks_hint().  So every policy is a
+ * Pure: no I/O, no lock, no clock, no format.  The caller feeds it each read of the
+ * kernel and hands the ranges that it returns to blocks_hint().  So every policy is a
  * row of tests/unit/test_prefetch.c.
+ *
+ * A file may be read in several places in turn (an image and its errors): each place is
+ * a stream.  A read goes on from a stream, or starts one in the place of the one that
+ * was not used for longest.  A stream's window opens with the second read that goes on
+ * from it, to 16 MiB, and each further one doubles it up to window_max; so does one
+ * read of a whole block at the start of the file, which is how copying begins.  What
+ * stays within one block says nothing: headers are read so.
  *
  * What the kernel does to a stream of reads, and the guess allows for: read-ahead
  * requests of one reader arrive on several threads, a little out of order; a page
  * fault asks for a range centred on itself, half a read-ahead window backwards.
- * The first read of a file fetches just its blocks; the second contiguous one
- * opens a window of 16 MiB, and each further one widens it up to window_max.
  */
 #ifndef CACHE_PREFETCH_H
 #define CACHE_PREFETCH_H
-#include <stddef.h>
-#include <stdint.h>
+#include <stdbool.h>
+#include "cache/stride.h"
 
-struct range {
-	uint64_t off, len; /* bytes */
+enum {
+	PREFETCH_STREAMS = 4,
+	PREFETCH_RANGES = STRIDE_PLACES,
+};
+
+/* Zero: not used yet. */
+struct stream {
+	uint64_t start;	 /* where it began */
+	uint64_t next;	 /* end of the furthest read */
+	uint64_t ahead;	 /* everything before this was asked for already */
+	uint64_t window; /* bytes to stay ahead now; 0 = closed */
+	uint64_t used;	 /* prefetch.tick at its last read */
 };
 
 struct prefetch {
 	uint64_t size;	     /* of the file */
 	uint64_t window_max; /* bytes to stay ahead at most; 0 = never */
 	/* private; zero at open */
-	uint64_t next;	 /* end of the furthest contiguous read */
-	uint64_t ahead;	 /* everything before this was asked for already */
-	uint64_t window; /* bytes to stay ahead now; 0 = random access */
-	uint32_t streak; /* contiguous reads so far */
+	uint64_t tick;
+	struct stream streams[PREFETCH_STREAMS];
+	struct stride stride;
+};
+
+struct prefetch_guess {
+	struct range ranges[PREFETCH_RANGES]; /* what to ask for */
+	size_t n;
+	bool jump;   /* the read went on from no other */
+	bool stream; /* it is one of a stream whose window is open */
 };
 
 void prefetch_init(struct prefetch *pf, uint64_t size, uint64_t window_max);
-/* One read happened.  True: *ret is what to ask for. */
-int prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len, struct range *ret);
+/* One read happened. */
+void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
+		   struct prefetch_guess *ret);
+/* Of a range that it returned only the first bytes could be asked for. */
+void prefetch_short(struct prefetch *pf, const struct range *asked, uint64_t bytes);
 #endif

@@ -44,7 +44,7 @@ int blocks_export(struct blocks *bl, struct version *v, uint64_t len, int fd,
 		uint64_t ahead = len - off < WINDOW ? len - off : WINDOW;
 		/* In steps, so that each is a whole GET. */
 		if (call && off % FETCH_SIZE == 0)
-			blocks_hint(bl, v, off, ahead);
+			(void)blocks_hint(bl, v, off, ahead);
 		r = blocks_read(bl, v, off, bytes, n, call);
 		if (!r)
 			r = write_all(fd, bytes, n, off);

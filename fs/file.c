@@ -240,12 +240,17 @@ int file_create(struct task *t, struct call *call)
 
 static void look_ahead(struct task *t, struct handle *h, struct version *v, size_t len)
 {
-	struct range want;
+	struct prefetch_guess g;
 	(void)pthread_mutex_lock(&h->lock);
-	int due = prefetch_next(&h->prefetch, (uint64_t)t->off, len, &want);
+	prefetch_next(&h->prefetch, (uint64_t)t->off, len, &g);
 	(void)pthread_mutex_unlock(&h->lock);
-	if (due)
-		blocks_hint(t->fs->bl, v, want.off, want.len);
+	for (size_t i = 0; i < g.n; i++) {
+		uint64_t n = blocks_hint(t->fs->bl, v, g.ranges[i].off, g.ranges[i].len);
+		if (n >= g.ranges[i].len)
+			continue;
+		SCOPED_LOCK(&h->lock);
+		prefetch_short(&h->prefetch, &g.ranges[i], n);
+	}
 }
 
 static size_t clip(uint64_t size, uint64_t off, size_t len)

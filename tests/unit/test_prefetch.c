@@ -18,11 +18,13 @@ static void run(uint64_t size, uint64_t window_max, const struct row *rows, size
 	struct prefetch pf;
 	prefetch_init(&pf, size, window_max);
 	for (size_t i = 0; i < n; i++) {
-		struct range got = {0};
-		int r = prefetch_next(&pf, rows[i].off, rows[i].len, &got);
-		CHECK_EQ(r != 0, rows[i].want_len != 0);
-		CHECK_EQ(got.off, rows[i].want_off);
-		CHECK_EQ(got.len, rows[i].want_len);
+		struct prefetch_guess g;
+		prefetch_next(&pf, rows[i].off, rows[i].len, &g);
+		CHECK_EQ(g.n, rows[i].want_len != 0);
+		if (!g.n)
+			continue;
+		CHECK_EQ(g.ranges[0].off, rows[i].want_off);
+		CHECK_EQ(g.ranges[0].len, rows[i].want_len);
 	}
 }
 #define ROWS(size, max, rows) run(size, max, rows, sizeof(rows) / sizeof *(rows))
@@ -42,15 +44,38 @@ static void prefetch__the_second_contiguous_read_opens_the_window(void)
 	ROWS(GIB, 64 * MIB, rows);
 }
 
+/* Copying begins with a read of a whole block; reading a header does not. */
+static void prefetch__a_block_at_the_start_opens_the_window(void)
+{
+	static const struct row copy[] = {
+		{0, 256 * KIB, 256 * KIB, 16 * MIB - 256 * KIB},
+		{256 * KIB, 256 * KIB, 16 * MIB, 16 * MIB},
+	};
+	ROWS(GIB, 64 * MIB, copy);
+	static const struct row header[] = {
+		{0, 64 * KIB, 0, 0},
+		{64 * KIB, 128 * KIB, 0, 0},
+		{0, 64 * KIB, 0, 0},
+	};
+	ROWS(GIB, 64 * MIB, header);
+	/* A fault reads as much somewhere else. */
+	static const struct row fault[] = {{8 * MIB, MIB, 0, 0}, {90 * MIB, MIB, 0, 0}};
+	ROWS(GIB, 64 * MIB, fault);
+}
+
 static void prefetch__refills_come_in_whole_gets(void)
 {
 	struct prefetch pf;
-	struct range got;
+	struct prefetch_guess g;
 	uint64_t asked = 0, times = 0;
 	prefetch_init(&pf, GIB, 64 * MIB);
 	for (uint64_t off = 0; off < GIB; off += 128 * KIB) {
-		if (!prefetch_next(&pf, off, 128 * KIB, &got))
+		prefetch_next(&pf, off, 128 * KIB, &g);
+		if (!g.n)
 			continue;
+		struct range got = g.ranges[0];
+		CHECK_EQ(g.n, 1);
+		CHECK(g.stream && !g.jump);
 		/* Nothing twice, nothing left out, nothing past the window. */
 		CHECK_EQ(got.off, times ? asked : 256 * KIB);
 		asked = got.off + got.len;
@@ -65,16 +90,15 @@ static void prefetch__refills_come_in_whole_gets(void)
 static void prefetch__random_reads_ask_for_nothing(void)
 {
 	struct prefetch pf;
-	struct range got;
+	struct prefetch_guess g;
 	uint64_t x = 1;
 	prefetch_init(&pf, 64 * GIB, 128 * MIB);
 	for (int i = 0; i < 1000; i++) {
 		x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
 		uint64_t off = (x >> 20) % (64 * GIB / 4096) * 4096;
-		uint64_t before = pf.next;
-		int r = prefetch_next(&pf, off, 4096, &got);
-		/* Unless chance made it look contiguous. */
-		CHECK(!r || (off + MIB >= before && off <= before + MIB));
+		prefetch_next(&pf, off, 64 * KIB, &g);
+		CHECK_EQ(g.n, 0);
+		CHECK(g.jump && !g.stream);
 	}
 	/* The same few pages again and again are no stream either. */
 	static const struct row rows[] = {
@@ -99,24 +123,101 @@ static void prefetch__reads_out_of_order_are_one_stream(void)
 	/* a page fault asks half a window backwards */
 	static const struct row mapped[] = {
 		{10 * MIB, 128 * KIB, 0, 0},
-		{10 * MIB + 64 * KIB, 128 * KIB, 10 * MIB + 192 * KIB,
-		 14 * MIB - 192 * KIB},
+		{10 * MIB + 64 * KIB, 256 * KIB, 10 * MIB + 320 * KIB,
+		 14 * MIB - 320 * KIB},
+		{10 * MIB + 256 * KIB, 128 * KIB, 24 * MIB, 16 * MIB},
 	};
 	ROWS(GIB, 64 * MIB, mapped);
 }
 
-static void prefetch__a_jump_closes_the_window(void)
+static void prefetch__a_jump_starts_another_stream(void)
 {
 	static const struct row rows[] = {
 		{0, 128 * KIB, 0, 0},
 		{128 * KIB, 128 * KIB, 256 * KIB, 16 * MIB - 256 * KIB},
 		{500 * MIB, 128 * KIB, 0, 0},
-		{128 * KIB, 128 * KIB, 0, 0},
-		{700 * MIB, 128 * KIB, 0, 0},
-		{700 * MIB + 128 * KIB, 128 * KIB, 700 * MIB + 256 * KIB,
+		/* the first goes on where it was, and its window with it */
+		{256 * KIB, 128 * KIB, 16 * MIB, 16 * MIB},
+		{500 * MIB + 128 * KIB, 128 * KIB, 500 * MIB + 256 * KIB,
 		 12 * MIB - 256 * KIB},
+		{384 * KIB, 128 * KIB, 32 * MIB, 32 * MIB},
 	};
 	ROWS(GIB, 64 * MIB, rows);
+}
+
+static void prefetch__the_fifth_stream_ends_the_oldest(void)
+{
+	static const struct row rows[] = {
+		{0, 128 * KIB, 0, 0},
+		{101 * MIB, 128 * KIB, 0, 0},
+		{204 * MIB, 128 * KIB, 0, 0},
+		{310 * MIB, 128 * KIB, 0, 0},
+		{128 * KIB, 128 * KIB, 256 * KIB, 16 * MIB - 256 * KIB},
+		{417 * MIB, 128 * KIB, 0, 0}, /* in the place of that at 101 */
+		{101 * MIB + 128 * KIB, 128 * KIB, 0, 0},
+		{256 * KIB, 128 * KIB, 16 * MIB, 16 * MIB},
+	};
+	ROWS(GIB, 64 * MIB, rows);
+}
+
+static void prefetch__what_was_not_asked_for_comes_again(void)
+{
+	struct prefetch pf;
+	struct prefetch_guess g;
+	prefetch_init(&pf, GIB, 64 * MIB);
+	prefetch_next(&pf, 0, MIB, &g);
+	CHECK_EQ(g.n, 1);
+	prefetch_short(&pf, &g.ranges[0], 2 * MIB);
+	prefetch_next(&pf, MIB, MIB, &g);
+	CHECK_EQ(g.n, 1);
+	CHECK_EQ(g.ranges[0].off, 3 * MIB);
+}
+
+/* A pixel through the planes of a cube whose planes are no whole pages. */
+static void prefetch__equal_jumps_foretell_the_next(void)
+{
+	struct prefetch pf;
+	struct prefetch_guess g;
+	const uint64_t plane = 16781760, planes = 60, first = 5 * MIB + 1234;
+	uint64_t foretold = 0, times = 0;
+	prefetch_init(&pf, plane * planes + 10 * MIB, 64 * MIB);
+	for (uint64_t i = 0; i < planes; i++) {
+		uint64_t at = first + i * plane;
+		prefetch_next(&pf, at & ~UINT64_C(4095), 8192, &g);
+		CHECK(g.jump);
+		/* two say nothing */
+		CHECK(i >= 2 || !g.n);
+		CHECK(i < 3 || i < foretold);
+		if (g.n && !foretold)
+			foretold = i + 1;
+		for (size_t k = 0; k < g.n; k++, foretold++) {
+			uint64_t want = first + foretold * plane;
+			CHECK(g.ranges[k].off <= (want & ~UINT64_C(4095)));
+			CHECK(g.ranges[k].off + g.ranges[k].len >= want + 4096);
+			CHECK(g.ranges[k].len <= 96 * KIB); /* one block, mostly */
+		}
+		times += g.n != 0;
+	}
+	CHECK(foretold >= planes);
+	CHECK(times > 3);
+}
+
+static void prefetch__other_jumps_foretell_nothing(void)
+{
+	struct prefetch pf;
+	struct prefetch_guess g;
+	prefetch_init(&pf, 100 * GIB, 64 * MIB);
+	uint64_t off = 0;
+	for (uint64_t i = 1; i < 100; i++) {
+		off += i * MIB; /* each a little further */
+		prefetch_next(&pf, off, 8192, &g);
+		CHECK_EQ(g.n, 0);
+	}
+	for (uint64_t i = 0; i < 100; i++) { /* backwards */
+		off -= 20 * MIB;
+		prefetch_next(&pf, off, 8192, &g);
+		CHECK_EQ(g.n, 0);
+	}
 }
 
 static void prefetch__ends_with_the_file(void)
@@ -160,11 +261,15 @@ static void prefetch__survives_any_number(void)
 			struct prefetch pf;
 			prefetch_init(&pf, odd[s], odd[w]);
 			for (size_t i = 0; i < N * N * 4; i++) {
-				struct range got;
-				if (!prefetch_next(&pf, odd[i % N], odd[i / N % N], &got))
-					continue;
-				CHECK(got.len && got.off < odd[s]);
-				CHECK(got.len <= odd[s] - got.off);
+				struct prefetch_guess g;
+				prefetch_next(&pf, odd[i % N], odd[i / N % N], &g);
+				CHECK(g.n <= PREFETCH_RANGES);
+				for (size_t k = 0; k < g.n; k++) {
+					const struct range *got = &g.ranges[k];
+					CHECK(got->len && got->off < odd[s]);
+					CHECK(got->len <= odd[s] - got->off);
+					prefetch_short(&pf, got, got->len / 2);
+				}
 			}
 		}
 }
@@ -172,10 +277,15 @@ static void prefetch__survives_any_number(void)
 int main(void)
 {
 	RUN(prefetch__the_second_contiguous_read_opens_the_window);
+	RUN(prefetch__a_block_at_the_start_opens_the_window);
 	RUN(prefetch__refills_come_in_whole_gets);
 	RUN(prefetch__random_reads_ask_for_nothing);
 	RUN(prefetch__reads_out_of_order_are_one_stream);
-	RUN(prefetch__a_jump_closes_the_window);
+	RUN(prefetch__a_jump_starts_another_stream);
+	RUN(prefetch__the_fifth_stream_ends_the_oldest);
+	RUN(prefetch__what_was_not_asked_for_comes_again);
+	RUN(prefetch__equal_jumps_foretell_the_next);
+	RUN(prefetch__other_jumps_foretell_nothing);
 	RUN(prefetch__ends_with_the_file);
 	RUN(prefetch__a_window_of_zero_never_asks);
 	RUN(prefetch__survives_any_number);
