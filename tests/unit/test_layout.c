@@ -169,7 +169,7 @@ static void layout__other_bytes_do_not(void)
 		{{0x02, 1, 1}, 3},		   /* another version */
 		{{0x01, 1}, 2},			   /* half an HDU */
 		{{0x01, 0, 1}, 3},		   /* no header */
-		{{0x01, 1, 9}, 3},		   /* it is complete, the flag is missing */
+		{{0x01, 1, 9}, 3},		   /* complete, without the flag */
 		{{0x11, 1, 10}, 3},		   /* past the file */
 		{{0x11, 1, 9, 1, 0}, 5},	   /* one more after the end */
 		{{0x11}, 1},			   /* complete, with nothing */
