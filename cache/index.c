@@ -15,7 +15,7 @@
 #include "cache/index_impl.h"
 #include "backends/util/banned.h"
 
-enum { SCHEMA_VERSION = 2, SCHEMA_MAX = 32768 };
+enum { SCHEMA_VERSION = 3, SCHEMA_MAX = 32768 };
 
 enum statement { ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_COUNT };
 
@@ -30,6 +30,7 @@ const struct index_part index_base = {"", "", sql, ST_COUNT};
 static const struct index_part *const parts[INDEX_PARTS] = {
 	[INDEX_BASE] = &index_base,
 	[INDEX_BLOCKS] = &index_blocks,
+	[INDEX_LAYOUT] = &index_layout,
 	[INDEX_MTIME] = &index_mtime,
 };
 

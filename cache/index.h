@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "cache/layout.h"
 #include "cache/store.h"
 
 enum {
@@ -66,4 +67,13 @@ int index_set_mtime(struct index *ix, const char *key, const char *etag,
 		    int64_t mtime_ns);
 int index_get_mtime(struct index *ix, const char *key, const char *etag,
 		    int64_t *ret_mtime_ns); /* -ENOENT: not known */
+
+/* The layout of a version; kept when the version is dropped, for the last 200,000
+ * versions.  -EMSGSIZE: it has too many HDUs to be kept. */
+int index_set_layout(struct index *ix, const char *key, const char *etag,
+		     const struct layout *l);
+/* ret: not initialised; nothing is owned by it after an error.  -ENOENT: not known;
+ * -EBADMSG: not a row that was written here for a file of this size. */
+int index_get_layout(struct index *ix, const char *key, const char *etag, uint64_t size,
+		     struct layout *ret);
 #endif

@@ -2,6 +2,7 @@
  *
  *   index.c         the file, its tables, transactions
  *   index_blocks.c  versions and which of their blocks are on this disk
+ *   index_layout.c  where the HDUs of versions lie
  *   index_mtime.c   the user's times
  *
  * Each of these has statements of its own, prepared when the file is opened.
@@ -23,8 +24,8 @@ struct index_part {
 	size_t n_sql; /* at most INDEX_STATEMENTS_MAX */
 };
 
-enum index_part_no { INDEX_BASE, INDEX_BLOCKS, INDEX_MTIME, INDEX_PARTS };
-extern const struct index_part index_base, index_blocks, index_mtime;
+enum index_part_no { INDEX_BASE, INDEX_BLOCKS, INDEX_LAYOUT, INDEX_MTIME, INDEX_PARTS };
+extern const struct index_part index_base, index_blocks, index_layout, index_mtime;
 
 struct index {
 	/* guarded by lock */

@@ -108,7 +108,7 @@ static void forge(const char *sql)
 	char path[128];
 	struct db db;
 	(void)snprintf(path, sizeof path, "%s/index.db", dir);
-	CHECK_EQ(db_open(path, "", 2, DB_SYNC_NORMAL, &db), 0);
+	CHECK_EQ(db_open(path, "", 3, DB_SYNC_NORMAL, &db), 0);
 	CHECK_EQ(db_exec(&db, sql), 0);
 	db_close(&db);
 }
@@ -166,7 +166,7 @@ static void index__an_older_file_keeps_its_rows(void)
 	CHECK_EQ(index_new(dir, &ix), 0);
 	save(ix, 8, 0, 1);
 	index_free(ix);
-	forge("DROP TABLE mtime; PRAGMA user_version=1");
+	forge("DROP TABLE layout; DROP TABLE mtime; PRAGMA user_version=1");
 	CHECK_EQ(index_new(dir, &ix), 0);
 	CHECK_EQ(load(ix, 8, &s, &bytes), 0);
 	CHECK_EQ(s.n, 1);
@@ -174,6 +174,116 @@ static void index__an_older_file_keeps_its_rows(void)
 	CHECK_EQ(index_get_mtime(ix, "key", "etag", &mtime_ns), 0);
 	CHECK_EQ(mtime_ns, 7);
 	index_free(ix);
+}
+
+/* An HDU of so many records, and all the rest. */
+static void make_layout(struct layout *l, uint64_t size, uint64_t records)
+{
+	layout_init(l, size);
+	struct hdu h = {0, 2880, records * 2880};
+	CHECK_EQ(layout_add(l, &h), 0);
+	layout_end(l);
+}
+
+static int get_layout(struct index *ix, const char *etag, uint64_t size, size_t *ret_n)
+{
+	struct layout l;
+	int r = index_get_layout(ix, "key.fits", etag, size, &l);
+	if (r)
+		return r;
+	CHECK_EQ(l.size, size);
+	CHECK(l.complete);
+	CHECK_EQ(l.hdus[0].data_off, 2880);
+	*ret_n = l.hdus[l.n - 1].end / 2880;
+	layout_done(&l);
+	return 0;
+}
+
+static void index__a_layout_stays_when_its_version_goes(void)
+{
+	struct index *ix;
+	struct layout l;
+	uint64_t bytes;
+	size_t n = 0;
+	struct store_id id = id_of(8);
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(get_layout(ix, "e1", 28800, &n), -ENOENT);
+	save(ix, 8, 0, 1);
+	make_layout(&l, 28800, 3);
+	CHECK_EQ(index_set_layout(ix, "key.fits", "e1", &l), 0);
+	layout_done(&l);
+	make_layout(&l, 28800, 7);
+	CHECK_EQ(index_set_layout(ix, "key.fits", "e2", &l), 0);
+	CHECK_EQ(index_set_layout(ix, "key.fits", "e1", &l), 0); /* it grew */
+	layout_done(&l);
+	CHECK_EQ(index_drop(ix, &id, &bytes), 0);
+	index_free(ix);
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(get_layout(ix, "e1", 28800, &n), 0);
+	CHECK_EQ(n, 7);
+	CHECK_EQ(get_layout(ix, "e3", 28800, &n), -ENOENT);
+	CHECK_EQ(get_layout(ix, "e1", 28801, &n), -EBADMSG);
+	index_free(ix);
+	static const char *const forgeries[] = {
+		"UPDATE layout SET hdus=zeroblob(3)",
+		"UPDATE layout SET hdus='text'",
+		"UPDATE layout SET sum=sum+4294967296",
+		"UPDATE layout SET etag=x'6530' WHERE etag=x'6531';"
+		"UPDATE layout SET etag=x'6531' WHERE etag=x'6532'",
+	};
+	for (size_t i = 0; i < sizeof forgeries / sizeof *forgeries; i++) {
+		CHECK_EQ(index_new(dir, &ix), 0);
+		make_layout(&l, 28800, 3 + i);
+		CHECK_EQ(index_set_layout(ix, "key.fits", "e1", &l), 0);
+		CHECK_EQ(index_set_layout(ix, "key.fits", "e2", &l), 0);
+		layout_done(&l);
+		CHECK_EQ(get_layout(ix, "e1", 28800, &n), 0);
+		index_free(ix);
+		forge(forgeries[i]);
+		CHECK_EQ(index_new(dir, &ix), 0);
+		CHECK(get_layout(ix, "e1", 28800, &n));
+		index_free(ix);
+	}
+}
+
+/* P9: rows of one file, of all files, from one start to the next. */
+static void index__layouts_are_bounded(void)
+{
+	struct index *ix;
+	struct layout l;
+	size_t n;
+	CHECK_EQ(index_new(dir, &ix), 0);
+	layout_init(&l, UINT64_C(1) << 40);
+	for (uint64_t i = 0; i < 10000; i++) {
+		uint64_t off = layout_next(&l);
+		CHECK_EQ(layout_add(&l, &(struct hdu){off, off + 2880, off + 2880}), 0);
+	}
+	CHECK_EQ(index_set_layout(ix, "key.fits", "many", &l), -EMSGSIZE);
+	layout_done(&l);
+	make_layout(&l, 28800, 3);
+	CHECK_EQ(index_set_layout(ix, "key.fits", "old", &l), 0);
+	index_free(ix);
+	forge("UPDATE layout SET id=1000000 WHERE CAST(etag AS TEXT)='old'");
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(index_set_layout(ix, "key.fits", "e1", &l), 0);
+	CHECK_EQ(get_layout(ix, "old", 28800, &n), 0);
+	index_free(ix);
+	forge("UPDATE layout SET id=1200000 WHERE CAST(etag AS TEXT)='e1'");
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(get_layout(ix, "old", 28800, &n), 0);
+	CHECK_EQ(index_set_layout(ix, "key.fits", "new", &l), 0);
+	CHECK_EQ(get_layout(ix, "old", 28800, &n), -ENOENT);
+	CHECK_EQ(get_layout(ix, "e1", 28800, &n), 0);
+	index_free(ix);
+	forge("WITH RECURSIVE k(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM k WHERE i<80)"
+	      " INSERT INTO layout SELECT 1300000+i, 'k'||i, 'e', zeroblob(1000000), 0"
+	      " FROM k");
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(get_layout(ix, "new", 28800, &n), -ENOENT);
+	CHECK_EQ(index_set_layout(ix, "key.fits", "e1", &l), 0);
+	CHECK_EQ(get_layout(ix, "e1", 28800, &n), 0);
+	index_free(ix);
+	layout_done(&l);
 }
 
 static void index__what_cannot_be_read_is_thrown_away(void)
@@ -208,6 +318,8 @@ int main(void)
 	RUN(index__the_oldest_comes_first);
 	RUN(index__a_changed_or_moved_row_is_not_believed);
 	RUN(index__an_older_file_keeps_its_rows);
+	RUN(index__a_layout_stays_when_its_version_goes);
+	RUN(index__layouts_are_bounded);
 	RUN(index__what_cannot_be_read_is_thrown_away);
 	(void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
 	CHECK_EQ(system(command), 0);
