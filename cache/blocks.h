@@ -91,6 +91,10 @@ int blocks_adopt(struct blocks *bl, struct version *v, const char *path);
  * what is cached of from becomes to's.  from stays usable. */
 int blocks_rekey(struct blocks *bl, struct version *from, struct version *to);
 
+/* The bucket has what is in fd as obj under key: what there is to know of its layout
+ * is known before anybody reads it, whatever becomes of the bytes (see scan.h). */
+void blocks_learn(struct blocks *bl, const char *key, const struct object *obj, int fd);
+
 /* The user's mtime of a version, which a listing does not tell (see index.h). */
 void blocks_set_mtime(struct blocks *bl, const char *key, const char *etag,
 		      int64_t mtime_ns);

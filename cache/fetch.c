@@ -14,6 +14,7 @@
 #include "backends/crc.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "cache/scan.h"
 #include "backends/util/banned.h"
 
 /* Nobody waits for a hint that does not get through. */
@@ -160,8 +161,10 @@ static void run_job(void *arg)
 	if (mine)
 		run->state = RUN_STARTED;
 	(void)pthread_mutex_unlock(&v->lock);
-	if (mine)
+	if (mine) {
 		end(run, fetch(run, prio));
+		scan_ahead(v);
+	}
 
 	/* The version must outlive its last run, until its lock is free. */
 	version_hold(v);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "cache/scan.h"
 #include "backends/util/banned.h"
 
 enum {
@@ -77,6 +78,7 @@ static void flush_version(struct version *v, struct index_extent *rows)
 {
 	uint64_t disk_bytes;
 	size_t n;
+	scan_flush(v);
 	while ((n = snapshot(v, rows, &disk_bytes)))
 		/* What could not be written is forgotten at the next start. */
 		if (flush_rows(v, rows, n, disk_bytes))

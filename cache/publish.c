@@ -161,6 +161,7 @@ static void record_done(const struct attempt *at, const struct object *obj)
 	(void)journal_commit(sg->jn, &c, 1, false);
 	if (!(sg->be->caps & BACKEND_LIST_META))
 		blocks_set_mtime(sg->bl, at->key, obj->etag, obj->mtime_ns);
+	blocks_learn(sg->bl, at->key, obj, at->st->fd);
 	names_put(sg->nm, at->key, obj);
 }
 

@@ -13,6 +13,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
+#include "cache/scan.h"
 #include "backends/util/banned.h"
 
 /* -- waiting -- */
@@ -136,6 +137,7 @@ static struct version *version_new(struct blocks *bl, const char *key,
 	v->id = *id;
 	v->n_blocks = obj->size / BLOCK_SIZE + (obj->size % BLOCK_SIZE != 0);
 	v->n_extents = v->n_blocks / EXTENT_BLOCKS + (v->n_blocks % EXTENT_BLOCKS != 0);
+	layout_init(&v->layout, obj->size);
 	v->key = strdup(key);
 	v->extents = calloc(v->n_extents ? v->n_extents : 1, sizeof *v->extents);
 	(void)pthread_mutex_init(&v->lock, NULL);
@@ -154,6 +156,7 @@ void version_free(struct version *v)
 	for (uint64_t i = 0; v->extents && i < v->n_extents; i++)
 		free(v->extents[i]);
 	free(v->extents);
+	layout_done(&v->layout);
 	free(v->key);
 	(void)pthread_cond_destroy(&v->changed);
 	(void)pthread_mutex_destroy(&v->lock);
@@ -255,6 +258,7 @@ int version_get(struct blocks *bl, const char *key, const struct object *obj,
 	atomic_store(&v->atime_ns, clock_wall_ns());
 	if (loads) {
 		load(v);
+		scan_load(v);
 		(void)pthread_mutex_lock(&bl->lock);
 		v->loading = false;
 		(void)pthread_cond_broadcast(&bl->changed);

@@ -8,6 +8,7 @@
  *             flush.c    the thread that writes the index and unloads versions
  *             recover.c  index and files at start
  *             whole.c    adopt, rekey, export, complete
+ *             scan.c     where the HDUs of FITS files lie
  *             store.h    data files      index.h  rows
  *
  * A block's states, all changes under version.lock:
@@ -36,6 +37,7 @@
 #include "backends/util/pool.h"
 #include "cache/blocks.h"
 #include "cache/index.h"
+#include "cache/layout.h"
 #include "cache/store.h"
 
 enum {
@@ -134,6 +136,9 @@ struct version {
 	bool warned;   /* of damaged blocks: one line tells enough */
 	struct active *active;
 	struct run *runs;
+	struct layout layout; /* what is known of it; of FITS files only */
+	uint64_t scan_block;  /* when this is here, more is learnt: see scan.h */
+	bool scanning, layout_dirty;
 
 	/* atomic */
 	atomic_bool pinned;	  /* kept, as the evictor sees it */

@@ -8,6 +8,7 @@
 #include "backends/crc.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
+#include "cache/scan.h"
 #include "cache/version.h"
 #include "backends/util/banned.h"
 
@@ -243,6 +244,7 @@ int blocks_rekey(struct blocks *bl, struct version *from, struct version *to)
 	(void)bl;
 	if (from->obj.size != to->obj.size)
 		return -EINVAL;
+	scan_rekey(from, to);
 	if (from == to || !to->n_blocks || !version_cached_bytes(from))
 		return 0;
 	CLEANUP_FREE uint8_t *map = malloc(to->n_blocks);

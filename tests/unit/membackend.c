@@ -73,6 +73,18 @@ static void count(struct membackend *mb, uint64_t off, uint64_t len)
 			atomic_fetch_add(&mb->twice, 1);
 }
 
+static void patch(const struct membackend *mb, uint64_t off, char *dst,
+		  uint64_t len)
+{
+	for (size_t i = 0; i < mb->n_patches; i++) {
+		const struct membackend_patch *p = &mb->patches[i];
+		uint64_t from = p->off > off ? p->off : off;
+		uint64_t end = p->off + p->len < off + len ? p->off + p->len : off + len;
+		if (from < end)
+			memcpy(dst + (from - off), p->bytes + (from - p->off), end - from);
+	}
+}
+
 static int deliver(struct membackend *mb, uint64_t off, uint64_t len, sink_fn *sink,
 		   void *arg, struct call *call)
 {
@@ -93,6 +105,7 @@ static int deliver(struct membackend *mb, uint64_t off, uint64_t len, sink_fn *s
 			n = good - done;
 		}
 		membackend_fill(atomic_load(&mb->seed), off + done, chunk, n);
+		patch(mb, off + done, chunk, n);
 		count(mb, off + done, n);
 		r = sink(arg, off + done, chunk, n);
 		done += n;

@@ -8,8 +8,17 @@
 #include <stdatomic.h>
 #include "backends/backend.h"
 
+/* Other bytes in place of the made-up ones. */
+struct membackend_patch {
+	uint64_t off, len;
+	const char *bytes; /* borrowed */
+};
+
 struct membackend {
 	struct backend be; /* first */
+	/* set before the first get */
+	const struct membackend_patch *patches; /* borrowed */
+	size_t n_patches;
 	/* changed by tests at any time */
 	_Atomic uint32_t seed;	     /* of the bytes */
 	_Atomic uint64_t chunk;	     /* bytes a sink gets at once */
