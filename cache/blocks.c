@@ -338,6 +338,7 @@ static void bl_init(struct blocks *bl, const struct blocks_conf *conf, struct ba
 	bl->be = be;
 	bl->max_bytes = conf->max_bytes;
 	bl->reserve_bytes = conf->reserve_bytes;
+	bl->array_bytes = conf->array_bytes;
 	bl->read_timeout_ns = conf->read_timeout_ns;
 	/* A small cache must hold several runs at once. */
 	uint64_t most = conf->max_bytes / 8 / BLOCK_SIZE;

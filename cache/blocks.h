@@ -39,6 +39,8 @@ struct blocks_conf {
 	uint64_t max_bytes;	  /* of blocks on disk */
 	uint64_t reserve_bytes;	  /* of the disk that stay free */
 	uint32_t fetchers;	  /* GETs in flight at most */
+	uint64_t array_bytes;	  /* an array of a FITS file that is read in several places
+				     is fetched whole up to this size; 0 = never */
 	uint64_t read_timeout_ns; /* a fetch that somebody waits for gives up then (P8) */
 };
 

@@ -126,7 +126,8 @@ static void aim_locked(struct version *v)
 void scan_load(struct version *v)
 {
 	v->scan_block = SCAN_NEVER;
-	if (!v->obj.size || !fits_named(v->key))
+	v->is_fits = v->obj.size && fits_named(v->key);
+	if (!v->is_fits)
 		return;
 	struct layout l;
 	if (!index_get_layout(v->bl->index, v->key, v->obj.etag, v->obj.size, &l))

@@ -39,6 +39,7 @@
 #include "cache/index.h"
 #include "cache/layout.h"
 #include "cache/store.h"
+#include "cache/walk.h"
 
 enum {
 	EXTENT_BLOCKS = INDEX_EXTENT_BLOCKS,
@@ -110,6 +111,7 @@ struct version {
 	struct object obj;
 	struct store_id id;
 	uint64_t n_blocks, n_extents;
+	bool is_fits; /* by its name */
 
 	/* guarded by bl->lock */
 	struct version *next;	       /* in its bucket of the table */
@@ -139,9 +141,11 @@ struct version {
 	struct layout layout; /* what is known of it; of FITS files only */
 	uint64_t scan_block;  /* when this is here, more is learnt: see scan.h */
 	bool scanning, layout_dirty;
+	struct walk walk; /* of those who read it */
 
 	/* atomic */
 	atomic_bool pinned;	  /* kept, as the evictor sees it */
+	atomic_bool tail_read;	  /* its last block, by somebody who jumped there */
 	_Atomic int64_t atime_ns; /* wall clock; 0 = as in its row */
 };
 
@@ -152,6 +156,7 @@ struct blocks {
 	struct index *index;
 	struct pool *pool;
 	uint64_t max_bytes, reserve_bytes, read_timeout_ns;
+	uint64_t array_bytes; /* see walk.h */
 	uint64_t run_blocks; /* in one GET at most */
 	pthread_t flusher;
 
@@ -177,6 +182,7 @@ struct blocks {
 	_Atomic uint64_t free_bytes, free_until_ns; /* what statvfs said, how long */
 	_Atomic uint64_t full_until_ns;		    /* the disk refused a write */
 	_Atomic uint32_t n_hints;
+	_Atomic int32_t tail_belief; /* > 0: who opens a file reads its end: ahead.h */
 	_Atomic uint64_t fetched_bytes, gets, evicted_bytes, bypassed, crc_errors;
 };
 

@@ -168,8 +168,12 @@ size_t walk_learnt(struct walk *w, const struct layout *l,
 	return w->walking && l->n ? plan_headers(w, l, ret) : 0;
 }
 
-void walk_short(struct walk *w, const struct range *asked)
+void walk_short(struct walk *w, const struct layout *l, const struct range *asked)
 {
+	const struct hdu *h = layout_at(l, asked->off);
+	size_t i = h ? layout_index(l, h) : WALK_ARRAYS;
+	if (i < WALK_ARRAYS && asked->off == h->data_off)
+		w->whole &= ~(UINT64_C(1) << i);
 	if (asked->off < w->asked)
 		w->asked = asked->off;
 	if (asked->off < w->guessed)

@@ -44,5 +44,5 @@ size_t walk_jump(struct walk *w, const struct layout *l, uint64_t off, uint64_t 
 size_t walk_learnt(struct walk *w, const struct layout *l,
 		   struct range ret[static WALK_RANGES]);
 /* A range that it returned could not be asked for now. */
-void walk_short(struct walk *w, const struct range *asked);
+void walk_short(struct walk *w, const struct layout *l, const struct range *asked);
 #endif

@@ -30,7 +30,7 @@ struct config {
 	/* this disk */
 	char *cache_dir;
 	struct amount cache_size, cache_reserve, staging_size;
-	uint64_t read_ahead_bytes;
+	uint64_t read_ahead_bytes, array_bytes;
 
 	/* the daemon */
 	uint32_t max_threads;

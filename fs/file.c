@@ -10,10 +10,6 @@
 #include "fs/node.h"
 #include "backends/util/banned.h"
 
-/* How far ahead of a sequential reader blocks are fetched: enough GETs of 8 MiB in
- * flight to fill a link of 16 connections. */
-enum { WINDOW_BYTES = 128 << 20 };
-
 static void close_handle(struct fs *fs, struct opened *o)
 {
 	handle_free(fs, (struct handle *)o);
@@ -32,7 +28,7 @@ int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **r
 	h->in = in;
 	h->writable = writable;
 	(void)pthread_mutex_init(&h->lock, NULL);
-	prefetch_init(&h->prefetch, obj.size, WINDOW_BYTES);
+	ahead_init(&h->prefetch, obj.size);
 	tree_opened(fs->tree, in, 1);
 	if (writable)
 		inode_add_writers(in, 1);
@@ -94,6 +90,8 @@ static int open_version(struct fs *fs, struct inode *in)
 	}
 	struct version *v = NULL;
 	int r = inode_version(fs->tree, in, fs->bl, &v);
+	if (!r)
+		ahead_opened(v);
 	version_unref(v);
 	return r;
 }
@@ -238,21 +236,6 @@ int file_create(struct task *t, struct call *call)
 
 /* --- reading --- */
 
-static void look_ahead(struct task *t, struct handle *h, struct version *v, size_t len)
-{
-	struct prefetch_guess g;
-	(void)pthread_mutex_lock(&h->lock);
-	prefetch_next(&h->prefetch, (uint64_t)t->off, len, &g);
-	(void)pthread_mutex_unlock(&h->lock);
-	for (size_t i = 0; i < g.n; i++) {
-		uint64_t n = blocks_hint(t->fs->bl, v, g.ranges[i].off, g.ranges[i].len);
-		if (n >= g.ranges[i].len)
-			continue;
-		SCOPED_LOCK(&h->lock);
-		prefetch_short(&h->prefetch, &g.ranges[i], n);
-	}
-}
-
 static size_t clip(uint64_t size, uint64_t off, size_t len)
 {
 	if (off >= size)
@@ -278,7 +261,7 @@ static int read_version(struct task *t, struct handle *h, void *buf, struct call
 	size_t len = clip(version_object(v)->size, (uint64_t)t->off, t->size);
 	/* Once for each read: the first try is the one that may not wait. */
 	if (len && !call)
-		look_ahead(t, h, v, len);
+		ahead_read(&h->prefetch, &h->lock, v, (uint64_t)t->off, len);
 	r = len ? blocks_read(fs->bl, v, (uint64_t)t->off, buf, len, call) : 0;
 	version_unref(v);
 	if (r == -ESTALE)

@@ -1,7 +1,7 @@
 /* handle.h - one open file: what the kernel's file handle points to. */
 #ifndef FS_HANDLE_H
 #define FS_HANDLE_H
-#include "cache/prefetch.h"
+#include "cache/ahead.h"
 #include "fs/task.h"
 
 struct handle {

@@ -272,6 +272,7 @@ static int start_blocks(struct mount *m)
 		.max_bytes = m->room.cache_bytes,
 		.reserve_bytes = m->room.reserve_bytes,
 		.fetchers = m->config.fetchers,
+		.array_bytes = m->config.array_bytes,
 		.read_timeout_ns = m->config.read_timeout_ns,
 	};
 	return blocks_new(&conf, m->backend, &m->blocks);

@@ -73,6 +73,9 @@ const struct option options[] = {
 	 "of written bytes that wait for their upload, at most"},
 	{"read_ahead", OPTION_SIZE, AT(read_ahead_bytes), "1M", 0, 64 * MIB, NULL,
 	 "of the kernel (root only)"},
+	{"whole_array", OPTION_SIZE, AT(array_bytes), "64M", 0, INT64_MAX, NULL,
+	 "an array of a FITS file that is read in several places is fetched whole up to "
+	 "this size"},
 
 	SETTINGS(TEXT_ROW, BOOL_ROW, COUNT_ROW)
 

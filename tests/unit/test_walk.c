@@ -197,6 +197,9 @@ static void walk__who_comes_back_gets_the_array(void)
 	CHECK_EQ(f.ranges[0].len, sci->end - sci->data_off);
 	/* once */
 	CHECK_EQ(walk_jump(&f.walk, &f.known, 2 * MIB, MIB, 64 * MIB, f.ranges), 0);
+	/* unless it could not be */
+	walk_short(&f.walk, &f.known, &f.ranges[0]);
+	CHECK_EQ(walk_jump(&f.walk, &f.known, 2 * MIB, MIB, 64 * MIB, f.ranges), 1);
 	/* not if it is too large */
 	struct walk other = {0};
 	CHECK_EQ(walk_jump(&other, &f.known, 5 * MIB, MIB, 16 * MIB, f.ranges), 0);
@@ -215,7 +218,7 @@ static void walk__what_came_short_comes_again(void)
 			     68 * KIB, 64 * MIB, f.ranges);
 	CHECK(n > 10);
 	struct range lost = f.ranges[10];
-	walk_short(&f.walk, &lost);
+	walk_short(&f.walk, &f.known, &lost);
 	CHECK(walk_jump(&f.walk, &f.known, f.hdus[3].header_off & ~UINT64_C(4095),
 			68 * KIB, 64 * MIB, f.ranges) > 0);
 	CHECK_EQ(f.ranges[0].off, lost.off);
