@@ -230,15 +230,15 @@ class S3dStore(S3Store):
 class MinioServer:
     """One for the whole run; each test has a bucket of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, scheme="http", more=()):
         self.port = free_port()
-        self.url = "http://127.0.0.1:%d" % self.port
+        self.url = "%s://127.0.0.1:%d" % (scheme, self.port)
         self.user, self.password = "minioadmin", "minioadmin"
         self.log = open(os.path.join(folder, "minio.log"), "wb")
         os.mkdir(os.path.join(folder, "data"))
         self.process = subprocess.Popen(
             [MINIO, "server", "--quiet", "--address", "127.0.0.1:%d" % self.port,
-             os.path.join(folder, "data")], stdout=self.log, stderr=self.log,
+             *more, os.path.join(folder, "data")], stdout=self.log, stderr=self.log,
             env={"PATH": os.environ["PATH"], "HOME": str(folder), "MINIO_BROWSER": "off",
                  "MINIO_ROOT_USER": self.user, "MINIO_ROOT_PASSWORD": self.password,
                  "MINIO_UPDATE": "off", "MINIO_CALLHOME_ENABLE": "off"})
@@ -274,7 +274,7 @@ class Mount:
         self.point = os.path.join(self.folder, "mnt")
         self.cache = os.path.join(self.folder, "cache")
         self.log_path = os.path.join(self.folder, "daemon.log")
-        self.opts = {"cache_dir": self.cache, **(opts or {})}
+        self.opts = {"cache_dir": self.cache, "log_level": "debug", **(opts or {})}
         self.extra_env, self.user = env or {}, user
         self.process = None
         os.makedirs(self.point, exist_ok=True)
@@ -299,7 +299,7 @@ class Mount:
     def mount(self):
         """In the foreground, so that the process is ours to watch and to kill."""
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.command("-f", "-o", "log_level=debug"), env=self.env(), stdout=log,
+            self.process = subprocess.Popen(self.command("-f"), env=self.env(), stdout=log,
                                             stderr=log, start_new_session=True)
         try:
             wait("mount", lambda: self.alive() or self.process.poll() is not None, 60)
