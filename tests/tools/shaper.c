@@ -1,11 +1,17 @@
 /* shaper.c - a link of known delay and speed in front of a local HTTP/1.1 server.
  *
- *   shaper [-d MS] [-r MB/S] [-t MB/S] [-l LOG] LISTEN_PORT SERVER_PORT
+ *   shaper [-d MS] [-r MB/S] [-t MB/S] [-s PERCENT:MS[:SEED]] [-l LOG] LISTEN_PORT SERVER_PORT
  *
  * Every answer's first byte is held back for -d milliseconds from the end of its request;
- * -r caps each connection and -t all of them together, each direction by itself.  One
- * line a request goes to LOG.  Two threads a connection, one a direction: the one that
+ * -r caps each connection and -t all of them together, each direction by itself.  -s holds
+ * back PERCENT of the requests for MS more: one in every 100/PERCENT that follow each
+ * other, which one by SEED.  Two threads a connection, one a direction: the one that
  * passes requests on tells the other when the answer may start.
+ *
+ * LOG has two lines a request, by its number, with the monotonic clock's seconds; the
+ * second comes when the next request of this connection does, or the connection's end:
+ *   B NUMBER TIME METHOD TARGET HTTP/1.1 RANGE-or-"-"      it came
+ *   E NUMBER TIME BYTES                                    the answer's last byte left
  *
  * Both ends are on 127.0.0.1.  Pipelined requests are not understood.  LISTEN_PORT 0
  * takes a free port.  Prints "shaper: listening on 127.0.0.1:PORT" when it is ready.
@@ -24,8 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE = 128 << 10, STACK = 256 << 10 };
-#define CREDIT 0.01 /* seconds */
+enum { PIECE = 256 << 10, STACK = 256 << 10 };
 
 /* When the next byte may pass; a rate of 0 is no limit. */
 struct bucket {
@@ -37,7 +42,11 @@ struct bucket {
 struct link {
 	int client, server; /* set once */
 	struct bucket up, down;
+	uint64_t request;	  /* its number, 0: none yet; of the thread that goes up */
+	double delay;		  /* of this request's answer; the same thread's */
 	_Atomic double answer_at; /* 0: the answer has begun */
+	_Atomic double sent_at;	  /* the answer's last piece */
+	atomic_size_t sent;	  /* bytes of the answer */
 	atomic_int users;
 };
 
@@ -48,9 +57,13 @@ struct pump {
 
 static struct {
 	double delay, conn_rate; /* seconds, bytes a second */
+	double slow_delay;	 /* seconds more for one in slow_every requests */
+	uint64_t slow_every;	 /* 0: for none */
+	uint64_t slow_seed;
 	int server_port;
 	FILE *log;
 } conf;
+static atomic_uint_fast64_t requests;
 static struct bucket all_up = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static struct bucket all_down = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -79,9 +92,9 @@ static double bucket_take(struct bucket *b, size_t n)
 	if (b->rate <= 0)
 		return t;
 	(void)pthread_mutex_lock(&b->lock);
-	/* A nap that was too long may be made up for, an idle link not. */
-	if (b->free_at < t - CREDIT)
-		b->free_at = t - CREDIT;
+	/* Neither an idle link nor a nap that was too long is made up for. */
+	if (b->free_at < t)
+		b->free_at = t;
 	b->free_at += (double)n / b->rate;
 	t = b->free_at;
 	(void)pthread_mutex_unlock(&b->lock);
@@ -113,27 +126,68 @@ static bool send_all(int fd, const char *p, size_t n)
 	return true;
 }
 
-/* The request line and the range, if this piece starts a request. */
-static void log_request(const char *p, size_t n)
+/* The answer before this request is over: its client had all of it, or has gone. */
+static void log_answer(struct link *l)
 {
-	const char *eol = memmem(p, n, "\r\n", 2), *range, *end = NULL;
-
-	if (!conf.log || !eol || !memmem(p, (size_t)(eol - p), " HTTP/1.", 8))
+	if (!conf.log || !l->request)
 		return;
-	range = memmem(p, n, "\r\nRange: ", 9);
+	(void)fprintf(conf.log, "E %llu %.6f %zu\n", (unsigned long long)l->request,
+		      atomic_load(&l->sent_at), atomic_load(&l->sent));
+	(void)fflush(conf.log);
+}
+
+static void log_request(struct link *l, const char *p, size_t line, size_t n)
+{
+	const char *range = memmem(p, n, "\r\nRange: ", 9), *end = NULL;
+
+	if (!conf.log)
+		return;
+	if (!range)
+		range = memmem(p, n, "\r\nrange: ", 9);
 	if (range)
 		end = memmem(range + 9, n - (size_t)(range + 9 - p), "\r\n", 2);
-	flockfile(conf.log);
-	(void)fprintf(conf.log, "%.6f %.*s %.*s\n", now(), (int)(eol - p), p,
-		      end ? (int)(end - range - 9) : 1, end ? range + 9 : "-");
+	(void)fprintf(conf.log, "B %llu %.6f %.*s %.*s\n", (unsigned long long)l->request,
+		      now(), (int)line, p, end ? (int)(end - range - 9) : 1,
+		      end ? range + 9 : "-");
 	(void)fflush(conf.log);
-	funlockfile(conf.log);
+}
+
+/* splitmix64's mixing step. */
+static uint64_t mix(uint64_t x)
+{
+	x += UINT64_C(0x9e3779b97f4a7c15);
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+static bool is_slow(uint64_t request)
+{
+	uint64_t group = conf.slow_every ? request / conf.slow_every : 0;
+
+	return conf.slow_every && request % conf.slow_every ==
+					  mix(conf.slow_seed + group) % conf.slow_every;
+}
+
+/* If this piece starts a request: its number, delay and line. */
+static void note_request(struct link *l, const char *p, size_t n)
+{
+	const char *eol = memmem(p, n, "\r\n", 2);
+
+	if (!eol || !memmem(p, (size_t)(eol - p), " HTTP/1.", 8))
+		return;
+	log_answer(l);
+	l->request = atomic_fetch_add(&requests, 1) + 1;
+	l->delay = conf.delay + (is_slow(l->request) ? conf.slow_delay : 0);
+	atomic_store(&l->sent, 0);
+	log_request(l, p, (size_t)(eol - p), n);
 }
 
 static void link_unref(struct link *l)
 {
 	if (atomic_fetch_sub(&l->users, 1) != 1)
 		return;
+	log_answer(l);
 	(void)close(l->client);
 	(void)close(l->server);
 	free(l);
@@ -144,15 +198,18 @@ static bool pass(struct pump *p, const char *buf, size_t n)
 	struct link *l = p->link;
 
 	if (p->up) {
-		log_request(buf, n);
+		note_request(l, buf, n);
+		atomic_store(&l->answer_at, now() + l->delay);
 		pace(&l->up, &all_up, n);
-		atomic_store(&l->answer_at, now() + conf.delay);
 		return send_all(l->server, buf, n);
 	}
 	double at = atomic_exchange(&l->answer_at, 0);
 	if (at > now())
 		sleep_until(at);
 	pace(&l->down, &all_down, n);
+	/* Before the client has it and can ask again. */
+	atomic_store(&l->sent_at, now());
+	(void)atomic_fetch_add(&l->sent, n);
 	return send_all(l->client, buf, n);
 }
 
@@ -243,18 +300,49 @@ static void accept_one(int client)
 	pump_start(l, false);
 }
 
+/* PERCENT:MS[:SEED] */
+static bool parse_slow(const char *text)
+{
+	char *end;
+	double percent = strtod(text, &end);
+
+	if (*end != ':' || percent <= 0 || percent > 100)
+		return false;
+	conf.slow_every = (uint64_t)(100 / percent);
+	conf.slow_delay = strtod(end + 1, &end) / 1e3;
+	if (*end == ':')
+		conf.slow_seed = strtoull(end + 1, &end, 10);
+	return !*end;
+}
+
+static bool parse_one(int opt)
+{
+	switch (opt) {
+	case 'd':
+		conf.delay = strtod(optarg, NULL) / 1e3;
+		return true;
+	case 'r':
+		conf.conn_rate = strtod(optarg, NULL) * 1e6;
+		return true;
+	case 't':
+		all_up.rate = all_down.rate = strtod(optarg, NULL) * 1e6;
+		return true;
+	case 's':
+		return parse_slow(optarg);
+	case 'l':
+		conf.log = fopen(optarg, "a");
+		return conf.log;
+	default:
+		return false;
+	}
+}
+
 static bool parse(int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "d:r:t:l:")) != -1) {
-		if (opt == 'd')
-			conf.delay = strtod(optarg, NULL) / 1e3;
-		else if (opt == 'r')
-			conf.conn_rate = strtod(optarg, NULL) * 1e6;
-		else if (opt == 't')
-			all_up.rate = all_down.rate = strtod(optarg, NULL) * 1e6;
-		else if (opt != 'l' || !(conf.log = fopen(optarg, "a")))
+	while ((opt = getopt(argc, argv, "d:r:t:s:l:")) != -1) {
+		if (!parse_one(opt))
 			return false;
 	}
 	return argc - optind == 2;
@@ -267,8 +355,8 @@ int main(int argc, char **argv)
 
 	if (!parse(argc, argv)) {
 		(void)fprintf(stderr,
-			      "usage: shaper [-d MS] [-r MB/S] [-t MB/S] [-l LOG] "
-			      "LISTEN_PORT SERVER_PORT\n");
+			      "usage: shaper [-d MS] [-r MB/S] [-t MB/S] "
+			      "[-s PERCENT:MS[:SEED]] [-l LOG] LISTEN_PORT SERVER_PORT\n");
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
