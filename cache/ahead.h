@@ -5,10 +5,9 @@
  * they meet the version's blocks.  Nothing here blocks, asks the network, or fails: what
  * cannot be asked for now is fetched when it is read.
  *
- * cfitsio reads the end of a file before anything else, and so do the data models of the
- * pipelines;
- * astropy does not.  So the last block comes together with the first one as soon as
- * somebody on this mount read it, and no more when nobody has for a while.
+ * cfitsio reads the end of a file before anything else, and so do the data models of
+ * pipelines; astropy does not.  So the last block comes together with the first one as
+ * soon as somebody on this mount read it, and no more when nobody has for a while.
  */
 #ifndef CACHE_AHEAD_H
 #define CACHE_AHEAD_H

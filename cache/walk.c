@@ -127,12 +127,23 @@ static bool hops_to(const struct layout *l, uint64_t off, size_t *ret)
 	return !l->complete && off <= next && next - off < PAGE;
 }
 
-static size_t touch(struct walk *w, const struct layout *l, uint64_t off,
-		    uint64_t array_max, struct range *ret)
+/* The HDU in whose data the read is: a fault's is where its middle is.  What begins in a
+ * header was meant for that. */
+static const struct hdu *data_of(const struct layout *l, uint64_t off, uint64_t len)
 {
 	const struct hdu *h = layout_at(l, off);
+	if (!h || off < h->data_off)
+		return NULL;
+	h = layout_at(l, off + len / 2);
+	return h && off + len / 2 >= h->data_off ? h : NULL;
+}
+
+static size_t touch(struct walk *w, const struct layout *l, uint64_t off, uint64_t len,
+		    uint64_t array_max, struct range *ret)
+{
+	const struct hdu *h = data_of(l, off, len);
 	size_t i = h ? layout_index(l, h) : WALK_ARRAYS;
-	if (i >= WALK_ARRAYS || off < h->data_off || h->end - h->data_off > array_max)
+	if (i >= WALK_ARRAYS || h->end - h->data_off > array_max)
 		return 0;
 	uint64_t bit = UINT64_C(1) << i;
 	bool again = w->touched & bit;
@@ -151,7 +162,7 @@ size_t walk_jump(struct walk *w, const struct layout *l, uint64_t off, uint64_t 
 	if (l->none || !l->n || !len || off >= l->size)
 		return 0;
 	if (!hops_to(l, off, &hdu))
-		return touch(w, l, off + len / 2, array_max, ret); /* a fault's middle */
+		return touch(w, l, off, len, array_max, ret);
 	w->walking = true;
 	w->hop = hdu;
 	/* What is being read need not be asked for. */
