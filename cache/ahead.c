@@ -94,12 +94,23 @@ void ahead_learnt(struct version *v)
 
 /* -- reads -- */
 
+/* Where the array ends that off is in. */
+static uint64_t edge_of(struct version *v, uint64_t off)
+{
+	if (!v->is_fits)
+		return v->obj.size;
+	SCOPED_LOCK(&v->lock);
+	const struct hdu *h = layout_at(&v->layout, off);
+	return h ? h->end : v->obj.size;
+}
+
 void ahead_read(struct prefetch *pf, pthread_mutex_t *lock, struct version *v,
 		uint64_t off, uint64_t len)
 {
 	struct prefetch_guess g;
+	uint64_t edge = edge_of(v, off);
 	(void)pthread_mutex_lock(lock);
-	prefetch_next(pf, off, len, &g);
+	prefetch_next(pf, off, len, edge, &g);
 	(void)pthread_mutex_unlock(lock);
 	for (size_t i = 0; i < g.n; i++) {
 		uint64_t n = blocks_hint(v->bl, v, g.ranges[i].off, g.ranges[i].len);

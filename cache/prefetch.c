@@ -13,6 +13,9 @@
 #define SLACK_FIRST  UINT64_C(131072)
 #define SLACK	     UINT64_C(1048576)
 #define FIRST_WINDOW UINT64_C(16777216)
+/* So much read makes a stream one that goes through the whole file; so far ahead it is
+ * before that, though an array ends: 200 MB/s for 30 ms. */
+#define YOUNG FETCH_SIZE
 
 void prefetch_init(struct prefetch *pf, uint64_t size, uint64_t window_max)
 {
@@ -62,23 +65,37 @@ static void widen(const struct prefetch *pf, struct stream *s, uint64_t end)
 	s->next = end;
 	if (!s->window && s->next - s->start < BLOCK_SIZE)
 		return;
+	if (s->window && s->next - s->grown < s->window / 8)
+		return;
 	uint64_t wider = s->window ? add(s->window, s->window) : FIRST_WINDOW;
 	s->window = least(wider, pf->window_max);
+	s->grown = s->next;
 }
 
 static void start(const struct prefetch *pf, struct stream *s, uint64_t off, uint64_t end)
 {
-	*s = (struct stream){.start = off, .next = end, .ahead = end};
+	*s = (struct stream){.start = off, .next = end, .ahead = end, .grown = end};
 	if (!off && end >= BLOCK_SIZE)
 		s->window = least(FIRST_WINDOW, pf->window_max);
 }
 
+/* How far it may be ahead now. */
+static uint64_t goal_of(const struct prefetch *pf, const struct stream *s, uint64_t edge)
+{
+	uint64_t goal = least(add(s->next, s->window), pf->size);
+	if (s->next - s->start >= YOUNG || goal <= edge)
+		return goal;
+	uint64_t least_far = add(s->next, YOUNG);
+	return least(goal, edge > least_far ? edge : least_far);
+}
+
 /* What there is to ask for now, if it is worth it. */
-static bool refill(const struct prefetch *pf, struct stream *s, struct range *ret)
+static bool refill(const struct prefetch *pf, struct stream *s, uint64_t edge,
+		   struct range *ret)
 {
 	if (s->ahead < s->next)
 		s->ahead = s->next;
-	uint64_t goal = least(add(s->next, s->window), pf->size);
+	uint64_t goal = goal_of(pf, s, edge);
 	/* To the end of the file, or of a whole GET. */
 	if (goal < pf->size && s->window >= FETCH_SIZE)
 		goal -= goal % FETCH_SIZE;
@@ -90,7 +107,7 @@ static bool refill(const struct prefetch *pf, struct stream *s, struct range *re
 	return true;
 }
 
-void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
+void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len, uint64_t edge,
 		   struct prefetch_guess *ret)
 {
 	bool on;
@@ -108,7 +125,7 @@ void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
 	ret->jump = !on;
 	ret->stream = s->window != 0;
 	if (s->window)
-		ret->n = refill(pf, s, &ret->ranges[0]);
+		ret->n = refill(pf, s, edge, &ret->ranges[0]);
 	else if (!on && pf->window_max)
 		ret->n = stride_jump(&pf->stride, off, end - off, pf->size, ret->ranges);
 }

@@ -7,9 +7,11 @@
  * A file may be read in several places in turn (an image and its errors): each place is
  * a stream.  A read goes on from a stream, or starts one in the place of the one that
  * was not used for longest.  A stream's window opens with the second read that goes on
- * from it, to 16 MiB, and each further one doubles it up to window_max; so does one
- * read of a whole block at the start of the file, which is how copying begins.  What
- * stays within one block says nothing: headers are read so.
+ * from it, to 16 MiB, and doubles each time an eighth of it was read, up to window_max;
+ * so does one read of a whole block at the start of the file, which is how copying
+ * begins.  What stays within one block says nothing: headers are read so.  Before a
+ * stream has read much, its window ends where the array does that it reads, if the
+ * caller knows: rows of a cutout look as the beginning of a file does.
  *
  * What the kernel does to a stream of reads, and the guess allows for: read-ahead
  * requests of one reader arrive on several threads, a little out of order; a page
@@ -30,6 +32,7 @@ struct stream {
 	uint64_t start;	 /* where it began */
 	uint64_t next;	 /* end of the furthest read */
 	uint64_t ahead;	 /* everything before this was asked for already */
+	uint64_t grown;	 /* next when the window was last made wider */
 	uint64_t window; /* bytes to stay ahead now; 0 = closed */
 	uint64_t used;	 /* prefetch.tick at its last read */
 };
@@ -51,8 +54,9 @@ struct prefetch_guess {
 };
 
 void prefetch_init(struct prefetch *pf, uint64_t size, uint64_t window_max);
-/* One read happened. */
-void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
+/* One read happened.  edge: where the array ends that it is in; the size if that is not
+ * known. */
+void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len, uint64_t edge,
 		   struct prefetch_guess *ret);
 /* Of a range that it returned only the first bytes could be asked for. */
 void prefetch_short(struct prefetch *pf, const struct range *asked, uint64_t bytes);

@@ -19,7 +19,7 @@ static void run(uint64_t size, uint64_t window_max, const struct row *rows, size
 	prefetch_init(&pf, size, window_max);
 	for (size_t i = 0; i < n; i++) {
 		struct prefetch_guess g;
-		prefetch_next(&pf, rows[i].off, rows[i].len, &g);
+		prefetch_next(&pf, rows[i].off, rows[i].len, size, &g);
 		CHECK_EQ(g.n, rows[i].want_len != 0);
 		if (!g.n)
 			continue;
@@ -35,11 +35,14 @@ static void prefetch__the_second_contiguous_read_opens_the_window(void)
 		{0, 128 * KIB, 0, 0},
 		/* 16 MiB ahead, to the end of a whole GET */
 		{128 * KIB, 128 * KIB, 256 * KIB, 16 * MIB - 256 * KIB},
-		/* then 32, then 64, and no more */
-		{256 * KIB, 128 * KIB, 16 * MIB, 16 * MIB},
-		{384 * KIB, 128 * KIB, 32 * MIB, 32 * MIB},
-		{512 * KIB, 128 * KIB, 0, 0},
-		{640 * KIB, 128 * KIB, 0, 0},
+		{256 * KIB, 128 * KIB, 0, 0},
+		{384 * KIB, 2 * MIB, 16 * MIB, 16 * MIB},
+		{384 * KIB + 2 * MIB, 2 * MIB, 0, 0},
+		{384 * KIB + 4 * MIB, 2 * MIB, 32 * MIB, 32 * MIB},
+		/* and no more */
+		{384 * KIB + 6 * MIB, MIB, 0, 0},
+		{384 * KIB + 7 * MIB, MIB, 64 * MIB, 8 * MIB},
+		{384 * KIB + 8 * MIB, MIB, 0, 0},
 	};
 	ROWS(GIB, 64 * MIB, rows);
 }
@@ -49,7 +52,7 @@ static void prefetch__a_block_at_the_start_opens_the_window(void)
 {
 	static const struct row copy[] = {
 		{0, 256 * KIB, 256 * KIB, 16 * MIB - 256 * KIB},
-		{256 * KIB, 256 * KIB, 16 * MIB, 16 * MIB},
+		{256 * KIB, 2 * MIB, 16 * MIB, 16 * MIB},
 	};
 	ROWS(GIB, 64 * MIB, copy);
 	static const struct row header[] = {
@@ -70,7 +73,7 @@ static void prefetch__refills_come_in_whole_gets(void)
 	uint64_t asked = 0, times = 0;
 	prefetch_init(&pf, GIB, 64 * MIB);
 	for (uint64_t off = 0; off < GIB; off += 128 * KIB) {
-		prefetch_next(&pf, off, 128 * KIB, &g);
+		prefetch_next(&pf, off, 128 * KIB, GIB, &g);
 		if (!g.n)
 			continue;
 		struct range got = g.ranges[0];
@@ -96,7 +99,7 @@ static void prefetch__random_reads_ask_for_nothing(void)
 	for (int i = 0; i < 1000; i++) {
 		x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
 		uint64_t off = (x >> 20) % (64 * GIB / 4096) * 4096;
-		prefetch_next(&pf, off, 64 * KIB, &g);
+		prefetch_next(&pf, off, 64 * KIB, 64 * GIB, &g);
 		CHECK_EQ(g.n, 0);
 		CHECK(g.jump && !g.stream);
 	}
@@ -117,7 +120,7 @@ static void prefetch__reads_out_of_order_are_one_stream(void)
 		/* the third before the second: read-ahead on two threads */
 		{256 * KIB, 128 * KIB, 384 * KIB, 16 * MIB - 384 * KIB},
 		{128 * KIB, 128 * KIB, 0, 0},
-		{384 * KIB, 128 * KIB, 16 * MIB, 16 * MIB},
+		{384 * KIB, 2 * MIB, 16 * MIB, 16 * MIB},
 	};
 	ROWS(GIB, 64 * MIB, rows);
 	/* a page fault asks half a window backwards */
@@ -125,7 +128,7 @@ static void prefetch__reads_out_of_order_are_one_stream(void)
 		{10 * MIB, 128 * KIB, 0, 0},
 		{10 * MIB + 64 * KIB, 256 * KIB, 10 * MIB + 320 * KIB,
 		 14 * MIB - 320 * KIB},
-		{10 * MIB + 256 * KIB, 128 * KIB, 24 * MIB, 16 * MIB},
+		{10 * MIB + 256 * KIB, 2 * MIB + 64 * KIB, 24 * MIB, 16 * MIB},
 	};
 	ROWS(GIB, 64 * MIB, mapped);
 }
@@ -137,10 +140,10 @@ static void prefetch__a_jump_starts_another_stream(void)
 		{128 * KIB, 128 * KIB, 256 * KIB, 16 * MIB - 256 * KIB},
 		{500 * MIB, 128 * KIB, 0, 0},
 		/* the first goes on where it was, and its window with it */
-		{256 * KIB, 128 * KIB, 16 * MIB, 16 * MIB},
+		{256 * KIB, 2 * MIB, 16 * MIB, 16 * MIB},
 		{500 * MIB + 128 * KIB, 128 * KIB, 500 * MIB + 256 * KIB,
 		 12 * MIB - 256 * KIB},
-		{384 * KIB, 128 * KIB, 32 * MIB, 32 * MIB},
+		{256 * KIB + 2 * MIB, 4 * MIB, 32 * MIB, 32 * MIB},
 	};
 	ROWS(GIB, 64 * MIB, rows);
 }
@@ -155,7 +158,7 @@ static void prefetch__the_fifth_stream_ends_the_oldest(void)
 		{128 * KIB, 128 * KIB, 256 * KIB, 16 * MIB - 256 * KIB},
 		{417 * MIB, 128 * KIB, 0, 0}, /* in the place of that at 101 */
 		{101 * MIB + 128 * KIB, 128 * KIB, 0, 0},
-		{256 * KIB, 128 * KIB, 16 * MIB, 16 * MIB},
+		{256 * KIB, 2 * MIB, 16 * MIB, 16 * MIB},
 	};
 	ROWS(GIB, 64 * MIB, rows);
 }
@@ -165,12 +168,37 @@ static void prefetch__what_was_not_asked_for_comes_again(void)
 	struct prefetch pf;
 	struct prefetch_guess g;
 	prefetch_init(&pf, GIB, 64 * MIB);
-	prefetch_next(&pf, 0, MIB, &g);
+	prefetch_next(&pf, 0, MIB, GIB, &g);
 	CHECK_EQ(g.n, 1);
 	prefetch_short(&pf, &g.ranges[0], 2 * MIB);
-	prefetch_next(&pf, MIB, MIB, &g);
+	prefetch_next(&pf, MIB, MIB, GIB, &g);
 	CHECK_EQ(g.n, 1);
 	CHECK_EQ(g.ranges[0].off, 3 * MIB);
+}
+
+/* A hundred rows of an image look like the beginning of a copy. */
+static void prefetch__a_cutout_stays_in_its_array(void)
+{
+	struct prefetch pf;
+	struct prefetch_guess g;
+	const uint64_t row = 8192, edge = 17 * MIB;
+	uint64_t furthest = 0;
+	prefetch_init(&pf, 120 * MIB, 128 * MIB);
+	for (uint64_t i = 0; i < 100; i++) {
+		prefetch_next(&pf, 5 * MIB + i * row, 4096, edge, &g);
+		if (g.n)
+			furthest = g.ranges[0].off + g.ranges[0].len;
+	}
+	CHECK(furthest && furthest <= edge);
+	/* Near its end no reader may starve. */
+	prefetch_init(&pf, 120 * MIB, 128 * MIB);
+	prefetch_next(&pf, 16 * MIB, 128 * KIB, edge, &g);
+	prefetch_next(&pf, 16 * MIB + 128 * KIB, 128 * KIB, edge, &g);
+	CHECK_EQ(g.n, 1);
+	CHECK_EQ(g.ranges[0].off + g.ranges[0].len, 24 * MIB);
+	/* Who has read much reads all. */
+	prefetch_next(&pf, 16 * MIB + 256 * KIB, 8 * MIB, edge, &g);
+	CHECK_EQ(g.ranges[0].off + g.ranges[0].len, 56 * MIB);
 }
 
 /* A pixel through the planes of a cube whose planes are no whole pages. */
@@ -183,7 +211,7 @@ static void prefetch__equal_jumps_foretell_the_next(void)
 	prefetch_init(&pf, plane * planes + 10 * MIB, 64 * MIB);
 	for (uint64_t i = 0; i < planes; i++) {
 		uint64_t at = first + i * plane;
-		prefetch_next(&pf, at & ~UINT64_C(4095), 8192, &g);
+		prefetch_next(&pf, at & ~UINT64_C(4095), 8192, pf.size, &g);
 		CHECK(g.jump);
 		/* two say nothing */
 		CHECK(i >= 2 || !g.n);
@@ -210,12 +238,12 @@ static void prefetch__other_jumps_foretell_nothing(void)
 	uint64_t off = 0;
 	for (uint64_t i = 1; i < 100; i++) {
 		off += i * MIB; /* each a little further */
-		prefetch_next(&pf, off, 8192, &g);
+		prefetch_next(&pf, off, 8192, pf.size, &g);
 		CHECK_EQ(g.n, 0);
 	}
 	for (uint64_t i = 0; i < 100; i++) { /* backwards */
 		off -= 20 * MIB;
-		prefetch_next(&pf, off, 8192, &g);
+		prefetch_next(&pf, off, 8192, pf.size, &g);
 		CHECK_EQ(g.n, 0);
 	}
 }
@@ -262,7 +290,8 @@ static void prefetch__survives_any_number(void)
 			prefetch_init(&pf, odd[s], odd[w]);
 			for (size_t i = 0; i < N * N * 4; i++) {
 				struct prefetch_guess g;
-				prefetch_next(&pf, odd[i % N], odd[i / N % N], &g);
+				prefetch_next(&pf, odd[i % N], odd[i / N % N],
+					      odd[i / N / N % N], &g);
 				CHECK(g.n <= PREFETCH_RANGES);
 				for (size_t k = 0; k < g.n; k++) {
 					const struct range *got = &g.ranges[k];
@@ -284,6 +313,7 @@ int main(void)
 	RUN(prefetch__a_jump_starts_another_stream);
 	RUN(prefetch__the_fifth_stream_ends_the_oldest);
 	RUN(prefetch__what_was_not_asked_for_comes_again);
+	RUN(prefetch__a_cutout_stays_in_its_array);
 	RUN(prefetch__equal_jumps_foretell_the_next);
 	RUN(prefetch__other_jumps_foretell_nothing);
 	RUN(prefetch__ends_with_the_file);
