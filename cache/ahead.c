@@ -71,16 +71,20 @@ static void ask(struct version *v, const struct range *want, size_t n)
 	}
 }
 
-static void jumped(struct version *v, uint64_t off, uint64_t len)
+/* True: to a header, and all that is known of what comes next was asked for. */
+static bool jumped(struct version *v, uint64_t off, uint64_t len)
 {
 	struct range want[WALK_RANGES];
+	size_t hdu;
 	if (!v->is_fits)
-		return;
+		return false;
 	note_tail(v, off);
 	(void)pthread_mutex_lock(&v->lock);
+	bool hops = walk_hops(&v->layout, off, &hdu);
 	size_t n = walk_jump(&v->walk, &v->layout, off, len, v->bl->array_bytes, want);
 	(void)pthread_mutex_unlock(&v->lock);
 	ask(v, want, n);
+	return hops;
 }
 
 void ahead_learnt(struct version *v)
@@ -94,24 +98,28 @@ void ahead_learnt(struct version *v)
 
 /* -- reads -- */
 
-/* Where the array ends that off is in. */
-static uint64_t edge_of(struct version *v, uint64_t off)
+static struct range array_of(struct version *v, uint64_t off)
 {
+	struct range whole = {.len = v->obj.size};
 	if (!v->is_fits)
-		return v->obj.size;
+		return whole;
 	SCOPED_LOCK(&v->lock);
 	const struct hdu *h = layout_at(&v->layout, off);
-	return h ? h->end : v->obj.size;
+	return h && h->end > h->data_off
+		       ? (struct range){.off = h->data_off, .len = h->end - h->data_off}
+		       : whole;
 }
 
 void ahead_read(struct prefetch *pf, pthread_mutex_t *lock, struct version *v,
 		uint64_t off, uint64_t len)
 {
 	struct prefetch_guess g;
-	uint64_t edge = edge_of(v, off);
+	struct range array = array_of(v, off);
 	(void)pthread_mutex_lock(lock);
-	prefetch_next(pf, off, len, edge, &g);
+	prefetch_next(pf, off, len, &array, &g);
 	(void)pthread_mutex_unlock(lock);
+	if (g.jump && jumped(v, off, len))
+		return;
 	for (size_t i = 0; i < g.n; i++) {
 		uint64_t n = blocks_hint(v->bl, v, g.ranges[i].off, g.ranges[i].len);
 		if (n >= g.ranges[i].len)
@@ -119,6 +127,4 @@ void ahead_read(struct prefetch *pf, pthread_mutex_t *lock, struct version *v,
 		SCOPED_LOCK(lock);
 		prefetch_short(pf, &g.ranges[i], n);
 	}
-	if (g.jump)
-		jumped(v, off, len);
 }

@@ -11,6 +11,7 @@
  * as two reads in the wrong order are, later by as much as read-ahead on many threads
  * was seen to be. */
 #define SLACK_FIRST  UINT64_C(131072)
+#define PAGE	     UINT64_C(4096)
 #define SLACK	     UINT64_C(1048576)
 #define FIRST_WINDOW UINT64_C(16777216)
 /* So much read makes a stream one that goes through the whole file; so far ahead it is
@@ -72,16 +73,24 @@ static void widen(const struct prefetch *pf, struct stream *s, uint64_t end)
 	s->grown = s->next;
 }
 
-static void start(const struct prefetch *pf, struct stream *s, uint64_t off, uint64_t end)
+static bool begins(uint64_t off, const struct range *array)
+{
+	return off <= array->off && array->off - off < PAGE;
+}
+
+static void start(const struct prefetch *pf, struct stream *s, uint64_t off, uint64_t end,
+		  const struct range *array)
 {
 	*s = (struct stream){.start = off, .next = end, .ahead = end, .grown = end};
-	if (!off && end >= BLOCK_SIZE)
+	if (begins(off, array) && end - off >= BLOCK_SIZE)
 		s->window = least(FIRST_WINDOW, pf->window_max);
 }
 
 /* How far it may be ahead now. */
-static uint64_t goal_of(const struct prefetch *pf, const struct stream *s, uint64_t edge)
+static uint64_t goal_of(const struct prefetch *pf, const struct stream *s,
+			const struct range *array)
 {
+	uint64_t edge = add(array->off, array->len);
 	uint64_t goal = least(add(s->next, s->window), pf->size);
 	if (s->next - s->start >= YOUNG || goal <= edge)
 		return goal;
@@ -90,12 +99,12 @@ static uint64_t goal_of(const struct prefetch *pf, const struct stream *s, uint6
 }
 
 /* What there is to ask for now, if it is worth it. */
-static bool refill(const struct prefetch *pf, struct stream *s, uint64_t edge,
+static bool refill(const struct prefetch *pf, struct stream *s, const struct range *array,
 		   struct range *ret)
 {
 	if (s->ahead < s->next)
 		s->ahead = s->next;
-	uint64_t goal = goal_of(pf, s, edge);
+	uint64_t goal = goal_of(pf, s, array);
 	/* To the end of the file, or of a whole GET. */
 	if (goal < pf->size && s->window >= FETCH_SIZE)
 		goal -= goal % FETCH_SIZE;
@@ -107,8 +116,8 @@ static bool refill(const struct prefetch *pf, struct stream *s, uint64_t edge,
 	return true;
 }
 
-void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len, uint64_t edge,
-		   struct prefetch_guess *ret)
+void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
+		   const struct range *array, struct prefetch_guess *ret)
 {
 	bool on;
 	ret->n = 0;
@@ -120,12 +129,12 @@ void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len, uint64_t edg
 	if (on)
 		widen(pf, s, end);
 	else
-		start(pf, s, off, end);
+		start(pf, s, off, end, array);
 	s->used = ++pf->tick;
 	ret->jump = !on;
 	ret->stream = s->window != 0;
 	if (s->window)
-		ret->n = refill(pf, s, edge, &ret->ranges[0]);
+		ret->n = refill(pf, s, array, &ret->ranges[0]);
 	else if (!on && pf->window_max)
 		ret->n = stride_jump(&pf->stride, off, end - off, pf->size, ret->ranges);
 }

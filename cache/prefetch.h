@@ -8,10 +8,12 @@
  * a stream.  A read goes on from a stream, or starts one in the place of the one that
  * was not used for longest.  A stream's window opens with the second read that goes on
  * from it, to 16 MiB, and doubles each time an eighth of it was read, up to window_max;
- * so does one read of a whole block at the start of the file, which is how copying
- * begins.  What stays within one block says nothing: headers are read so.  Before a
- * stream has read much, its window ends where the array does that it reads, if the
- * caller knows: rows of a cutout look as the beginning of a file does.
+ * one read of a whole block at the start of the file opens it too, which is how copying
+ * begins.  What stays within one block says nothing: headers are read so.
+ *
+ * Who knows that the file holds arrays tells where the one is that is read: its start is
+ * as good as a file's, and before a stream has read much its window ends with the array,
+ * since rows of a cutout look as the beginning of a copy does.
  *
  * What the kernel does to a stream of reads, and the guess allows for: read-ahead
  * requests of one reader arrive on several threads, a little out of order; a page
@@ -54,10 +56,9 @@ struct prefetch_guess {
 };
 
 void prefetch_init(struct prefetch *pf, uint64_t size, uint64_t window_max);
-/* One read happened.  edge: where the array ends that it is in; the size if that is not
- * known. */
-void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len, uint64_t edge,
-		   struct prefetch_guess *ret);
+/* One read happened.  array: the one that it is in; the whole file if none is known. */
+void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
+		   const struct range *array, struct prefetch_guess *ret);
 /* Of a range that it returned only the first bytes could be asked for. */
 void prefetch_short(struct prefetch *pf, const struct range *asked, uint64_t bytes);
 #endif

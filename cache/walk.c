@@ -112,12 +112,11 @@ static size_t plan_headers(struct walk *w, const struct layout *l, struct range 
 	return p.n;
 }
 
-/* Does the read begin at a header, other than those that the first block has? */
-static bool hops_to(const struct layout *l, uint64_t off, size_t *ret)
+bool walk_hops(const struct layout *l, uint64_t off, size_t *ret)
 {
-	const struct hdu *h = layout_at(l, off + PAGE - 1);
-	if (off < BLOCK_SIZE / 2)
+	if (l->none || !l->n || off < BLOCK_SIZE / 2 || off >= l->size)
 		return false;
+	const struct hdu *h = layout_at(l, off + PAGE - 1);
 	if (h && h->header_off >= off) {
 		*ret = layout_index(l, h);
 		return true;
@@ -161,7 +160,7 @@ size_t walk_jump(struct walk *w, const struct layout *l, uint64_t off, uint64_t 
 	size_t hdu;
 	if (l->none || !l->n || !len || off >= l->size)
 		return 0;
-	if (!hops_to(l, off, &hdu))
+	if (!walk_hops(l, off, &hdu))
 		return touch(w, l, off, len, array_max, ret);
 	w->walking = true;
 	w->hop = hdu;

@@ -36,6 +36,9 @@ struct walk {
 	uint64_t whole;	  /* bit i: all of it was asked for */
 };
 
+/* Does a read from off begin at a header, other than those that the first block has?
+ * Which one's: *ret. */
+bool walk_hops(const struct layout *l, uint64_t off, size_t *ret);
 /* One read that went on from no other (prefetch.h).  Data of an HDU larger than array_max
  * bytes is left alone.  Returns how many ranges to ask for. */
 size_t walk_jump(struct walk *w, const struct layout *l, uint64_t off, uint64_t len,

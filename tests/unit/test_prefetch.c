@@ -13,13 +13,21 @@ struct row {
 	uint64_t want_off, want_len; /* 0, 0: nothing is asked for */
 };
 
+/* A read of a file without arrays. */
+static void next(struct prefetch *pf, uint64_t off, uint64_t len,
+		 struct prefetch_guess *ret)
+{
+	struct range whole = {.len = pf->size};
+	prefetch_next(pf, off, len, &whole, ret);
+}
+
 static void run(uint64_t size, uint64_t window_max, const struct row *rows, size_t n)
 {
 	struct prefetch pf;
 	prefetch_init(&pf, size, window_max);
 	for (size_t i = 0; i < n; i++) {
 		struct prefetch_guess g;
-		prefetch_next(&pf, rows[i].off, rows[i].len, size, &g);
+		next(&pf, rows[i].off, rows[i].len, &g);
 		CHECK_EQ(g.n, rows[i].want_len != 0);
 		if (!g.n)
 			continue;
@@ -73,7 +81,7 @@ static void prefetch__refills_come_in_whole_gets(void)
 	uint64_t asked = 0, times = 0;
 	prefetch_init(&pf, GIB, 64 * MIB);
 	for (uint64_t off = 0; off < GIB; off += 128 * KIB) {
-		prefetch_next(&pf, off, 128 * KIB, GIB, &g);
+		next(&pf, off, 128 * KIB, &g);
 		if (!g.n)
 			continue;
 		struct range got = g.ranges[0];
@@ -99,7 +107,7 @@ static void prefetch__random_reads_ask_for_nothing(void)
 	for (int i = 0; i < 1000; i++) {
 		x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
 		uint64_t off = (x >> 20) % (64 * GIB / 4096) * 4096;
-		prefetch_next(&pf, off, 64 * KIB, 64 * GIB, &g);
+		next(&pf, off, 64 * KIB, &g);
 		CHECK_EQ(g.n, 0);
 		CHECK(g.jump && !g.stream);
 	}
@@ -168,12 +176,27 @@ static void prefetch__what_was_not_asked_for_comes_again(void)
 	struct prefetch pf;
 	struct prefetch_guess g;
 	prefetch_init(&pf, GIB, 64 * MIB);
-	prefetch_next(&pf, 0, MIB, GIB, &g);
+	next(&pf, 0, MIB, &g);
 	CHECK_EQ(g.n, 1);
 	prefetch_short(&pf, &g.ranges[0], 2 * MIB);
-	prefetch_next(&pf, MIB, MIB, GIB, &g);
+	next(&pf, MIB, MIB, &g);
 	CHECK_EQ(g.n, 1);
 	CHECK_EQ(g.ranges[0].off, 3 * MIB);
+}
+
+/* As a file does. */
+static void prefetch__a_block_at_an_array_s_start_opens_the_window(void)
+{
+	struct prefetch pf;
+	struct prefetch_guess g;
+	const struct range array = {.off = 40 * MIB + 2880, .len = 16 * MIB};
+	prefetch_init(&pf, 120 * MIB, 128 * MIB);
+	prefetch_next(&pf, 40 * MIB, 256 * KIB, &array, &g);
+	CHECK_EQ(g.n, 1);
+	CHECK_EQ(g.ranges[0].off + g.ranges[0].len, 56 * MIB);
+	prefetch_init(&pf, 120 * MIB, 128 * MIB);
+	prefetch_next(&pf, 41 * MIB, 256 * KIB, &array, &g);
+	CHECK_EQ(g.n, 0);
 }
 
 /* A hundred rows of an image look like the beginning of a copy. */
@@ -182,22 +205,23 @@ static void prefetch__a_cutout_stays_in_its_array(void)
 	struct prefetch pf;
 	struct prefetch_guess g;
 	const uint64_t row = 8192, edge = 17 * MIB;
+	const struct range array = {.off = MIB, .len = edge - MIB};
 	uint64_t furthest = 0;
 	prefetch_init(&pf, 120 * MIB, 128 * MIB);
 	for (uint64_t i = 0; i < 100; i++) {
-		prefetch_next(&pf, 5 * MIB + i * row, 4096, edge, &g);
+		prefetch_next(&pf, 5 * MIB + i * row, 4096, &array, &g);
 		if (g.n)
 			furthest = g.ranges[0].off + g.ranges[0].len;
 	}
 	CHECK(furthest && furthest <= edge);
 	/* Near its end no reader may starve. */
 	prefetch_init(&pf, 120 * MIB, 128 * MIB);
-	prefetch_next(&pf, 16 * MIB, 128 * KIB, edge, &g);
-	prefetch_next(&pf, 16 * MIB + 128 * KIB, 128 * KIB, edge, &g);
+	prefetch_next(&pf, 16 * MIB, 128 * KIB, &array, &g);
+	prefetch_next(&pf, 16 * MIB + 128 * KIB, 128 * KIB, &array, &g);
 	CHECK_EQ(g.n, 1);
 	CHECK_EQ(g.ranges[0].off + g.ranges[0].len, 24 * MIB);
 	/* Who has read much reads all. */
-	prefetch_next(&pf, 16 * MIB + 256 * KIB, 8 * MIB, edge, &g);
+	prefetch_next(&pf, 16 * MIB + 256 * KIB, 8 * MIB, &array, &g);
 	CHECK_EQ(g.ranges[0].off + g.ranges[0].len, 56 * MIB);
 }
 
@@ -211,7 +235,7 @@ static void prefetch__equal_jumps_foretell_the_next(void)
 	prefetch_init(&pf, plane * planes + 10 * MIB, 64 * MIB);
 	for (uint64_t i = 0; i < planes; i++) {
 		uint64_t at = first + i * plane;
-		prefetch_next(&pf, at & ~UINT64_C(4095), 8192, pf.size, &g);
+		next(&pf, at & ~UINT64_C(4095), 8192, &g);
 		CHECK(g.jump);
 		/* two say nothing */
 		CHECK(i >= 2 || !g.n);
@@ -238,12 +262,12 @@ static void prefetch__other_jumps_foretell_nothing(void)
 	uint64_t off = 0;
 	for (uint64_t i = 1; i < 100; i++) {
 		off += i * MIB; /* each a little further */
-		prefetch_next(&pf, off, 8192, pf.size, &g);
+		next(&pf, off, 8192, &g);
 		CHECK_EQ(g.n, 0);
 	}
 	for (uint64_t i = 0; i < 100; i++) { /* backwards */
 		off -= 20 * MIB;
-		prefetch_next(&pf, off, 8192, pf.size, &g);
+		next(&pf, off, 8192, &g);
 		CHECK_EQ(g.n, 0);
 	}
 }
@@ -290,8 +314,8 @@ static void prefetch__survives_any_number(void)
 			prefetch_init(&pf, odd[s], odd[w]);
 			for (size_t i = 0; i < N * N * 4; i++) {
 				struct prefetch_guess g;
-				prefetch_next(&pf, odd[i % N], odd[i / N % N],
-					      odd[i / N / N % N], &g);
+				struct range array = {odd[i / N / N % N], odd[(i + s) % N]};
+				prefetch_next(&pf, odd[i % N], odd[i / N % N], &array, &g);
 				CHECK(g.n <= PREFETCH_RANGES);
 				for (size_t k = 0; k < g.n; k++) {
 					const struct range *got = &g.ranges[k];
@@ -313,6 +337,7 @@ int main(void)
 	RUN(prefetch__a_jump_starts_another_stream);
 	RUN(prefetch__the_fifth_stream_ends_the_oldest);
 	RUN(prefetch__what_was_not_asked_for_comes_again);
+	RUN(prefetch__a_block_at_an_array_s_start_opens_the_window);
 	RUN(prefetch__a_cutout_stays_in_its_array);
 	RUN(prefetch__equal_jumps_foretell_the_next);
 	RUN(prefetch__other_jumps_foretell_nothing);
