@@ -1,10 +1,17 @@
 /* evict.c - see version.h: the cap, the disk's reserve, and what is given up.
  *
  * Room is taken for a whole run before its GET, so that max_bytes is never passed,
- * not even for a moment (blocks (5)).  What is given up, oldest first: files of
- * versions that nobody has loaded, by the index; then blocks of loaded ones, by
- * their ticks, without those that are being read (blocks (4)) or kept.  A batch is
- * a twentieth of the cap, so that it does not run for every block.
+ * not even for a moment (blocks (5)).  A batch is a twentieth of the cap, so that it
+ * does not run for every block.  What is given up, in each step the oldest first:
+ *
+ *   1  files of versions that nobody has loaded, by the index; frames stay (frame.h)
+ *   2  blocks of loaded versions, by their ticks; frames stay
+ *   3  frames of versions that nobody has loaded, by the index
+ *   4  any block of loaded versions, by its tick
+ *
+ * never one that is being read (blocks (4)) or kept.  Step 2 leaves an eighth of the
+ * cap: else a cache full of frames would give up what was fetched ahead before it is
+ * read.
  *
  * What bl->used counts.  Every byte of it has one owner, who alone gives it back:
  *
@@ -25,9 +32,10 @@
  *   row -> version          room_load, while it is being loaded
  *   version -> row          room_unload, bl->lock, as it leaves the table; or before
  *                           version_drop_end, when mostly no row is left
- *   row -> nobody           evict_file, after version_drop_begin said that it is not
- *                           loaded: what the row said as it was deleted, not what a
- *                           list said before, since the flusher drops rows too
+ *   row -> nobody           room_row, after version_drop_begin said that it is not
+ *                           loaded: what the row said as it was deleted or changed,
+ *                           not what a list said before, since the flusher drops
+ *                           rows too
  *
  * All are 4096-rounded by block_disk_len.  Rows are numbers from outside: they take
  * no more than bl->unloaded away, so that a changed one cannot wrap the count.
@@ -37,6 +45,7 @@
 #include <stdlib.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "cache/frame.h"
 #include "backends/util/banned.h"
 
 enum {
@@ -153,6 +162,16 @@ void room_load(struct blocks *bl, uint64_t row_bytes, uint64_t disk_bytes)
 	atomic_fetch_add(&bl->used, disk_bytes - take_row(bl, row_bytes));
 }
 
+uint64_t room_row(struct blocks *bl, uint64_t said, uint64_t says)
+{
+	uint64_t counted = take_row(bl, said);
+	atomic_fetch_add(&bl->unloaded, says);
+	atomic_fetch_add(&bl->used, says - counted);
+	uint64_t freed = counted > says ? counted - says : 0;
+	atomic_fetch_add(&bl->evicted_bytes, freed);
+	return freed;
+}
+
 void room_unload(struct blocks *bl, uint64_t disk_bytes, uint64_t row_bytes)
 {
 	atomic_fetch_add(&bl->used, row_bytes - disk_bytes);
@@ -166,36 +185,43 @@ void room_refused(struct blocks *bl)
 
 /* -- files of versions that are not loaded -- */
 
-/* False: its row is still there. */
-static bool evict_file(struct blocks *bl, const struct store_id *id, uint64_t *freed)
+int evict_version(struct blocks *bl, const struct store_id *id, uint64_t *freed)
 {
 	uint64_t said;
-	if (!version_drop_begin(bl, id))
-		return false;
 	int r = index_drop(bl->index, id, &said);
 	if (!r) {
 		store_remove(bl->store, id);
-		said = take_row(bl, said);
-		room_freed(bl, said);
-		atomic_fetch_add(&bl->evicted_bytes, said);
-		*freed += said;
+		*freed += room_row(bl, said, 0);
 	}
+	return r;
+}
+
+/* False: nothing came of it, its row is as it was. */
+static bool evict_file(struct blocks *bl, const struct store_id *id, bool frame,
+		       uint64_t *freed)
+{
+	if (!version_drop_begin(bl, id))
+		return false;
+	int r = frame ? evict_version(bl, id, freed) : frame_keep(bl, id, freed);
 	version_drop_end(bl);
 	return !r;
 }
 
-static uint64_t evict_files(struct blocks *bl, uint64_t bytes)
+/* frames: those that are nothing else any more; else what is more than that. */
+static uint64_t evict_files(struct blocks *bl, bool frames, uint64_t bytes)
 {
 	enum { N = 32 };
 	struct store_id ids[N];
-	uint64_t freed = 0;
+	uint64_t freed = 0, before;
 	size_t skip = 0;
-	int n = N;
-	while (freed < bytes && n == N) {
-		n = index_oldest(bl->index, skip, ids, N);
+	int n;
+	do {
+		before = freed;
+		n = index_oldest(bl->index, frames, skip, ids, N);
 		for (int i = 0; i < n && freed < bytes; i++)
-			skip += !evict_file(bl, &ids[i], &freed);
-	}
+			skip += !evict_file(bl, &ids[i], frames, &freed);
+		/* Of a very large file a part was given up, the rest is next. */
+	} while (freed < bytes && (n == N || freed > before));
 	return freed;
 }
 
@@ -229,6 +255,12 @@ static void sift_down(struct heap *h, size_t i)
 	}
 }
 
+static void heap_pop(struct heap *h)
+{
+	h->at[0] = h->at[--h->n];
+	sift_down(h, 0);
+}
+
 static void heap_offer(struct heap *h, struct victim x)
 {
 	if (h->n < h->max) {
@@ -249,18 +281,24 @@ static bool evictable_locked(const struct version *v, uint64_t block,
 	       !atomic_load(&v->pinned) && !active_covers_locked(v, block);
 }
 
-static void offer_version(struct heap *h, struct version *v)
+/* Returns how many bytes it could give up. */
+static uint64_t offer_version(struct heap *h, struct version *v, bool frames)
 {
+	uint64_t sum = 0;
 	SCOPED_LOCK(&v->lock);
 	if (!v->disk_bytes || atomic_load(&v->pinned))
-		return;
+		return 0;
 	for (uint64_t i = 0; i < v->n_blocks; i++) {
 		const struct block *b = block_at_locked(v, i);
 		if (!b)
 			i |= EXTENT_BLOCKS - 1; /* nothing in this extent */
-		else if (evictable_locked(v, i, b))
+		else if (evictable_locked(v, i, b) &&
+			 (frames || !frame_has_locked(v, i))) {
 			heap_offer(h, (struct victim){b->tick, i, v});
+			sum += block_disk_len(v, i);
+		}
 	}
+	return sum;
 }
 
 static int by_place(const void *pa, const void *pb)
@@ -324,9 +362,17 @@ static size_t punch(const struct victim *x, size_t n, uint64_t *freed)
 	return got;
 }
 
-static uint64_t evict_blocks(struct blocks *bl, uint64_t bytes)
+/* So many bytes are that many blocks, the last perhaps in part. */
+static uint64_t blocks_of(uint64_t bytes)
 {
-	uint64_t max = bytes / BLOCK_SIZE + (bytes % BLOCK_SIZE != 0), freed = 0;
+	return bytes / BLOCK_SIZE + (bytes % BLOCK_SIZE != 0);
+}
+
+/* Without frames: no more than leaves an eighth of the cap. */
+static uint64_t evict_blocks(struct blocks *bl, bool frames, uint64_t bytes)
+{
+	uint64_t max = blocks_of(bytes), freed = 0, sum = 0;
+	uint64_t stay = frames ? 0 : bl->max_bytes / 8;
 	struct heap h = {.max = max < VICTIMS_MAX ? max : VICTIMS_MAX};
 	struct version **all;
 	size_t n_all;
@@ -334,7 +380,9 @@ static uint64_t evict_blocks(struct blocks *bl, uint64_t bytes)
 		return 0;
 	h.at = calloc(h.max, sizeof *h.at);
 	for (size_t i = 0; h.at && i < n_all; i++)
-		offer_version(&h, all[i]);
+		sum += offer_version(&h, all[i], frames);
+	while (h.n > blocks_of(sum > stay ? sum - stay : 0))
+		heap_pop(&h); /* the youngest */
 	if (h.n)
 		qsort(h.at, h.n, sizeof *h.at, by_place);
 	for (size_t i = 0; i < h.n;)
@@ -346,10 +394,14 @@ static uint64_t evict_blocks(struct blocks *bl, uint64_t bytes)
 
 static uint64_t evict(struct blocks *bl, uint64_t bytes)
 {
-	uint64_t freed = evict_files(bl, bytes);
-	/* Blocks of small files are small: several passes. */
-	for (uint64_t got = 1; freed < bytes && got; freed += got)
-		got = evict_blocks(bl, bytes - freed);
+	uint64_t freed = 0;
+	for (int frames = 0; frames < 2; frames++) {
+		if (freed < bytes)
+			freed += evict_files(bl, frames, bytes - freed);
+		/* Blocks of small files are small: several passes. */
+		for (uint64_t got = 1; freed < bytes && got; freed += got)
+			got = evict_blocks(bl, frames, bytes - freed);
+	}
 	atomic_store(&bl->free_until_ns, 0); /* look at the disk again */
 	return freed;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "cache/frame.h"
 #include "cache/scan.h"
 #include "backends/util/banned.h"
 
@@ -64,6 +65,7 @@ static int flush_rows(struct version *v, const struct index_extent *rows, size_t
 	};
 	if (!row.atime_ns)
 		row.atime_ns = clock_wall_ns();
+	row.atime_ns = frame_rank(v, row.atime_ns);
 	int r = store_sync(bl->store, &v->id);
 	if (r == -ENODATA)
 		return version_check_file(v, NULL); /* dirty again, if it was so */
@@ -99,7 +101,8 @@ static void touch(struct version *v)
 {
 	int64_t atime_ns = atomic_exchange(&v->atime_ns, 0);
 	if (atime_ns && v->on_disk)
-		(void)index_touch(v->bl->index, &v->id, atime_ns);
+		(void)index_touch(v->bl->index, &v->id,
+				  frame_rank(v, atime_ns));
 }
 
 static void unload_idle(struct blocks *bl, uint32_t max)

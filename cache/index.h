@@ -54,9 +54,19 @@ int index_save(struct index *ix, const struct index_version *v,
 int index_drop(struct index *ix, const struct store_id *id, uint64_t *ret_disk_bytes);
 int index_touch(struct index *ix, const struct store_id *id, int64_t atime_ns);
 
-/* Versions from the one that was not used for longest; n at most, after skip of
- * them.  Returns how many. */
-int index_oldest(struct index *ix, size_t skip, struct store_id *ret, size_t n);
+/* Set in the atime of a version that goes after all that have it not: nothing but its
+ * frame is here (frame.h). */
+#define INDEX_LAST_NS (INT64_C(1) << 62)
+/* Versions with or without that, from the one that was not used for longest; n at
+ * most, after skip of them.  Returns how many. */
+int index_oldest(struct index *ix, bool last, size_t skip, struct store_id *ret,
+		 size_t n);
+/* A version's own row.  -ENOENT. */
+struct index_row {
+	char *key, *etag; /* owned by the caller */
+	int64_t atime_ns;
+};
+int index_find(struct index *ix, const struct store_id *id, struct index_row *ret);
 /* Every version.  fn may not call the index. */
 typedef int index_version_fn(void *arg, const struct store_id *id, uint64_t disk_bytes);
 int index_each(struct index *ix, index_version_fn *fn, void *arg);

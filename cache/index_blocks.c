@@ -22,6 +22,7 @@ static const char schema[] =
 
 enum statement {
 	ST_FIND,
+	ST_ROW,
 	ST_EXTENTS,
 	ST_PUT_VERSION,
 	ST_PUT_EXTENT,
@@ -36,6 +37,7 @@ enum statement {
 
 static const char *const sql[ST_COUNT] = {
 	[ST_FIND] = "SELECT id, bytes, size FROM version WHERE name=?1",
+	[ST_ROW] = "SELECT key, etag, atime FROM version WHERE name=?1",
 	[ST_EXTENTS] = "SELECT no, present, crc, sum FROM extent WHERE version=?1",
 	[ST_PUT_VERSION] = "INSERT INTO version(name, key, etag, size, bytes, atime)"
 			   " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(name) DO UPDATE"
@@ -46,8 +48,8 @@ static const char *const sql[ST_COUNT] = {
 			   "(SELECT id FROM version WHERE name=?1)",
 	[ST_DEL_VERSION] = "DELETE FROM version WHERE name=?1 RETURNING bytes",
 	[ST_TOUCH] = "UPDATE version SET atime=?2 WHERE name=?1",
-	[ST_OLDEST] = "SELECT name, size, bytes FROM version ORDER BY atime, id"
-		      " LIMIT ?1 OFFSET ?2",
+	[ST_OLDEST] = "SELECT name, size, bytes FROM version WHERE atime >= ?3"
+		      " AND atime < ?4 ORDER BY atime, id LIMIT ?1 OFFSET ?2",
 	[ST_EACH] = "SELECT name, size, bytes FROM version",
 };
 
@@ -257,12 +259,43 @@ static bool decode_version(sqlite3_stmt *st, struct store_id *ret, uint64_t *ret
 	return true;
 }
 
-int index_oldest(struct index *ix, size_t skip, struct store_id *ret, size_t n)
+static char *dup_bytes(sqlite3_stmt *st, int col)
+{
+	const char *bytes = sqlite3_column_blob(st, col);
+	return strndup(bytes ? bytes : "", (size_t)sqlite3_column_bytes(st, col));
+}
+
+int index_find(struct index *ix, const struct store_id *id, struct index_row *ret)
+{
+	SCOPED_LOCK(&ix->lock);
+	sqlite3_stmt *st = statement(ix, ST_ROW);
+	index_bind_name(st, 1, id->name);
+	int r = db_step(&ix->db, st);
+	if (r <= 0)
+		return r ? r : -ENOENT;
+	struct index_row row = {
+		.key = dup_bytes(st, 0),
+		.etag = dup_bytes(st, 1),
+		.atime_ns = sqlite3_column_int64(st, 2),
+	};
+	index_reset(st);
+	if (!row.key || !row.etag) {
+		free(row.key);
+		free(row.etag);
+		return -ENOMEM;
+	}
+	*ret = row;
+	return 0;
+}
+
+int index_oldest(struct index *ix, bool last, size_t skip, struct store_id *ret, size_t n)
 {
 	SCOPED_LOCK(&ix->lock);
 	sqlite3_stmt *st = statement(ix, ST_OLDEST);
 	index_bind_uint(st, 1, n);
 	index_bind_uint(st, 2, skip);
+	(void)sqlite3_bind_int64(st, 3, last ? INDEX_LAST_NS : INT64_MIN);
+	(void)sqlite3_bind_int64(st, 4, last ? INT64_MAX : INDEX_LAST_NS);
 	uint64_t bytes;
 	int r, got = 0;
 	while ((r = db_step(&ix->db, st)) == 1)

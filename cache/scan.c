@@ -195,7 +195,7 @@ void scan_ahead(struct version *v)
 void scan_rekey(struct version *from, struct version *to)
 {
 	struct layout l;
-	if (from->obj.size != to->obj.size || !fits_named(to->key))
+	if (from->obj.size != to->obj.size || !to->is_fits)
 		return;
 	layout_init(&l, from->obj.size);
 	(void)pthread_mutex_lock(&from->lock);

@@ -9,6 +9,7 @@
  *             recover.c  index and files at start
  *             whole.c    adopt, rekey, export, complete
  *             scan.c     where the HDUs of FITS files lie
+ *             frame.c    which blocks of them go last
  *             store.h    data files      index.h  rows
  *
  * A block's states, all changes under version.lock:
@@ -284,10 +285,16 @@ void room_written(struct blocks *bl, uint64_t bytes);
 void room_freed(struct blocks *bl, uint64_t bytes);
 /* A version is loaded: its blocks count now, its row does no more. */
 void room_load(struct blocks *bl, uint64_t row_bytes, uint64_t disk_bytes);
+/* A row that said so much says less now: bytes left the disk.  Returns how many of
+ * them counted.  Nobody may drop or load it meanwhile. */
+uint64_t room_row(struct blocks *bl, uint64_t said, uint64_t says);
 /* And the way back.  Nobody may drop or load it before this is done. */
 void room_unload(struct blocks *bl, uint64_t disk_bytes, uint64_t row_bytes);
 /* A write was refused: no room for a while. */
 void room_refused(struct blocks *bl);
+/* File and row of a version that the caller has begun to drop, as it is not loaded;
+ * *freed grows by its bytes. */
+int evict_version(struct blocks *bl, const struct store_id *id, uint64_t *freed);
 /* Returns how many bytes were given up. */
 uint64_t evict_bytes(struct blocks *bl, uint64_t bytes);
 

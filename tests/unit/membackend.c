@@ -73,8 +73,7 @@ static void count(struct membackend *mb, uint64_t off, uint64_t len)
 			atomic_fetch_add(&mb->twice, 1);
 }
 
-static void patch(const struct membackend *mb, uint64_t off, char *dst,
-		  uint64_t len)
+static void patch(const struct membackend *mb, uint64_t off, char *dst, uint64_t len)
 {
 	for (size_t i = 0; i < mb->n_patches; i++) {
 		const struct membackend_patch *p = &mb->patches[i];

@@ -265,7 +265,9 @@ static void *use_versions(void *arg)
 	struct load *l = arg;
 	while (!atomic_load(l->stop)) {
 		char key[16];
-		(void)snprintf(key, sizeof key, "v%u", dice(l, 8));
+		uint32_t which = dice(l, 8);
+		/* Of half of them head and tail go last. */
+		(void)snprintf(key, sizeof key, "v%u%s", which, which % 2 ? ".fits" : "");
 		struct version *v = rig_version(l->rig, key, 3 * MIB + 5);
 		uint64_t off = dice(l, 3 * MIB);
 		if (!dice(l, 4))

@@ -94,12 +94,38 @@ static void index__the_oldest_comes_first(void)
 	save(ix, 5, 0, 1);
 	save(ix, 3, 0, 1);
 	save(ix, 4, 0, 1);
-	CHECK_EQ(index_oldest(ix, 1, ids, 4), 3); /* 2 is the first */
+	CHECK_EQ(index_oldest(ix, false, 1, ids, 4), 3); /* 2 is the first */
 	CHECK_EQ(ids[0].name[0], 3);
 	CHECK_EQ(ids[2].name[0], 5);
 	CHECK_EQ(index_touch(ix, &id, 100), 0);
-	CHECK_EQ(index_oldest(ix, 3, ids, 4), 1);
+	CHECK_EQ(index_oldest(ix, false, 3, ids, 4), 1);
 	CHECK_EQ(ids[0].name[0], 3);
+	/* Those that go last are a list of their own, in the same order. */
+	CHECK_EQ(index_oldest(ix, true, 0, ids, 4), 0);
+	CHECK_EQ(index_touch(ix, &id, 7 | INDEX_LAST_NS), 0);
+	id = id_of(4);
+	CHECK_EQ(index_touch(ix, &id, 6 | INDEX_LAST_NS), 0);
+	CHECK_EQ(index_oldest(ix, true, 0, ids, 4), 2);
+	CHECK_EQ(ids[0].name[0], 4);
+	CHECK_EQ(ids[1].name[0], 3);
+	CHECK_EQ(index_oldest(ix, false, 0, ids, 4), 2);
+	CHECK_EQ(ids[1].name[0], 5);
+	index_free(ix);
+}
+
+static void index__a_version_is_found_by_its_name(void)
+{
+	struct index *ix;
+	struct index_row row;
+	struct store_id id = id_of(5), none = id_of(77);
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(index_find(ix, &none, &row), -ENOENT);
+	CHECK_EQ(index_find(ix, &id, &row), 0);
+	CHECK_STR(row.key, "key");
+	CHECK_STR(row.etag, "etag");
+	CHECK_EQ(row.atime_ns, 5);
+	free(row.key);
+	free(row.etag);
 	index_free(ix);
 }
 
@@ -316,6 +342,7 @@ int main(void)
 	CHECK(mkdtemp(dir));
 	RUN(index__rows_come_back);
 	RUN(index__the_oldest_comes_first);
+	RUN(index__a_version_is_found_by_its_name);
 	RUN(index__a_changed_or_moved_row_is_not_believed);
 	RUN(index__an_older_file_keeps_its_rows);
 	RUN(index__a_layout_stays_when_its_version_goes);
