@@ -8,6 +8,7 @@
 #include "tests/unit/cache_rig.h"
 #include "tests/unit/check.h"
 #include "tests/unit/fits_rig.h"
+#include "tests/unit/view_rig.h"
 #include "backends/util/banned.h"
 
 #define HDU_BYTES UINT64_C(600000) /* more than two blocks */
@@ -273,6 +274,47 @@ static void scan__a_layout_follows_a_rename(void)
 	fits_rig_done(&f);
 }
 
+/* Of what the bucket has under the key. */
+static void check_known(struct vrig *rig, const char *key, const struct fits_rig *f)
+{
+	struct object obj;
+	struct version *v;
+	CHECK_EQ(bucket_head(&rig->bucket, key, &obj), 0);
+	CHECK_EQ(version_get(rig->bl, key, &obj, &v), 0);
+	CHECK_EQ(known(v), f->layout.n);
+	CHECK(ended(v) && fits_rig_same(f, &v->layout));
+	CHECK_EQ(version_cached_bytes(v), 0);
+	version_unref(v);
+}
+
+/* What was written here is known though its bytes are gone from here. */
+static void scan__what_was_written_through_a_view_is_known(void)
+{
+	struct vrig rig;
+	struct fits_rig f;
+	char command[128];
+	vrig_init(&rig);
+	fits_rig_init(&f);
+	fits_rig_add(&f, 9, 0);
+	fits_rig_add(&f, 2, 0);
+	char *bytes = fits_rig_bytes(&f), *text = strndup(bytes, f.size);
+	CHECK(text && strlen(text) == f.size); /* headers only: it is text */
+	CHECK_EQ(vrig_write(&rig, "d/a.fits", text), 0);
+	CHECK_EQ(vrig_write(&rig, "d/b.fits", text), 0);
+	CHECK_EQ(vrig_rename(&rig, "d/b.fits", "d/c.fits"), 0);
+	vrig_close(&rig);
+	(void)snprintf(command, sizeof command, "rm -rf '%s'/blocks/*", rig.dir);
+	CHECK_EQ(system(command), 0);
+	vrig_open(&rig);
+	check_known(&rig, "d/a.fits", &f);
+	check_known(&rig, "d/c.fits", &f);
+	CHECK_EQ(rig.bucket.gets, 0);
+	free(bytes);
+	free(text);
+	vrig_done(&rig);
+	fits_rig_done(&f);
+}
+
 /* -- everything at once -- */
 
 struct reader {
@@ -331,6 +373,7 @@ int main(void)
 	RUN(scan__a_layout_outlives_mount_and_blocks);
 	RUN(scan__an_upload_is_learnt_from_the_staged_file);
 	RUN(scan__a_layout_follows_a_rename);
+	RUN(scan__what_was_written_through_a_view_is_known);
 	RUN(scan__no_block_is_missed);
 	return 0;
 }
