@@ -3,6 +3,7 @@ its peers, each as its users would run it, with a cache on the same disk.
 
 A mount is made fresh (nothing cached) for each measurement, in a folder of its own.
 """
+import glob
 import os
 import shutil
 import subprocess
@@ -131,9 +132,10 @@ class Mastfs(Client):
 
     def forget_blocks(self):
         """What was learnt of files stays, their bytes go.  Between leave() and start()."""
-        for folder, _, names in os.walk(os.path.join(self.cache, "blocks")):
-            for name in names:
-                os.unlink(os.path.join(folder, name))
+        for blocks in glob.glob(os.path.join(self.cache, "*", "blocks")):
+            for folder, _, names in os.walk(blocks):
+                for name in names:
+                    os.unlink(os.path.join(folder, name))
 
     def stop(self):
         try:

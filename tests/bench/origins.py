@@ -68,9 +68,9 @@ class TlsServer(lib.MinioServer):
              "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
              "-keyout", os.path.join(self.certs, "private.key"), "-out", self.ca_file],
             check=True, stderr=subprocess.DEVNULL)
-        os.environ["AWS_CA_BUNDLE"] = self.ca_file  # boto3's
+        # For the boto3 clients that are made from here on; the others do not speak TLS.
+        os.environ["AWS_CA_BUNDLE"] = self.ca_file
         super().__init__(folder, scheme="https", more=("--certs-dir", self.certs))
-        del os.environ["AWS_CA_BUNDLE"]
 
 
 class MinioTls(Minio):
@@ -80,11 +80,6 @@ class MinioTls(Minio):
         server = TlsServer(folder)
         self.ca_file = server.ca_file
         return server
-
-    def put(self, name, path):
-        os.environ["AWS_CA_BUNDLE"] = self.ca_file
-        super().put(name, path)
-        del os.environ["AWS_CA_BUNDLE"]
 
     def endpoint(self, port):
         return "https://127.0.0.1:%d" % port

@@ -19,7 +19,7 @@ class S3fs(Client):
             f.write("%s:%s" % self.origin.keys)
         return [self.program, "%s:/%s" % (self.origin.bucket, PREFIX), self.point, "-f", "-o",
                 "url=%s,use_path_request_style,passwd_file=%s,use_cache=%s,ensure_diskfree=0,"
-                "parallel_count=16,multipart_size=8,compat_dir"
+                "parallel_count=16,multipart_size=8"
                 % (self.origin.endpoint(self.port), secret, self.cache)]
 
 
@@ -50,7 +50,7 @@ class RcloneStreams(Rclone):
     @classmethod
     def available(cls, tools):
         program = super().available(tools)
-        told = program and subprocess.run([program, "help", "flags", "chunk-streams"],
+        told = program and subprocess.run([program, "mount", "--help"],
                                           stdout=subprocess.PIPE).stdout
         return program if told and b"vfs-read-chunk-streams" in told else None
 
@@ -96,7 +96,7 @@ class PythonS3fs(Client):
                 "BENCH_ENDPOINT": self.origin.endpoint(self.port)}
 
     def cpu(self):
-        return 0
+        return None
 
     peak = resident = cpu
 

@@ -178,7 +178,7 @@ static void note_request(struct link *l, const char *p, size_t n)
 		return;
 	log_answer(l);
 	l->request = atomic_fetch_add(&requests, 1) + 1;
-	l->delay = conf.delay + (is_slow(l->request) ? conf.slow_delay : 0);
+	l->delay = conf.delay + (is_slow(l->request - 1) ? conf.slow_delay : 0);
 	atomic_store(&l->sent, 0);
 	log_request(l, p, (size_t)(eol - p), n);
 }
