@@ -224,7 +224,7 @@ static void frame__frames_go_after_data_of_others(void)
 	struct frig fr;
 	frig_init(&fr, 64 * MIB);
 	version_unref(fill(&fr, "a.fits"));
-	version_unref(take(&fr, "small.fits", 10000));
+	version_unref(take(&fr, "small.fits", 30000));
 	version_unref(take(&fr, "b", 3 * MIB));
 	version_unref(take(&fr, "c", 10 * MIB));
 	rig_reopen(&fr.rig);
@@ -234,19 +234,41 @@ static void frame__frames_go_after_data_of_others(void)
 	version_unref(a);
 	rig_reopen(&fr.rig);
 	struct version *c = rig_version(&fr.rig, "c", 10 * MIB);
-	uint64_t left = all + 3 * MIB + 12288 + 10 * MIB;
+	uint64_t left = all + 3 * MIB + 32768 + 10 * MIB;
 	check_counts(&fr, left);
 	CHECK_EQ(blocks_shrink(fr.rig.bl, 1), 3 * MIB); /* a was opened just now */
 	CHECK_EQ(blocks_shrink(fr.rig.bl, 1), all - frame);
 	CHECK_EQ(blocks_shrink(fr.rig.bl, 2 * MIB), 2 * MIB);
-	check_counts(&fr, frame + 12288 + 8 * MIB);
+	check_counts(&fr, frame + 32768 + 8 * MIB);
 	CHECK_EQ(version_cached_bytes(c), 8 * MIB);
-	CHECK_EQ(blocks_shrink(fr.rig.bl, 1), 12288);
+	CHECK_EQ(blocks_shrink(fr.rig.bl, 1), 32768);
 	CHECK_EQ(blocks_shrink(fr.rig.bl, 1), frame);
 	CHECK_EQ(version_cached_bytes(c), 8 * MIB);
 	CHECK_EQ(blocks_shrink(fr.rig.bl, 100 * MIB), 8 * MIB);
 	check_counts(&fr, 0);
 	version_unref(c);
+	frig_done(&fr);
+}
+
+/* Whoever looks for room does not come by a row that says it has none to give. */
+static void frame__a_row_is_marked_as_it_is_written(void)
+{
+	struct frig fr;
+	struct store_id ids[4];
+	frig_init(&fr, 64 * MIB);
+	struct index *ix = fr.rig.bl->index;
+	version_unref(take(&fr, "small.fits", 30000));
+	version_unref(take(&fr, "small", 10000));
+	struct version *v = rig_version(&fr.rig, "k.fits", fr.f.size);
+	read_byte(&fr, v, 0);
+	blocks_sync(fr.rig.bl);
+	CHECK_EQ(index_oldest(ix, true, 0, ids, 4), 2);
+	CHECK_EQ(index_oldest(ix, false, 0, ids, 4), 1);
+	read_byte(&fr, v, MIB);
+	version_unref(v);
+	blocks_sync(fr.rig.bl);
+	CHECK_EQ(index_oldest(ix, true, 0, ids, 4), 1);
+	CHECK_EQ(index_oldest(ix, false, 0, ids, 4), 2);
 	frig_done(&fr);
 }
 
@@ -312,6 +334,7 @@ int main(void)
 	RUN(frame__data_in_use_keep_an_eighth);
 	RUN(frame__of_what_is_closed_the_frame_stays);
 	RUN(frame__frames_go_after_data_of_others);
+	RUN(frame__a_row_is_marked_as_it_is_written);
 	RUN(frame__of_a_large_file_too);
 	RUN(frame__without_holes_all_of_it_goes);
 	return 0;
