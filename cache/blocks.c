@@ -45,8 +45,13 @@ static uint64_t ready_locked(const struct reader *rd)
 	struct version *v = rd->v;
 	uint64_t b = rd->pos / BLOCK_SIZE, last = reader_last(rd);
 	uint64_t tick = atomic_load(&v->bl->tick);
-	for (; b <= last && block_state_locked(v, b) == BLOCK_PRESENT; b++)
-		block_at_locked(v, b)->tick = tick;
+	for (; b <= last && block_state_locked(v, b) == BLOCK_PRESENT; b++) {
+		struct block *block = block_at_locked(v, b);
+		block->tick = tick;
+		if (rd->dst && !block->read)
+			v->read_bytes += block_len(v, b);
+		block->read |= rd->dst != NULL;
+	}
 	uint64_t end = b * BLOCK_SIZE;
 	if (end > rd->end)
 		end = rd->end;
@@ -249,14 +254,27 @@ int blocks_bring(struct version *v, uint64_t off, void *dst, uint64_t len,
 	while (!r && rd.pos < rd.end)
 		r = step_locked(&rd);
 	active_del_locked(v, &active);
+	if (dst && !r)
+		fill_consider_locked(v);
 	return r;
+}
+
+/* What goes on in the background leaves the link to those who wait. */
+static void demand(struct blocks *bl, const struct call *call, uint32_t n)
+{
+	if (!call || call->prio != PRIO_DEMAND)
+		return;
+	atomic_fetch_add(&bl->n_demands, n);
+	atomic_store(&bl->demand_ns, clock_now_ns());
 }
 
 int blocks_read(struct blocks *bl, struct version *v, uint64_t off, void *dst, size_t len,
 		struct call *call)
 {
-	(void)bl;
-	return blocks_bring(v, off, dst, len, call);
+	demand(bl, call, 1);
+	int r = blocks_bring(v, off, dst, len, call);
+	demand(bl, call, (uint32_t)-1);
+	return r;
 }
 
 /* The aligned piece of a GET's size that b is in, no further than stop. */
@@ -353,6 +371,7 @@ static void bl_init(struct blocks *bl, const struct blocks_conf *conf, struct ba
 
 static void bl_done(struct blocks *bl)
 {
+	fill_free(bl);
 	pool_free(bl->pool);
 	index_free(bl->index);
 	store_free(bl->store);
@@ -382,6 +401,8 @@ int blocks_new(const struct blocks_conf *conf, struct backend *be, struct blocks
 	if (!r)
 		r = pool_new(&pool, &bl->pool);
 	if (!r)
+		r = fill_start(bl, conf->fill);
+	if (!r)
 		r = flush_start(bl);
 	if (r) {
 		bl_done(bl);
@@ -405,10 +426,16 @@ static void cancel_runs(struct blocks *bl)
 	versions_done(all, n);
 }
 
+void blocks_stop_filling(struct blocks *bl)
+{
+	fill_stop(bl);
+}
+
 void blocks_free(struct blocks *bl)
 {
 	if (!bl)
 		return;
+	fill_stop(bl);
 	cancel_runs(bl);
 	pool_free(bl->pool);
 	bl->pool = NULL;

@@ -42,12 +42,15 @@ struct blocks_conf {
 	uint64_t array_bytes;	  /* an array of a FITS file that is read in several places
 				     is fetched whole up to this size; 0 = never */
 	uint64_t read_timeout_ns; /* a fetch that somebody waits for gives up then (P8) */
+	bool fill;		  /* complete what is mostly read, in the background */
 };
 
 /* Opens or makes dir/index.db and dir/blocks/.  An index that cannot be read is
  * thrown away with its blocks, with one warning.  be is borrowed until
  * blocks_free. */
 int blocks_new(const struct blocks_conf *conf, struct backend *be, struct blocks **ret);
+/* Nobody waits for what comes in the background: it ends here and now. */
+void blocks_stop_filling(struct blocks *bl);
 /* Cancels fetches, writes the index out.  All versions must be unreferenced. */
 void blocks_free(struct blocks *bl);
 

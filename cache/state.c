@@ -76,7 +76,11 @@ int block_publish(struct version *v, uint64_t block, uint32_t crc, enum block_st
 
 void block_unpublish_locked(struct version *v, uint64_t block)
 {
-	block_at_locked(v, block)->state = BLOCK_BUSY;
+	struct block *b = block_at_locked(v, block);
+	b->state = BLOCK_BUSY;
+	if (b->read)
+		v->read_bytes -= block_len(v, block);
+	b->read = false;
 	v->bytes -= block_len(v, block);
 	v->disk_bytes -= block_disk_len(v, block);
 	dirty_locked(v, block);

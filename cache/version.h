@@ -10,6 +10,7 @@
  *             whole.c    adopt, rekey, export, complete
  *             scan.c     where the HDUs of FITS files lie
  *             frame.c    which blocks of them go last
+ *             fill.c     the thread that completes and verifies in the background
  *             store.h    data files      index.h  rows
  *
  * A block's states, all changes under version.lock:
@@ -60,6 +61,7 @@ struct block {
 	uint64_t tick; /* blocks.tick at its last use */
 	uint32_t crc;  /* CRC32C, if PRESENT or UNVERIFIED */
 	uint8_t state;
+	bool read; /* somebody wanted its bytes, since it came */
 };
 
 /* 64 MiB of blocks, allocated when the first of them is claimed. */
@@ -137,6 +139,9 @@ struct version {
 	uint64_t epoch;
 	bool checking; /* somebody looks at the file, or makes it */
 	bool warned;   /* of damaged blocks: one line tells enough */
+	uint64_t read_bytes;	     /* of blocks that somebody read */
+	uint64_t fill_not_before_ns; /* monotonic */
+	bool filling;	 /* in the queue of fill.c */
 	struct active *active;
 	struct run *runs;
 	struct layout layout; /* what is known of it; of FITS files only */
@@ -160,6 +165,7 @@ struct blocks {
 	uint64_t array_bytes; /* see walk.h */
 	uint64_t run_blocks; /* in one GET at most */
 	pthread_t flusher;
+	struct fill *fill; /* owned */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -184,6 +190,8 @@ struct blocks {
 	_Atomic uint64_t full_until_ns;		    /* the disk refused a write */
 	_Atomic uint32_t n_hints;
 	_Atomic int32_t tail_belief; /* > 0: who opens a file reads its end: ahead.h */
+	_Atomic uint32_t n_demands; /* reads that wait for the network */
+	_Atomic uint64_t demand_ns; /* when the last of them ended */
 	_Atomic uint64_t fetched_bytes, gets, evicted_bytes, bypassed, crc_errors;
 };
 
@@ -305,6 +313,18 @@ int flush_start(struct blocks *bl);
 void flush_stop(struct blocks *bl);
 /* Write everything, wait. */
 void flush_now(struct blocks *bl);
+
+/* -- fill.c -- */
+
+/* completes: a version that is mostly read is fetched whole. */
+int fill_start(struct blocks *bl, bool completes);
+/* At once; nothing is filled afterwards.  May be called again. */
+void fill_stop(struct blocks *bl);
+void fill_free(struct blocks *bl);
+/* Somebody has read from it: is the rest due? */
+void fill_consider_locked(struct version *v);
+/* Nothing is missing of it, but it must be verified. */
+void fill_verify(struct version *v);
 
 /* -- recover.c -- */
 
