@@ -9,9 +9,9 @@
  *   3  frames of versions that nobody has loaded, by the index
  *   4  any block of loaded versions, by its tick
  *
- * never one that is being read (blocks (4)) or kept.  Step 2 leaves an eighth of the
- * cap: else a cache full of frames would give up what was fetched ahead before it is
- * read.
+ * never one that is being read (blocks (4)), kept or passed.  Step 2 leaves an eighth of
+ * the cap: else a cache full of frames would give up what was fetched ahead before it
+ * is read.
  *
  * What bl->used counts.  Every byte of it has one owner, who alone gives it back:
  *
@@ -278,7 +278,7 @@ static bool evictable_locked(const struct version *v, uint64_t block,
 			     const struct block *b)
 {
 	return (b->state == BLOCK_PRESENT || b->state == BLOCK_UNVERIFIED) &&
-	       !atomic_load(&v->pinned) && !active_covers_locked(v, block);
+	       !atomic_load(&v->pinned) && !v->passes && !active_covers_locked(v, block);
 }
 
 /* Returns how many bytes it could give up. */
@@ -286,7 +286,8 @@ static uint64_t offer_version(struct heap *h, struct version *v, bool frames)
 {
 	uint64_t sum = 0;
 	SCOPED_LOCK(&v->lock);
-	if (!v->disk_bytes || atomic_load(&v->pinned))
+	/* The kernel has the file: to unlink it whole would free nothing either. */
+	if (!v->disk_bytes || atomic_load(&v->pinned) || v->passes)
 		return 0;
 	for (uint64_t i = 0; i < v->n_blocks; i++) {
 		const struct block *b = block_at_locked(v, i);

@@ -194,10 +194,11 @@ static int open_new(struct store *st, const char *path, uint64_t size, int *ret)
 	return 0;
 }
 
-static int open_old(struct store *st, const char *path, uint64_t size, int *ret)
+static int open_old(struct store *st, const char *path, uint64_t size, int access,
+		    int *ret)
 {
 	CLEANUP_CLOSE int fd =
-		openat(st->dir_fd, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+		openat(st->dir_fd, path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return errno == ENOENT || errno == ELOOP || errno == EISDIR
 			       ? -ENODATA
@@ -214,13 +215,13 @@ static int open_file(struct store *st, const struct store_id *id, bool make, int
 {
 	char path[PATH_SIZE];
 	path_of(id->name, path);
-	int r = open_old(st, path, id->size, ret);
+	int r = open_old(st, path, id->size, O_RDWR, ret);
 	if (r != -ENODATA || !make)
 		return r;
 	r = open_new(st, path, id->size, ret);
 	/* Another thread was first, or something that is not ours is in the way:
 	 * the caller saw store_check say so and dropped what it knew. */
-	if (r == -EEXIST && (r = open_old(st, path, id->size, ret)) == -ENODATA) {
+	if (r == -EEXIST && (r = open_old(st, path, id->size, O_RDWR, ret)) == -ENODATA) {
 		if (unlinkat(st->dir_fd, path, 0))
 			return say(st, -errno, "remove");
 		r = open_new(st, path, id->size, ret);
@@ -332,6 +333,13 @@ int store_check(struct store *st, const struct store_id *id)
 	if (r)
 		forget(st, id);
 	return r;
+}
+
+int store_open(struct store *st, const struct store_id *id, int *ret_fd)
+{
+	char path[PATH_SIZE];
+	path_of(id->name, path);
+	return open_old(st, path, id->size, O_RDONLY, ret_fd);
 }
 
 int store_sync(struct store *st, const struct store_id *id)

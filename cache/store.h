@@ -43,6 +43,8 @@ int store_write(struct store *st, const struct store_id *id, uint64_t off,
 /* Is the file still the one that was written to?  0, or -ENODATA: it was deleted
  * or cut by somebody, or never made. */
 int store_check(struct store *st, const struct store_id *id);
+/* A descriptor of its own, for reading alone (owned by the caller). */
+int store_open(struct store *st, const struct store_id *id, int *ret_fd);
 /* Data to the disk; not a word of the index may claim it before. */
 int store_sync(struct store *st, const struct store_id *id);
 int store_punch(struct store *st, const struct store_id *id, uint64_t off, uint64_t len);

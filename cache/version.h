@@ -10,6 +10,7 @@
  *             whole.c    adopt, rekey, export, complete
  *             scan.c     where the HDUs of FITS files lie
  *             frame.c    which blocks of them go last
+ *             pass.c     data files that the kernel reads past us
  *             fill.c     the thread that completes and verifies in the background
  *             store.h    data files      index.h  rows
  *
@@ -141,6 +142,7 @@ struct version {
 	bool warned;   /* of damaged blocks: one line tells enough */
 	uint64_t read_bytes;	     /* of blocks that somebody read */
 	uint64_t fill_not_before_ns; /* monotonic */
+	uint32_t passes; /* not given up nor written while the kernel has the file */
 	bool filling;	 /* in the queue of fill.c */
 	struct active *active;
 	struct run *runs;
