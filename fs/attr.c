@@ -10,6 +10,7 @@
 #include "backends/util/cleanup.h"
 #include "fs/handle.h"
 #include "fs/node.h"
+#include "fs/opening.h"
 #include "fs/write.h"
 #include "backends/util/banned.h"
 
@@ -45,7 +46,9 @@ static int set_size(struct task *t, struct inode *in, struct call *call)
 		return -EISDIR;
 	if (!t->fs->writable)
 		return -EROFS;
-	int r = write_truncate(t->fs, in, (uint64_t)t->attr.st_size, call);
+	int r = opening_make_way(t->fs, in);
+	if (!r)
+		r = write_truncate(t->fs, in, (uint64_t)t->attr.st_size, call);
 	return r ? r : publish_unopened(t->fs, in, call);
 }
 
@@ -220,6 +223,15 @@ static int show_origin(struct fs *fs, struct inode *in, struct buf *out)
 	return path ? view_origin(fs->vw, path, &obj, out) : -ENOMEM;
 }
 
+/* How it is open: through the daemon, or by the kernel itself. */
+static int show_io(struct fs *fs, struct inode *in, struct buf *out)
+{
+	(void)fs;
+	SCOPED_LOCK(&in->lock);
+	buf_adds(out, iomode_name(in->io.mode));
+	return 0;
+}
+
 static int show_pid(struct fs *fs, struct inode *in, struct buf *out)
 {
 	(void)fs;
@@ -247,6 +259,7 @@ static const struct {
 	{"user.mastfs.state", show_state, true, true},
 	{"user.mastfs.cached", show_cached, true, true},
 	{"user.mastfs.origin", show_origin, true, true},
+	{"user.mastfs.io", show_io, true, true},
 	{"user.mastfs.pid", show_pid, false, false},
 	{"user.mastfs.cache_dir", show_cache_dir, false, false},
 };

@@ -31,6 +31,7 @@ struct config {
 	char *cache_dir;
 	struct amount cache_size, cache_reserve, staging_size;
 	uint64_t read_ahead_bytes, array_bytes;
+	bool fill, passthrough;
 
 	/* the daemon */
 	uint32_t max_threads;

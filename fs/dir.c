@@ -106,7 +106,7 @@ int dir_open(struct task *t, struct call *call)
 	ls->opened.close = close_listing;
 	fs_opened(t->fs, &ls->opened);
 	t->fi.fh = (uintptr_t)ls;
-	reply_open(t);
+	(void)reply_open(t, 0);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "fs/handle.h"
 #include "fs/holders.h"
 #include "fs/node.h"
+#include "fs/opening.h"
 #include "backends/util/banned.h"
 
 static void close_handle(struct fs *fs, struct opened *o)
@@ -44,6 +45,8 @@ void handle_free(struct fs *fs, struct handle *h)
 		inode_rest(h->in);
 	else if (h->writable)
 		inode_add_writers(h->in, -1);
+	if (h->opens)
+		opening_end(fs, h->in);
 	tree_opened(fs->tree, h->in, -1);
 	tree_put(fs->tree, h->in);
 	(void)pthread_mutex_destroy(&h->lock);
@@ -115,18 +118,27 @@ static void set_open_flags(struct fuse_file_info *fi, bool writable)
 	fi->noflush = !writable;
 }
 
+/* How the handle is open: through us or, if ret_id is there, perhaps past us. */
+static int begin_opening(struct fs *fs, struct handle *h, struct call *call, int *ret_id)
+{
+	int r = ret_id ? opening_begin(fs, h->in, h->writable, call, ret_id)
+		       : opening_begin_cached(fs, h->in, h->writable);
+	h->opens = !r;
+	return r;
+}
+
 /* An open handle on in (whose reference it takes over), in t->fi. */
-static int open_handle(struct task *t, struct inode *in, struct call *call)
+static int open_handle(struct task *t, struct inode *in, struct call *call, int *ret_id)
 {
 	bool writable = wants_write(t->fi.flags);
 	struct handle *h;
 	int r = handle_new(t->fs, in, writable, &h);
 	if (r)
 		return r;
-	if (writable && (t->fi.flags & O_TRUNC))
-		r = empty_it(t->fs, in, call);
-	else
-		r = open_version(t->fs, in);
+	r = begin_opening(t->fs, h, call, ret_id);
+	if (!r)
+		r = writable && (t->fi.flags & O_TRUNC) ? empty_it(t->fs, in, call)
+							: open_version(t->fs, in);
 	if (r) {
 		handle_free(t->fs, h);
 		return r;
@@ -176,10 +188,14 @@ int file_open(struct task *t, struct call *call)
 		tree_put(t->fs->tree, in);
 		return r;
 	}
-	r = open_handle(t, in, call);
-	if (!r)
-		reply_open(t);
-	return r;
+	int id = 0;
+	r = open_handle(t, in, call, &id);
+	if (r)
+		return r;
+	struct handle *h = handle_of(t);
+	if (reply_open(t, id))
+		handle_free(t->fs, h);
+	return 0;
 }
 
 static int find_or_make(struct task *t, const char *path, struct view_entry *ret,
@@ -221,7 +237,7 @@ int file_create(struct task *t, struct call *call)
 	if (r)
 		return r;
 	uint64_t id = in->id;
-	r = open_handle(t, in, call);
+	r = open_handle(t, in, call, NULL);
 	if (r) {
 		tree_forget(t->fs->tree, id, 1);
 		return r;

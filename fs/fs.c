@@ -5,6 +5,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "fs/fs_impl.h"
+#include "fs/passthrough.h"
 #include "fs/task.h"
 #include "backends/util/banned.h"
 
@@ -51,6 +52,8 @@ int fs_new(const struct fs_conf *conf, struct backend *be, struct blocks *bl,
 	if (!r)
 		r = tree_new(&fs->tree);
 	if (!r)
+		r = passthrough_new(conf->passthrough, conf->cache_dir, &fs->passthrough);
+	if (!r)
 		r = make_view(fs, conf);
 	if (r) {
 		fs_free(fs);
@@ -58,6 +61,16 @@ int fs_new(const struct fs_conf *conf, struct backend *be, struct blocks *bl,
 	}
 	*ret = fs;
 	return 0;
+}
+
+int fs_attach(struct fs *fs, struct fuse_session *se)
+{
+	return passthrough_attach(fs->passthrough, se);
+}
+
+void fs_detach(struct fs *fs)
+{
+	passthrough_detach(fs->passthrough);
 }
 
 void fs_opened(struct fs *fs, struct opened *o)
@@ -81,6 +94,7 @@ void fs_closed(struct fs *fs, struct opened *o)
 uint64_t fs_stop(struct fs *fs)
 {
 	uint64_t deadline_ns = clock_add(clock_now_ns(), fs->conf.drain_ns);
+	blocks_stop_filling(fs->bl);
 	uint64_t left = view_drain(fs->vw, deadline_ns);
 	/* What closing files has begun since is short, or has given up already. */
 	task_cancel_all(fs);
@@ -101,6 +115,7 @@ void fs_free(struct fs *fs)
 	/* Inodes hold staged files and versions: before what those are in. */
 	tree_free(fs->tree);
 	view_free(fs->vw);
+	passthrough_free(fs->passthrough);
 	(void)pthread_mutex_destroy(&fs->lock);
 	free(fs->cache_dir);
 	free(fs);

@@ -38,6 +38,7 @@ struct fs_conf {
 	uint64_t drain_ns;	  /* how long fs_stop waits for uploads */
 	const char *local_only;	  /* patterns, see cache/local_only.h */
 	bool read_only;
+	bool passthrough;	/* let the kernel read complete files itself */
 	bool upload_background; /* false: close() waits for the upload (P2) */
 	uint32_t uploaders;	/* requests that upload, at most */
 };
@@ -46,6 +47,10 @@ struct fs_conf {
  * mount acknowledged goes on being uploaded.  Starts threads. */
 int fs_new(const struct fs_conf *conf, struct backend *be, struct blocks *bl,
 	   struct fs **ret);
+/* The mount is there, its loop about to run; it is about to be unmounted. */
+struct fuse_session;
+int fs_attach(struct fs *fs, struct fuse_session *se);
+void fs_detach(struct fs *fs);
 /* After the FUSE loop has ended: upload what is pending for drain_ns at most.
  * Returns how many files are left to the next mount. */
 uint64_t fs_stop(struct fs *fs);

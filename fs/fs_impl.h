@@ -22,6 +22,7 @@ struct fs {
 	struct blocks *bl;   /* borrowed */
 	struct view *vw;
 	struct tree *tree;
+	struct passthrough *passthrough;
 	/* Work that may wait for the network never runs on the threads that answer
 	 * the kernel.  Reads and look-ups have one pool, changes of names and
 	 * waiting for uploads another, so that neither holds up the other. */

@@ -10,6 +10,7 @@ struct handle {
 	/* set once */
 	struct inode *in; /* reference */
 	bool writable;
+	bool opens; /* counted by opening.c */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;

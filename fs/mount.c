@@ -274,6 +274,7 @@ static int start_blocks(struct mount *m)
 		.fetchers = m->config.fetchers,
 		.array_bytes = m->config.array_bytes,
 		.read_timeout_ns = m->config.read_timeout_ns,
+		.fill = m->config.fill,
 	};
 	return blocks_new(&conf, m->backend, &m->blocks);
 }
@@ -292,6 +293,7 @@ static int start_fs(struct mount *m)
 		.drain_ns = c->drain_ns,
 		.local_only = c->local_only,
 		.read_only = c->read_only,
+		.passthrough = c->passthrough,
 		.upload_background = c->upload == UPLOAD_BACKGROUND,
 		.uploaders = c->uploaders,
 	};

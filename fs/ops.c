@@ -6,6 +6,7 @@
 #include "fs/attr.h"
 #include "fs/dir.h"
 #include "fs/file.h"
+#include "fs/passthrough.h"
 #include "fs/rename.h"
 #include "fs/task.h"
 #include "fs/write.h"
@@ -27,21 +28,37 @@ static struct task file_task(fuse_req_t req, fuse_ino_t ino, struct fuse_file_in
 	return t;
 }
 
+/* libfuse 3.17 has a second, longer word of flags and refuses a change of both. */
+static void want(struct fuse_conn_info *conn, unsigned flag, bool on)
+{
+#if HAVE_FUSE_PASSTHROUGH
+	if (on)
+		(void)fuse_set_feature_flag(conn, flag);
+	else
+		fuse_unset_feature_flag(conn, flag);
+#else
+	conn->want = on ? conn->want | (flag & conn->capable) : conn->want & ~flag;
+#endif
+}
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	(void)userdata;
+	struct fs *fs = userdata;
 	/* A number's contents change only through this mount, so pages are never
 	 * dropped because a time changed (V4); and with the write-back cache the
 	 * kernel would keep sizes and times to itself (V5). */
-	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE);
-	conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-				       FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ |
-				       FUSE_CAP_PARALLEL_DIROPS);
-	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
+	want(conn, FUSE_CAP_AUTO_INVAL_DATA, false);
+	want(conn, FUSE_CAP_WRITEBACK_CACHE, false);
+	want(conn, FUSE_CAP_READDIRPLUS, true);
+	want(conn, FUSE_CAP_READDIRPLUS_AUTO, false);
+	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, true);
+	want(conn, FUSE_CAP_ASYNC_READ, true);
+	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
 	conn->max_write = MAX_WRITE;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
 	conn->time_gran = 1;
+	passthrough_ask(fs->passthrough, conn);
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -17,6 +17,7 @@ enum { OPTIONS_MAX = 65536, SAID_MAX = 1024 };
 
 struct session {
 	struct fuse_session *fuse; /* owned */
+	struct fs *fs;		   /* borrowed */
 	uint32_t max_threads;
 	bool mounted;
 };
@@ -147,11 +148,14 @@ int session_new(const struct config *c, const char *mountpoint, struct fs *fs,
 	if (!s)
 		return -ENOMEM;
 	s->max_threads = c->max_threads;
+	s->fs = fs;
 	int r = new_fuse(c, fs, &s->fuse);
 	if (r == 0)
 		r = mount_quietly(s, mountpoint);
 	else
 		log_error("mount", "start a FUSE session: %s", strerror(-r));
+	if (r == 0 && (r = fs_attach(fs, s->fuse)) < 0)
+		log_error("mount", "use the FUSE session: %s", strerror(-r));
 	if (r < 0) {
 		session_free(s);
 		return r;
@@ -182,8 +186,10 @@ int session_loop(struct session *s)
 
 void session_unmount(struct session *s)
 {
-	if (s->mounted)
+	if (s->mounted) {
+		fs_detach(s->fs);
 		fuse_session_unmount(s->fuse);
+	}
 	s->mounted = false;
 }
 

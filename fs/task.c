@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/cleanup.h"
+#include "fs/passthrough.h"
 #include "backends/util/banned.h"
 
 /* The one place where our errors become the user's (see backend.h). */
@@ -170,10 +171,10 @@ int reply_create(struct task *t, const struct fuse_entry_param *e)
 	return fuse_reply_create(t->req, e, &t->fi);
 }
 
-void reply_open(struct task *t)
+int reply_open(struct task *t, int backing_id)
 {
 	take_back(t);
-	(void)fuse_reply_open(t->req, &t->fi);
+	return passthrough_reply_open(t->req, &t->fi, backing_id);
 }
 
 void reply_attr(struct task *t, const struct stat *st)

@@ -49,7 +49,7 @@ void reply_err(struct task *t, int r); /* r: 0 or a negative errno of ours */
 /* < 0: the kernel did not take it. */
 int reply_entry(struct task *t, const struct fuse_entry_param *e);
 int reply_create(struct task *t, const struct fuse_entry_param *e);
-void reply_open(struct task *t);
+int reply_open(struct task *t, int backing_id); /* see passthrough.h */
 void reply_attr(struct task *t, const struct stat *st);
 void reply_buf(struct task *t, const void *bytes, size_t n);
 void reply_write(struct task *t, size_t n);

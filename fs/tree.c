@@ -257,6 +257,43 @@ int tree_move(struct tree *tr, struct inode *in, const char *to)
 	return name_locked(tr, in);
 }
 
+/* Nobody else knows fresh. */
+static void copy_contents_locked(struct inode *fresh, const struct inode *in)
+{
+	fresh->staged = in->staged ? staged_ref(in->staged) : NULL;
+	fresh->version = in->version ? version_ref(in->version) : NULL;
+	fresh->object = in->object;
+}
+
+/* tree.lock is held too.  0, or fresh was not needed. */
+static int split_locked(struct tree *tr, struct inode *in, struct inode *fresh)
+{
+	SCOPED_LOCK(&in->lock);
+	if (in->io.mode != IOMODE_PASSTHROUGH || in->split)
+		return -EALREADY;
+	copy_contents_locked(fresh, in);
+	int r = install_locked(tr, fresh);
+	if (!r)
+		in->split = fresh;
+	return r;
+}
+
+int tree_split(struct tree *tr, struct inode *in, bool expects_write)
+{
+	CLEANUP_FREE char *path = inode_path(tr, in, NULL);
+	struct inode *fresh = path ? inode_new(0, path, in->kind) : NULL;
+	if (!fresh)
+		return -ENOMEM;
+	fresh->io.expects_write = expects_write;
+	(void)pthread_mutex_lock(&tr->lock);
+	int r = in->named && !strcmp(in->path, path) ? split_locked(tr, in, fresh)
+						     : -EALREADY;
+	(void)pthread_mutex_unlock(&tr->lock);
+	if (r)
+		inode_free(fresh);
+	return r == -EALREADY ? 0 : r;
+}
+
 char *inode_path(struct tree *tr, struct inode *in, bool *ret_named)
 {
 	SCOPED_LOCK(&tr->lock);

@@ -16,7 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "backends/util/map.h"
+#include "cache/pass.h"
 #include "cache/view.h"
+#include "fs/iomode.h"
 
 enum { INODE_ROOT = 1 };
 
@@ -41,6 +43,11 @@ struct inode {
 	struct object object;	 /* ... of this version */
 	int writers;		 /* open handles that may write */
 	bool busy;		 /* one thread turns it from clean to staged */
+	/* opening.c: */
+	struct iomodes io;
+	struct pass pass;    /* in the kernel's hands while io.mode says so ... */
+	int backing_id;	     /* ... under this number */
+	struct inode *split; /* reference, until the last is released */
 };
 
 struct tree;
@@ -66,6 +73,10 @@ uint32_t tree_opens(struct tree *tr, struct inode *in);
 void tree_unname(struct tree *tr, struct inode *in);
 /* It has another name; whoever had that loses it. */
 int tree_move(struct tree *tr, struct inode *in, const char *to);
+/* in, which the kernel reads past us, leaves its name to a new inode with the same
+ * contents, and keeps that one alive until the kernel has found it.  Nothing is done if
+ * the name is not in's, or the kernel does not read it any more.  -ENOMEM. */
+int tree_split(struct tree *tr, struct inode *in, bool expects_write);
 /* A copy, owned by the caller; NULL without memory. */
 char *inode_path(struct tree *tr, struct inode *in, bool *ret_named);
 

@@ -41,7 +41,7 @@ static const char *sample(const struct option *o)
 {
 	switch (o->type) {
 	case OPTION_BOOL:
-		return "yes";
+		return strcmp(o->initial, "yes") ? "yes" : "no";
 	case OPTION_SIZE:
 		return "3M";
 	case OPTION_AMOUNT:
