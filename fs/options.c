@@ -75,7 +75,7 @@ const struct option options[] = {
 	 "fetch the rest of a file when a third of it was read"},
 	{"passthrough", OPTION_BOOL, AT(passthrough), "yes", 0, 0, NULL,
 	 "let the kernel read complete files itself (root, Linux 6.9)"},
-	{"read_ahead", OPTION_SIZE, AT(read_ahead_bytes), "1M", 0, 64 * MIB, NULL,
+	{"read_ahead", OPTION_SIZE, AT(read_ahead_bytes), "512K", 0, 64 * MIB, NULL,
 	 "of the kernel (root only)"},
 	{"whole_array", OPTION_SIZE, AT(array_bytes), "64M", 0, INT64_MAX, NULL,
 	 "an array of a FITS file that is read in several places is fetched whole up to "
