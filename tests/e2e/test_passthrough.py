@@ -13,6 +13,7 @@ import lib
 from lib import body, fails, read, same, wait, write
 
 SIZE = (12 << 20) + 1234
+PIECE = 256 << 10  # one request of the kernel, so that nothing is fetched ahead of it
 IO = "user.mastfs.io"
 
 
@@ -316,22 +317,24 @@ def test_flipped_bytes_are_not_passed(whole, s3d, data):
 
 def test_the_page_cache_is_kept_of_what_is_not_complete(s3d, mount):
     """A second open and read of the same bytes is none of the daemon's business."""
-    size, offs = 64 << 20, [20 << 20, 3 << 20, 41 << 20]
-    s3d.put("f", body(size, 3))
+    size = 64 << 20
+    want, offs = body(size, 3), random.Random(1).sample(range(0, size, 2 * PIECE), 40)
+    s3d.put("f", want)
     m = mount(s3d, fill="no")
 
     def look():
         with open(m.path("f"), "rb", buffering=0) as f:
             os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             for off in offs:
-                same(os.pread(f.fileno(), 200000, off), body(size, 3)[off:off + 200000])
+                same(os.pread(f.fileno(), PIECE, off), want[off:off + PIECE])
             assert mode(m, "f") == "cached"
         wait("the file is released", lambda: mode(m, "f") == "none")
     look()
     before = bytes_read(m)
     look()
     assert cached(m, "f") < size
-    assert bytes_read(m) - before < 100000
+    # Its own threads may look at a block or two, and the index reads its pages.
+    assert bytes_read(m) - before < 8 * PIECE
 
 
 def test_astropy_reads_it(s3d, mount):
@@ -358,14 +361,15 @@ def test_astropy_reads_it(s3d, mount):
 def test_fill_completes_what_is_mostly_read(s3d, mount, fill):
     """A third of the file: the rest comes without anybody asking, each byte once."""
     size = 64 << 20
-    s3d.put("f", body(size, 3))
+    want = body(size, 3)
+    s3d.put("f", want)
     m = mount(s3d, fill=fill)
     # Here and there, so that nothing is fetched ahead.
-    offs = random.Random(1).sample(range(0, size, 2 << 20), 28)
+    offs = random.Random(1).sample(range(0, size, 2 * PIECE), 90)
     with open(m.path("f"), "rb", buffering=0) as f:
         os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         for off in offs:
-            same(os.pread(f.fileno(), 1 << 20, off), body(size, 3)[off:off + (1 << 20)])
+            same(os.pread(f.fileno(), PIECE, off), want[off:off + PIECE])
     if fill == "yes":
         wait("it is complete", lambda: cached(m, "f") == size)
         assert sum(r["sent"] for r in gets(s3d)) == size
