@@ -1,9 +1,8 @@
 /* http.c - see http.h.
  *
- * One blocking request runs on one easy handle.  Handles lie on a stack, so that
- * the one whose connection is warmest goes out first.  A handle whose request
- * failed in any way is thrown away with its connections: what such a connection
- * would say next cannot be trusted.
+ * One blocking request runs on one handle of the pool.  A handle whose request failed
+ * in any way is thrown away with its connections: what such a connection would say
+ * next cannot be trusted.
  *
  * DNS and TLS sessions are shared between the handles; connections are not,
  * because libcurl's sharing of those is not thread-safe.
@@ -15,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
 #include <curl/curl.h>
+#include "backends/http_pool.h"
 #include "backends/url.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
@@ -28,7 +27,9 @@ enum {
 	DEFAULT_CONNECTIONS = 32,
 	DEFAULT_CONNECT_MS = 10 * 1000,
 	DEFAULT_STALL_MS = 30 * 1000,
-	WAIT_TICK_MS = 50, /* how often a waiter looks whether it was cancelled */
+	TICK_MS = 100, /* how often a silent transfer looks whether it was cancelled */
+	IDLE_MAX_S =
+		55, /* servers hang up on idle connections, the first after a minute */
 	BUFFER_BYTES = 256 * 1024,
 	EXPECT_FROM_BYTES = 1024 * 1024, /* ask before sending bodies from this size */
 	EXPECT_WAIT_MS = 300,
@@ -39,13 +40,13 @@ struct http {
 	struct http_conf conf; /* ca_file is owned */
 	CURLSH *share;
 	pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
+	struct http_pool *pool; /* owned; of struct handle */
+};
 
-	/* guarded by lock */
-	pthread_mutex_t lock;
-	pthread_cond_t freed[PRIO_COUNT];
-	CURL **idle; /* a stack */
-	uint32_t n_idle, n_busy;
-	uint32_t n_waiting[PRIO_COUNT];
+/* What one request at a time runs on, with the connections that it left open. */
+struct handle {
+	CURL *easy;
+	CURLM *multi;
 };
 
 /* One request under way. */
@@ -83,35 +84,25 @@ static void curl_start(void)
 	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+static void handle_free(void *arg)
+{
+	struct handle *h = arg;
+	curl_easy_cleanup(h->easy);
+	(void)curl_multi_cleanup(h->multi);
+	free(h);
+}
+
 void http_free(struct http *http)
 {
 	if (!http)
 		return;
-	for (uint32_t i = 0; i < http->n_idle; i++)
-		curl_easy_cleanup(http->idle[i]);
-	free(http->idle);
+	http_pool_free(http->pool);
 	if (http->share)
 		(void)curl_share_cleanup(http->share);
 	for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
 		(void)pthread_mutex_destroy(&http->share_locks[i]);
-	for (int i = 0; i < PRIO_COUNT; i++)
-		(void)pthread_cond_destroy(&http->freed[i]);
-	(void)pthread_mutex_destroy(&http->lock);
 	free((char *)(uintptr_t)http->conf.ca_file);
 	free(http);
-}
-
-static void init_locks(struct http *http)
-{
-	pthread_condattr_t attr;
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	for (int i = 0; i < PRIO_COUNT; i++)
-		(void)pthread_cond_init(&http->freed[i], &attr);
-	(void)pthread_condattr_destroy(&attr);
-	(void)pthread_mutex_init(&http->lock, NULL);
-	for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
-		(void)pthread_mutex_init(&http->share_locks[i], NULL);
 }
 
 static bool init_share(struct http *http)
@@ -139,9 +130,10 @@ int http_new(const struct http_conf *conf, struct http **ret)
 		http->conf.connections = DEFAULT_CONNECTIONS;
 	http->conf.connect_ms = conf->connect_ms ? conf->connect_ms : DEFAULT_CONNECT_MS;
 	http->conf.stall_ms = conf->stall_ms ? conf->stall_ms : DEFAULT_STALL_MS;
-	init_locks(http);
-	http->idle = calloc(http->conf.connections, sizeof(CURL *));
-	if (!http->idle || !init_share(http) || (conf->ca_file && !http->conf.ca_file)) {
+	for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
+		(void)pthread_mutex_init(&http->share_locks[i], NULL);
+	int r = http_pool_new(http->conf.connections, handle_free, &http->pool);
+	if (r || !init_share(http) || (conf->ca_file && !http->conf.ca_file)) {
 		http_free(http);
 		return -ENOMEM;
 	}
@@ -149,85 +141,39 @@ int http_new(const struct http_conf *conf, struct http **ret)
 	return 0;
 }
 
-static bool outranked_locked(const struct http *http, enum prio prio)
+static struct handle *handle_new(void)
 {
-	for (int p = 0; p < (int)prio; p++)
-		if (http->n_waiting[p])
-			return true;
-	return false;
+	struct handle *h = calloc(1, sizeof *h);
+	if (!h)
+		return NULL;
+	h->easy = curl_easy_init();
+	h->multi = curl_multi_init();
+	if (h->easy && h->multi)
+		return h;
+	handle_free(h);
+	return NULL;
 }
 
-/* Whoever leaves the queue or gives a handle back passes the turn on. */
-static void wake_next_locked(struct http *http)
+static int acquire(struct http *http, const struct call *call, struct handle **ret)
 {
-	if (http->n_busy >= http->conf.connections)
-		return;
-	for (int p = 0; p < PRIO_COUNT; p++) {
-		if (http->n_waiting[p]) {
-			(void)pthread_cond_signal(&http->freed[p]);
-			return;
-		}
-	}
+	void *idle;
+	int r = http_pool_enter(http->pool, call, &idle);
+	if (r)
+		return r;
+	*ret = idle ? idle : handle_new();
+	if (!*ret)
+		http_pool_leave(http->pool, call, NULL);
+	return *ret ? 0 : -ENOMEM;
 }
 
-static void wait_tick_locked(struct http *http, enum prio prio)
-{
-	struct timespec until;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)WAIT_TICK_MS * (long)NS_PER_MS;
-	if (until.tv_nsec >= (long)NS_PER_S) {
-		until.tv_nsec -= (long)NS_PER_S;
-		until.tv_sec++;
-	}
-	(void)pthread_cond_timedwait(&http->freed[prio], &http->lock, &until);
-}
-
-/* Wait for our turn and take a handle: the last one used, or a new one. */
-static int acquire(struct http *http, const struct call *call, CURL **ret)
-{
-	enum prio prio = call ? call->prio : PRIO_DEMAND;
-	CURL *easy = NULL;
-	{
-		SCOPED_LOCK(&http->lock);
-		http->n_waiting[prio]++;
-		int r = call_check(call);
-		while (!r && (http->n_busy >= http->conf.connections ||
-			      outranked_locked(http, prio))) {
-			wait_tick_locked(http, prio);
-			r = call_check(call);
-		}
-		http->n_waiting[prio]--;
-		if (!r)
-			http->n_busy++;
-		wake_next_locked(http);
-		if (r)
-			return r;
-		if (http->n_idle)
-			easy = http->idle[--http->n_idle];
-	}
-	if (!easy)
-		easy = curl_easy_init();
-	if (easy) {
-		*ret = easy;
-		return 0;
-	}
-	SCOPED_LOCK(&http->lock);
-	http->n_busy--;
-	wake_next_locked(http);
-	return -ENOMEM;
-}
-
-static void release(struct http *http, CURL *easy, bool keep)
+static void release(struct http *http, const struct call *call, struct handle *h,
+		    bool keep)
 {
 	if (keep)
-		curl_easy_reset(easy);
+		curl_easy_reset(h->easy);
 	else
-		curl_easy_cleanup(easy);
-	SCOPED_LOCK(&http->lock);
-	if (keep)
-		http->idle[http->n_idle++] = easy;
-	http->n_busy--;
-	wake_next_locked(http);
+		handle_free(h);
+	http_pool_leave(http->pool, call, keep ? h : NULL);
 }
 
 static bool is_2xx(const struct http_reply *reply)
@@ -458,6 +404,7 @@ static void set_options(CURL *easy, struct transfer *t, char *cause)
 	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_MAX_S);
 	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
 	(void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "mastfs/" MASTFS_VERSION);
@@ -571,12 +518,46 @@ static int check_scheme(const struct http *http, const struct http_request *rq,
 	return -EACCES;
 }
 
+/* curl_easy_perform, but it looks at the call more often than once a second. */
+static CURLcode perform(const struct handle *h)
+{
+	int running = 1, left;
+	CURLMcode m = curl_multi_add_handle(h->multi, h->easy);
+	while (!m && running) {
+		m = curl_multi_perform(h->multi, &running);
+		if (!m && running)
+			m = curl_multi_poll(h->multi, NULL, 0, TICK_MS, NULL);
+	}
+	const CURLMsg *end = curl_multi_info_read(h->multi, &left);
+	CURLcode code = !m && end ? end->data.result : CURLE_OUT_OF_MEMORY;
+	(void)curl_multi_remove_handle(h->multi, h->easy);
+	return code;
+}
+
+/* Too much for the server?  Every store says it in these words of HTTP. */
+static void tell_pool(struct http *http, const struct http_reply *reply, int r)
+{
+	if (r == -ETIMEDOUT || (!r && (reply->status == 503 || reply->status == 429)))
+		http_pool_overloaded(http->pool, clock_now_ns());
+	else if (!r && is_2xx(reply))
+		http_pool_went_well(http->pool);
+}
+
+static int send_on(struct handle *h, struct transfer *t)
+{
+	char cause[CURL_ERROR_SIZE] = "";
+	uint64_t started_ns = clock_now_ns();
+	set_options(h->easy, t, cause);
+	int r = judge(t, perform(h), cause);
+	log_request(t, r, started_ns);
+	return r;
+}
+
 int http_send(struct http *http, const struct http_request *rq, struct http_reply *ret,
 	      struct call *call)
 {
 	struct transfer t = {.http = http, .rq = rq, .reply = ret, .call = call};
-	char cause[CURL_ERROR_SIZE] = "";
-	CURL *easy = NULL;
+	struct handle *h;
 	buf_reset(&ret->headers);
 	buf_reset(&ret->body);
 	*ret = (struct http_reply){.headers = ret->headers, .body = ret->body};
@@ -585,13 +566,11 @@ int http_send(struct http *http, const struct http_request *rq, struct http_repl
 	if (!r)
 		r = make_headers(&t);
 	if (!r)
-		r = acquire(http, call, &easy);
+		r = acquire(http, call, &h);
 	if (!r) {
-		uint64_t started_ns = clock_now_ns();
-		set_options(easy, &t, cause);
-		r = judge(&t, curl_easy_perform(easy), cause);
-		log_request(&t, r, started_ns);
-		release(http, easy, !r);
+		r = send_on(h, &t);
+		tell_pool(http, ret, r);
+		release(http, call, h, !r);
 	}
 	if (r && !*ret->cause)
 		(void)snprintf(ret->cause, sizeof ret->cause, "%s", strerror(-r));
