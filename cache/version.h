@@ -101,7 +101,7 @@ struct run {
 	uint64_t pos;	   /* next byte, in the object */
 	uint64_t block;	   /* next block to publish */
 	uint64_t reserved; /* disk bytes not yet a block's */
-	uint32_t crc;	   /* of the bytes of the current block */
+	char *buffer;	   /* the current block's bytes, up to pos */
 	int fault;	   /* why the sink gave up; -EAGAIN: the file was damaged */
 
 	/* atomic */
@@ -130,7 +130,7 @@ struct version {
 	bool on_disk; /* it may have a row, a file or both */
 
 	/* only who loads it, then the flusher */
-	uint64_t row_bytes; /* what its row says; 0 if it has none */
+	uint64_t row_bytes;  /* what its row says; 0 if it has none */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
