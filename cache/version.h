@@ -131,6 +131,7 @@ struct version {
 
 	/* only who loads it, then the flusher */
 	uint64_t row_bytes;  /* what its row says; 0 if it has none */
+	uint64_t put_off_ns; /* since when the flusher lets it wait; 0 = it does not */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;

@@ -218,6 +218,39 @@ static void damage__a_lost_index_costs_time_only(void)
 	rig_done(&rig);
 }
 
+/* blocks (1) holds for what has come of a GET that goes on, too: the flusher lets a
+ * version wait that is being fetched, but not when it is asked. */
+static void sync_half_a_run_and_die(struct rig *rig)
+{
+	rig_reopen(rig);
+	rig->mb.good_bytes = MIB + 5;
+	rig->mb.held = true;
+	struct version *v = rig_version(rig, "k", 8 * MIB);
+	blocks_hint(rig->bl, v, 0, 8 * MIB);
+	rig_read(rig, v, 0, MIB);
+	CHECK_EQ(rig->mb.running, 1);
+	blocks_sync(rig->bl);
+}
+
+static void damage__what_came_of_a_running_get_survives(void)
+{
+	struct rig rig;
+	char *bytes = malloc(MIB);
+	rig_init(&rig, 64 * MIB);
+	blocks_free(rig.bl);
+	rig.bl = NULL;
+	rig_in_child(sync_half_a_run_and_die, &rig);
+	rig_reopen(&rig);
+	struct version *v = rig_version(&rig, "k", 8 * MIB);
+	CHECK_EQ(version_cached_bytes(v), MIB);
+	CHECK_EQ(blocks_read(rig.bl, v, 0, bytes, MIB, NULL), 0);
+	CHECK(membackend_same(7, 0, bytes, MIB));
+	CHECK_EQ(rig.mb.gets, 0);
+	version_unref(v);
+	rig_done(&rig);
+	free(bytes);
+}
+
 int main(void)
 {
 	RUN(damage__what_a_killed_mount_left_is_true);
@@ -225,5 +258,6 @@ int main(void)
 	RUN(damage__damage_under_a_mount_is_fetched_again);
 	RUN(damage__a_forged_row_is_fetched_again);
 	RUN(damage__a_lost_index_costs_time_only);
+	RUN(damage__what_came_of_a_running_get_survives);
 	return 0;
 }
