@@ -24,12 +24,13 @@
 static const struct scheme {
 	const char *start;
 	int (*open)(const struct backend_conf *conf, struct backend **ret);
+	bool far; /* over a network, where one of many answers is late */
 } schemes[] = {
-	{"az://", azure_open},
-	{"file://", local_open},
-	{"gs://", gcs_open},
-	{"mast:", mast_open},
-	{"s3://", s3_open},
+	{"az://", azure_open, true},
+	{"file://", local_open, false},
+	{"gs://", gcs_open, true},
+	{"mast:", mast_open, true},
+	{"s3://", s3_open, true},
 };
 
 static const struct scheme *find_scheme(const char *url)
@@ -67,7 +68,9 @@ static int open_source(const struct backend_conf *conf, struct backend **ret)
 		return r;
 	if (conf->read_only)
 		be->caps &= ~(uint32_t)BACKEND_WRITE;
-	return retry_new(be, &retry_defaults, ret);
+	struct retry_conf retry = retry_defaults;
+	retry.hedge = scheme->far ? &hedge_defaults : NULL;
+	return retry_new(be, &retry, ret);
 }
 
 /* The second source, of which nothing is asked but to read it. */

@@ -34,6 +34,7 @@ struct retry {
 	/* set once */
 	struct backend_ops ops; /* only what the inner backend has */
 	struct backend *inner;	/* owned */
+	struct hedge *hedge;	/* owned; NULL = none */
 	struct retry_conf conf;
 };
 
@@ -252,6 +253,15 @@ static int drop_bytes(void *arg, uint64_t off, const void *bytes, size_t len)
 	return 0;
 }
 
+static int get_once(struct retry *retry, const char *key, const struct object *obj,
+		    uint64_t off, uint64_t len, sink_fn *sink, void *arg,
+		    struct call *call)
+{
+	if (retry->hedge)
+		return hedge_get(retry->hedge, key, obj, off, len, sink, arg, call);
+	return backend_get(retry->inner, key, obj, off, len, sink, arg, call);
+}
+
 static int retry_get(struct backend *be, const char *key, const struct object *obj,
 		     uint64_t off, uint64_t len, sink_fn *sink, void *arg,
 		     struct call *call)
@@ -263,8 +273,8 @@ static int retry_get(struct backend *be, const char *key, const struct object *o
 	int r;
 	do {
 		if (p.next < end)
-			r = backend_get(retry->inner, key, obj, p.next, end - p.next,
-					count_bytes, &p, &t.call);
+			r = get_once(retry, key, obj, p.next, end - p.next, count_bytes,
+				     &p, &t.call);
 		else /* all was delivered, only the good end is missing (P1) */
 			r = backend_get(retry->inner, key, obj, end - 1, 1, drop_bytes,
 					NULL, &t.call);
@@ -510,6 +520,7 @@ static bool retry_hides(struct backend *be, const char *key)
 static void retry_free(struct backend *be)
 {
 	struct retry *retry = retry_of(be);
+	hedge_free(retry->hedge);
 	backend_free(retry->inner);
 	free(be->name);
 	free(retry);
@@ -545,13 +556,19 @@ int retry_new(struct backend *inner, const struct retry_conf *conf, struct backe
 	struct retry *retry = calloc(1, sizeof *retry);
 	if (retry)
 		retry->base.name = strdup(inner->name);
-	if (!retry || !retry->base.name) {
+	int r = retry && retry->base.name ? 0 : -ENOMEM;
+	if (!r && conf->hedge)
+		r = hedge_new(inner, conf->hedge, &retry->hedge);
+	if (r) {
+		if (retry)
+			free(retry->base.name);
 		free(retry);
 		backend_free(inner);
-		return -ENOMEM;
+		return r;
 	}
 	retry->inner = inner;
 	retry->conf = *conf;
+	retry->conf.hedge = NULL;
 	retry->ops = ops_around(inner->ops);
 	retry->base.ops = &retry->ops;
 	take_over(retry);

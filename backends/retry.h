@@ -11,11 +11,14 @@
 #ifndef BACKENDS_RETRY_H
 #define BACKENDS_RETRY_H
 #include "backends/backend.h"
+#include "backends/hedge.h"
 
 struct retry_conf {
 	uint32_t base_ms, cap_ms; /* back-off: random in [0, min(cap, base * 2^i)] */
 	uint32_t deadline_ms;	  /* for calls that bring none */
 	uint32_t bad_answers_max; /* -EBADMSG is repeated this often, no more */
+	const struct hedge_conf *hedge; /* borrowed for the call; NULL = no get is asked
+					   twice because it is late */
 };
 
 extern const struct retry_conf retry_defaults;

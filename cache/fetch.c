@@ -108,6 +108,7 @@ static int get(struct run *run, enum prio prio)
 		.deadline_ns = clock_add(clock_now_ns(), timeout),
 		.cancelled = &run->cancelled,
 		.prio = prio,
+		.wanted = &run->wanted,
 	};
 	atomic_fetch_add(&bl->gets, 1);
 	int r = backend_get(bl->be, v->key, &v->obj, run->pos, run_end(run) - run->pos,
@@ -257,6 +258,7 @@ struct run *run_find_locked(struct version *v, uint64_t block)
 
 void run_promote_locked(struct run *run, uint64_t reader)
 {
+	atomic_store(&run->wanted, true);
 	if (run->state != RUN_QUEUED || run->prio == PRIO_DEMAND)
 		return;
 	run->prio = PRIO_DEMAND;

@@ -106,6 +106,7 @@ struct run {
 
 	/* atomic */
 	atomic_bool cancelled;
+	atomic_bool wanted; /* a reader waits for it, if it began as a hint or not */
 };
 
 struct version {

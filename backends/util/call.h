@@ -21,11 +21,23 @@ struct call {
 	uint64_t deadline_ns;	/* monotonic; CLOCK_NEVER = none */
 	atomic_bool *cancelled; /* borrowed; NULL = cannot be cancelled */
 	enum prio prio;
+	atomic_bool *wanted;	  /* borrowed; true: somebody waits for it by now, whatever
+				     prio says; NULL = never */
+	const struct call *outer; /* borrowed; cancelled with it; NULL = none */
 };
 
 static inline bool call_cancelled(const struct call *call)
 {
-	return call && call->cancelled && atomic_load(call->cancelled);
+	for (; call; call = call->outer)
+		if (call->cancelled && atomic_load(call->cancelled))
+			return true;
+	return false;
+}
+
+static inline bool call_is_waited_for(const struct call *call)
+{
+	return !call || call->prio == PRIO_DEMAND ||
+	       (call->wanted && atomic_load(call->wanted));
 }
 
 /* Nanoseconds left; CLOCK_NEVER without a deadline; 0 = it has passed. */
