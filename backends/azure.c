@@ -256,7 +256,7 @@ static void azure_free(struct backend *be)
 }
 
 #define AZURE_OPS                                                                     \
-	.scheme = "az", .free = azure_free, .probe = azure_probe, .head = azure_head, \
+	.scheme = "az", .free = azure_free, .probe = azure_probe, .head = azure_head, .warm = store_warm, \
 	.get = azure_get, .list = azure_list, .put = azure_put, .del = azure_del,     \
 	.copy = azure_copy, .upload_begin = azure_upload_begin,                       \
 	.upload_part = azure_upload_part, .upload_finish = azure_upload_finish,       \

@@ -438,6 +438,12 @@ int backend_check(struct backend *be, const char *key, const struct object *obj,
 	return be->ops->check(be, key, obj, call);
 }
 
+int backend_warm(struct backend *be, uint32_t n, struct call *call)
+{
+	int r = call_check(call);
+	return r || !be->ops->warm ? r : be->ops->warm(be, n, call);
+}
+
 bool backend_hides(struct backend *be, const char *key)
 {
 	return be->ops->hides && !check_key(key) && be->ops->hides(be, key);

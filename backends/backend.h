@@ -242,6 +242,9 @@ struct backend_ops {
 	/* Can its bytes still be got, whatever this mount puts or removes under its
 	 * name?  No request.  NULL: no. */
 	bool (*lasts)(struct backend *be, const struct object *obj);
+	/* Open one more connection for the reads to come, if there are fewer than n.
+	 * NULL: there are none. */
+	int (*warm)(struct backend *be, uint32_t n, struct call *call);
 	/* For a store whose listings are believed for long: is obj, which somebody is
 	 * about to open, still what the key holds?  0: yes, or it was asked a short
 	 * while ago, or the store cannot be reached (what is known holds: P10).
@@ -334,6 +337,9 @@ bool backend_lasts(struct backend *be, const struct object *obj);
 int backend_check(struct backend *be, const char *key, const struct object *obj,
 		  struct call *call);
 bool backend_hides(struct backend *be, const char *key);
+/* Called by several threads, as many connections are opened side by side.  Its failure
+ * is no news: the reads will find out. */
+int backend_warm(struct backend *be, uint32_t n, struct call *call);
 
 /* Bytes in each part but the last, for an object of this size (0 = not known
  * yet): at least part_min and 8 MiB, aligned, and never more than parts_max of

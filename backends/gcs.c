@@ -92,7 +92,7 @@ static void gcs_free(struct backend *be)
 }
 
 #define OPS_BUT_RENAME                                                          \
-	.scheme = "gs", .free = gcs_free, .probe = gcs_probe, .head = gcs_head, \
+	.scheme = "gs", .free = gcs_free, .probe = gcs_probe, .head = gcs_head, .warm = store_warm, \
 	.get = gcs_get, .list = gcs_list, .put = gcs_put, .del = gcs_del,       \
 	.copy = gcs_copy, .upload_begin = gcs_upload_begin,                     \
 	.upload_part = gcs_upload_part, .upload_finish = gcs_upload_finish,     \

@@ -16,14 +16,14 @@
 #include <strings.h>
 #include <unistd.h>
 #include <curl/curl.h>
+#include "backends/http_impl.h"
 #include "backends/http_pool.h"
-#include "backends/url.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
-#include "backends/util/log.h"
 #include "backends/util/banned.h"
 
 enum {
+	ORIGIN_SIZE = 512,
 	DEFAULT_CONNECTIONS = 32,
 	DEFAULT_CONNECT_MS = 10 * 1000,
 	DEFAULT_STALL_MS = 30 * 1000,
@@ -41,6 +41,10 @@ struct http {
 	CURLSH *share;
 	pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
 	struct http_pool *pool; /* owned; of struct handle */
+
+	/* guarded by lock */
+	pthread_mutex_t lock;
+	char origin[ORIGIN_SIZE]; /* of the last good answer: "https://host:port/" */
 };
 
 /* What one request at a time runs on, with the connections that it left open. */
@@ -101,6 +105,7 @@ void http_free(struct http *http)
 		(void)curl_share_cleanup(http->share);
 	for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
 		(void)pthread_mutex_destroy(&http->share_locks[i]);
+	(void)pthread_mutex_destroy(&http->lock);
 	free((char *)(uintptr_t)http->conf.ca_file);
 	free(http);
 }
@@ -130,6 +135,7 @@ int http_new(const struct http_conf *conf, struct http **ret)
 		http->conf.connections = DEFAULT_CONNECTIONS;
 	http->conf.connect_ms = conf->connect_ms ? conf->connect_ms : DEFAULT_CONNECT_MS;
 	http->conf.stall_ms = conf->stall_ms ? conf->stall_ms : DEFAULT_STALL_MS;
+	(void)pthread_mutex_init(&http->lock, NULL);
 	for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
 		(void)pthread_mutex_init(&http->share_locks[i], NULL);
 	int r = http_pool_new(http->conf.connections, handle_free, &http->pool);
@@ -480,44 +486,6 @@ static int judge(const struct transfer *t, CURLcode code, const char *cause)
 	return r;
 }
 
-/* Without the query if it holds a signature, or an upload's name, which is as good. */
-static void log_request(const struct transfer *t, int r, uint64_t started_ns)
-{
-	if (!log_enabled(LOG_LEVEL_DEBUG))
-		return;
-	const struct http_request *rq = t->rq;
-	const char *range = "";
-	for (size_t i = 0; i < rq->n_headers; i++)
-		if (!strcasecmp(rq->headers[i].name, "range"))
-			range = rq->headers[i].value;
-	size_t n = strlen(rq->url);
-	if (strcasestr(rq->url, "signature=") || strstr(rq->url, "sig=") ||
-	    strstr(rq->url, "upload_id="))
-		n = strcspn(rq->url, "?");
-	log_debug("http", "%s %.*s%s%s: %d, %llu bytes, %llu ms, id %s%s%s", rq->method,
-		  (int)n, rq->url, *range ? " " : "", range, t->reply->status,
-		  (unsigned long long)t->reply->received,
-		  (unsigned long long)((clock_now_ns() - started_ns) / NS_PER_MS),
-		  http_request_id(t->reply), r ? ", " : "", r ? t->reply->cause : "");
-}
-
-/* Credentials and data do not cross a network in the clear by mistake. */
-static int check_scheme(const struct http *http, const struct http_request *rq,
-			struct http_reply *reply)
-{
-	struct endpoint ep;
-	if (!strncasecmp(rq->url, "https://", 8) || http->conf.allow_http || rq->local)
-		return 0;
-	int r = url_parse_origin(rq->url, &ep);
-	if (r)
-		return r;
-	if (url_host_is_loopback(ep.host))
-		return 0;
-	(void)snprintf(reply->cause, sizeof reply->cause,
-		       "plain http to %.200s is refused (option allow_http)", ep.host);
-	return -EACCES;
-}
-
 /* curl_easy_perform, but it looks at the call more often than once a second. */
 static CURLcode perform(const struct handle *h)
 {
@@ -549,8 +517,56 @@ static int send_on(struct handle *h, struct transfer *t)
 	uint64_t started_ns = clock_now_ns();
 	set_options(h->easy, t, cause);
 	int r = judge(t, perform(h), cause);
-	log_request(t, r, started_ns);
+	http_log_request(t->rq, t->reply, r, started_ns);
 	return r;
+}
+
+/* Where more connections go to (http_warm). */
+static void note_origin(struct http *http, const struct http_request *rq)
+{
+	const char *host = strstr(rq->url, "://");
+	size_t n = host ? (size_t)(host + 3 - rq->url) + strcspn(host + 3, "/?") : 0;
+	if (!n || n + 2 > ORIGIN_SIZE || rq->local)
+		return;
+	SCOPED_LOCK(&http->lock);
+	memcpy(http->origin, rq->url, n);
+	memcpy(http->origin + n, "/", 2);
+}
+
+static int send_on_new(struct http *http, struct transfer *t)
+{
+	struct handle *h = handle_new();
+	int r = make_headers(t);
+	if (!h)
+		r = -ENOMEM;
+	if (!r)
+		r = send_on(h, t);
+	curl_slist_free_all(t->headers);
+	if (h)
+		release(http, t->call, h, !r);
+	else
+		http_pool_leave(http->pool, t->call, NULL);
+	return r;
+}
+
+int http_warm(struct http *http, uint32_t n, struct call *call)
+{
+	char origin[ORIGIN_SIZE];
+	CLEANUP_REPLY struct http_reply reply;
+	struct http_request rq = {
+		.method = "HEAD", .url = origin, .expect = HTTP_UNKNOWN};
+	http_reply_init(&reply);
+	{
+		SCOPED_LOCK(&http->lock);
+		memcpy(origin, http->origin, sizeof origin);
+	}
+	if (!*origin)
+		return 0;
+	int r = http_pool_enter_new(http->pool, n, call);
+	if (r)
+		return r == -EALREADY ? 0 : r;
+	struct transfer t = {.http = http, .rq = &rq, .reply = &reply, .call = call};
+	return send_on_new(http, &t);
 }
 
 int http_send(struct http *http, const struct http_request *rq, struct http_reply *ret,
@@ -562,7 +578,7 @@ int http_send(struct http *http, const struct http_request *rq, struct http_repl
 	buf_reset(&ret->body);
 	*ret = (struct http_reply){.headers = ret->headers, .body = ret->body};
 
-	int r = check_scheme(http, rq, ret);
+	int r = http_check_scheme(rq, http->conf.allow_http, ret);
 	if (!r)
 		r = make_headers(&t);
 	if (!r)
@@ -570,6 +586,8 @@ int http_send(struct http *http, const struct http_request *rq, struct http_repl
 	if (!r) {
 		r = send_on(h, &t);
 		tell_pool(http, ret, r);
+		if (!r && is_2xx(ret))
+			note_origin(http, rq);
 		release(http, call, h, !r);
 	}
 	if (r && !*ret->cause)

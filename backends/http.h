@@ -92,6 +92,12 @@ void http_free(struct http *http);
 int http_send(struct http *http, const struct http_request *rq, struct http_reply *ret,
 	      struct call *call);
 
+/* Open one more connection to where the last good answer came from, for the requests to
+ * come; nothing to do if there are n already, or if there was no answer yet.  Asks for
+ * HEAD of "/", without credentials: whatever the answer is, the connection stays.
+ * Errors as http_send's. */
+int http_warm(struct http *http, uint32_t n, struct call *call);
+
 /* What was asked of a ranged GET. */
 struct http_range {
 	uint64_t off, len, total; /* bytes; total: the size of the version */

@@ -119,10 +119,9 @@ static void wait_tick_locked(struct http_pool *p, enum prio prio)
 	(void)pthread_cond_timedwait(&p->freed[prio], &p->lock, &until);
 }
 
-int http_pool_enter(struct http_pool *p, const struct call *call, void **ret)
+static int wait_turn_locked(struct http_pool *p, const struct call *call)
 {
 	enum prio prio = prio_of(call);
-	SCOPED_LOCK(&p->lock);
 	p->n_waiting[prio]++;
 	int r = call_check(call);
 	while (!r && !may_go_locked(p, prio)) {
@@ -130,11 +129,36 @@ int http_pool_enter(struct http_pool *p, const struct call *call, void **ret)
 		r = call_check(call);
 	}
 	p->n_waiting[prio]--;
+	return r;
+}
+
+static void take_turn_locked(struct http_pool *p, const struct call *call)
+{
+	p->n_busy++;
+	p->n_low += prio_of(call) != PRIO_DEMAND;
+}
+
+int http_pool_enter(struct http_pool *p, const struct call *call, void **ret)
+{
+	SCOPED_LOCK(&p->lock);
+	int r = wait_turn_locked(p, call);
 	if (!r) {
-		p->n_busy++;
-		p->n_low += prio != PRIO_DEMAND;
+		take_turn_locked(p, call);
 		*ret = p->n_idle ? p->idle[--p->n_idle] : NULL;
 	}
+	wake_next_locked(p);
+	return r;
+}
+
+int http_pool_enter_new(struct http_pool *p, uint32_t n, const struct call *call)
+{
+	SCOPED_LOCK(&p->lock);
+	int r = wait_turn_locked(p, call);
+	/* All of them must find a place on the stack. */
+	if (!r && p->n_idle + p->n_busy >= (n < p->max ? n : p->max))
+		r = -EALREADY;
+	if (!r)
+		take_turn_locked(p, call);
 	wake_next_locked(p);
 	return r;
 }

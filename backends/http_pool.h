@@ -29,9 +29,11 @@ int http_pool_new(uint32_t max, http_pool_free_fn *free_handle, struct http_pool
 void http_pool_free(struct http_pool *pool);
 
 /* Wait for our turn.  *ret: the handle that was used last, ours until http_pool_leave;
- * NULL: none lies idle, or the call wants a connection of its own.  -EINTR,
- * -ETIMEDOUT. */
+ * NULL: none lies idle.  -EINTR, -ETIMEDOUT. */
 int http_pool_enter(struct http_pool *pool, const struct call *call, void **ret);
+/* Wait for our turn, for a handle that is to be made: the n-th of all, idle or not, at
+ * most.  -EALREADY: there are so many; else as http_pool_enter. */
+int http_pool_enter_new(struct http_pool *pool, uint32_t n, const struct call *call);
 /* handle NULL: it was thrown away. */
 void http_pool_leave(struct http_pool *pool, const struct call *call, void *handle);
 

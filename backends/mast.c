@@ -248,6 +248,11 @@ static int check_now(struct mast *m, const char *path, const char *key,
 	return r || !strcmp(now.etag, obj->etag) ? r : -ESTALE;
 }
 
+static int mast_warm(struct backend *be, uint32_t n, struct call *call)
+{
+	return backend_warm(mast_of(be)->inner, n, call);
+}
+
 static int mast_check(struct backend *be, const char *path, const struct object *obj,
 		      struct call *call)
 {
@@ -313,6 +318,7 @@ static const struct backend_ops mast_ops = {
 	.origin = mast_origin,
 	.check = mast_check,
 	.hides = mast_hides,
+	.warm = mast_warm,
 };
 
 int mast_new(struct backend *inner, const struct backend_conf *conf, struct backend **ret)

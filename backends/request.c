@@ -60,6 +60,11 @@ void store_done(struct store *st)
 	free(st->be.name);
 }
 
+int store_warm(struct backend *be, uint32_t n, struct call *call)
+{
+	return http_warm(((struct store *)be)->http, n, call);
+}
+
 int store_full_key(const struct store *st, const char *key, struct buf *ret)
 {
 	size_t before = ret->len;

@@ -143,6 +143,9 @@ int request_fail(const struct store *st, const struct request *rq,
 int request_log(const struct store *st, const struct request *rq, int error,
 		const char *cause, const struct http_reply *reply);
 
+/* The backend op of every such store. */
+int store_warm(struct backend *be, uint32_t n, struct call *call);
+
 /* The object key with the prefix in front, appended.  -ENAMETOOLONG. */
 int store_full_key(const struct store *st, const char *key, struct buf *ret);
 

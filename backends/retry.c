@@ -512,6 +512,12 @@ static int retry_check(struct backend *be, const char *key, const struct object 
 	return backend_check(retry_of(be)->inner, key, obj, call);
 }
 
+/* Once: nobody waits for it. */
+static int retry_warm(struct backend *be, uint32_t n, struct call *call)
+{
+	return backend_warm(retry_of(be)->inner, n, call);
+}
+
 static bool retry_hides(struct backend *be, const char *key)
 {
 	return backend_hides(retry_of(be)->inner, key);
@@ -547,6 +553,7 @@ static struct backend_ops ops_around(const struct backend_ops *inner)
 		.upload_list = inner->upload_list ? retry_upload_list : NULL,
 		.origin = retry_origin,
 		.check = inner->check ? retry_check : NULL,
+		.warm = inner->warm ? retry_warm : NULL,
 		.hides = inner->hides ? retry_hides : NULL,
 	};
 }

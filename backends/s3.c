@@ -134,6 +134,7 @@ static const struct backend_ops s3_ops = {
 	.free = s3_free,
 	.probe = s3_probe,
 	.head = s3_head,
+	.warm = store_warm,
 	.get = s3_get,
 	.list = s3_list,
 	.put = s3_put,

@@ -161,6 +161,13 @@ static bool union_hides(struct backend *be, const char *key)
 	return backend_hides(u->own, key) || backend_hides(u->under, key);
 }
 
+static int union_warm(struct backend *be, uint32_t n, struct call *call)
+{
+	struct both *u = both_of(be);
+	int r = backend_warm(u->own, n, call);
+	return r ? r : backend_warm(u->under, n, call);
+}
+
 /* --- writing --- */
 
 /* The own bucket's condition.  True: it is in the place of "over this version", and
@@ -349,6 +356,7 @@ static struct backend_ops ops_around(const struct backend *own,
 		.origin = union_origin,
 		.lasts = union_lasts,
 		.check = checks ? union_check : NULL,
+		.warm = union_warm,
 		.hides = own->ops->hides || under->ops->hides ? union_hides : NULL,
 	};
 }

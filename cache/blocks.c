@@ -22,7 +22,11 @@ enum {
 	FDS_MAX = 256,
 	RESERVED_FETCHERS = 4, /* for what somebody waits for */
 	START_AHEAD = 256,     /* blocks for which one read starts runs at once */
+	WARM = 4,	       /* connections that wait for the first reads */
 };
+
+/* A server that does not answer now is no help to the first reads. */
+#define WARM_TIMEOUT_NS (10 * NS_PER_S)
 
 /* -- reading -- */
 
@@ -312,6 +316,22 @@ uint64_t blocks_hint(struct blocks *bl, struct version *v, uint64_t off, uint64_
 	return end - off;
 }
 
+static void warm_job(void *arg)
+{
+	struct blocks *bl = arg;
+	struct call call = {.deadline_ns = clock_add(clock_now_ns(), WARM_TIMEOUT_NS),
+			    .cancelled = &bl->closing,
+			    .prio = PRIO_HINT};
+	(void)backend_warm(bl->be, WARM, &call);
+}
+
+void blocks_warm(struct blocks *bl)
+{
+	for (int i = 0; i < WARM; i++)
+		if (pool_submit(bl->pool, PRIO_HINT, warm_job, bl))
+			return; /* then the reads open their own */
+}
+
 /* -- the small calls -- */
 
 void blocks_set_mtime(struct blocks *bl, const char *key, const char *etag,
@@ -436,6 +456,7 @@ void blocks_free(struct blocks *bl)
 	if (!bl)
 		return;
 	fill_stop(bl);
+	atomic_store(&bl->closing, true);
 	cancel_runs(bl);
 	pool_free(bl->pool);
 	bl->pool = NULL;

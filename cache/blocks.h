@@ -76,6 +76,9 @@ void version_keep(struct version *v);
 int blocks_read(struct blocks *bl, struct version *v, uint64_t off, void *dst, size_t len,
 		struct call *call);
 
+/* Open a few connections in the background, so that the first reads find them. */
+void blocks_warm(struct blocks *bl);
+
 /* Ask for a range in the background; never blocks.  Returns how many bytes from off on
  * are here or asked for: less than len when enough is under way already. */
 uint64_t blocks_hint(struct blocks *bl, struct version *v, uint64_t off, uint64_t len);

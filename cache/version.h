@@ -196,6 +196,7 @@ struct blocks {
 	_Atomic int32_t tail_belief; /* > 0: who opens a file reads its end: ahead.h */
 	_Atomic uint32_t n_demands; /* reads that wait for the network */
 	_Atomic uint64_t demand_ns; /* when the last of them ended */
+	atomic_bool closing;
 	_Atomic uint64_t fetched_bytes, gets, evicted_bytes, bypassed, crc_errors;
 };
 

@@ -346,6 +346,7 @@ static int serve(struct mount *m)
 	if (r == 0) {
 		daemon_ready(&m->daemon, m->log_fd);
 		tell_mounted(m);
+		blocks_warm(m->blocks);
 		r = session_loop(m->session);
 		drain(m);
 	}

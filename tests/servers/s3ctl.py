@@ -64,16 +64,17 @@ class Scripted:
     def config(self, **settings):
         self.call("POST", "config", json.dumps(settings))
 
-    def log(self):
-        return self.call("GET", "log")
+    def log(self, **since):
+        """But for HEAD /, which opens a connection for later and asks for nothing."""
+        return [r for r in self.call("GET", "log", **since)
+                if r["bucket"] or r["method"] != "HEAD"]
 
     def mark(self):
         """From here on new() tells what was asked."""
-        self.seen = len(self.log())
+        self.seen = len(self.call("GET", "log"))
 
     def new(self, method=None):
-        return [r for r in self.call("GET", "log", since=self.seen)
-                if method in (None, r["method"])]
+        return [r for r in self.log(since=self.seen) if method in (None, r["method"])]
 
     def commits(self, key=None):
         return [c for c in self.call("GET", "commits") if key in (None, c["key"])]
