@@ -279,7 +279,7 @@ struct backend_conf {
 	bool path_style, virtual_host; /* addressing; neither: by endpoint */
 	bool allow_http;	       /* plain http to a host that is not loopback */
 	const char *ca_file;
-	uint32_t connections; /* requests in flight at most; 0 = 32 */
+	uint32_t connections; /* requests in flight at most; 0 = 72 */
 	bool read_only;	      /* the mount writes nothing */
 	uint64_t ttl_ns;      /* how long the mount believes an answer */
 

@@ -24,7 +24,7 @@
 
 enum {
 	ORIGIN_SIZE = 512,
-	DEFAULT_CONNECTIONS = 32,
+	DEFAULT_CONNECTIONS = 72,
 	DEFAULT_CONNECT_MS = 10 * 1000,
 	DEFAULT_STALL_MS = 30 * 1000,
 	TICK_MS = 100, /* how often a silent transfer looks whether it was cancelled */

@@ -28,7 +28,7 @@ enum {
 struct http; /* a pool of connections; thread-safe */
 
 struct http_conf {
-	uint32_t connections; /* requests in flight at most; 0 = 32 */
+	uint32_t connections; /* requests in flight at most; 0 = 72 */
 	uint32_t connect_ms;  /* 0 = 10 s */
 	uint32_t stall_ms;    /* less than 1 byte a second for so long; 0 = 30 s */
 	const char *ca_file;  /* borrowed for the call; NULL = the system's */

@@ -21,7 +21,7 @@
 	BOOL(virtual_host, virtual_host, "bucket.host/key, whatever the endpoint")     \
 	BOOL(allow_http, allow_http, "plain http to a host that is not this one")      \
 	TEXT(ca_file, ca_file, "certificates to trust, PEM")                           \
-	COUNT(connections, connections, "32", 1, 1024, "requests in flight, at most")  \
+	COUNT(connections, connections, "72", 1, 1024, "requests in flight, at most")  \
 	TEXT(storage_class, storage_class,                                             \
 	     "of uploads: COLD, or by level: raw=COLD:combined=HOT")                   \
 	BOOL(requester_pays, requester_pays, "agree to pay for what we read")          \

@@ -83,7 +83,7 @@ const struct option options[] = {
 
 	SETTINGS(TEXT_ROW, BOOL_ROW, COUNT_ROW)
 
-	{"fetchers", OPTION_COUNT, AT(fetchers), "16", 1, 256, NULL,
+	{"fetchers", OPTION_COUNT, AT(fetchers), "64", 1, 256, NULL,
 	 "requests that read, at most"},
 	{"uploaders", OPTION_COUNT, AT(uploaders), "8", 1, 256, NULL,
 	 "requests that upload, at most"},
