@@ -99,6 +99,11 @@ def pread_all(fd, size, off):
     return got
 
 
+def spread(times):
+    return {"p50": percentile(times, .5), "p99": percentile(times, .99),
+            "mean": statistics.mean(times)}
+
+
 def random_reads(path, local, url, count, seed):
     """In turns with a GET of the block: both see the same moment."""
     warm, spots = limits.Warm(url), offsets(local, count, seed)
@@ -111,8 +116,7 @@ def random_reads(path, local, url, count, seed):
         times.append((now() - t) * 1e3)
         bare.append(warm.get(off - off % BLOCK, BLOCK) * 1e3)
         assert got == os.pread(want, READ, off), "bytes differ at %d" % off
-    yield result(start, p50=percentile(times, .5), p99=percentile(times, .99), limit={
-        "p50": percentile(bare, .5), "p99": percentile(bare, .99)})
+    yield {**result(start), **spread(times), "limit": spread(bare)}
 
 
 def together(path, local, url, count, seed):
