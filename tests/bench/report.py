@@ -75,6 +75,9 @@ def cell(results, client, figure):
     if value is None:
         return "–"
     shown = number(value, figure.unit)
+    low, high = results.spread(client, figure.key)
+    if client == "mastfs" and low != high:
+        return "%s (%s–%s)" % (shown, number(low), number(high))
     if figure.how != "value" and client != "mastfs":
         return "%s (%s)" % (shown, number(results.ratio(client, figure)))
     return shown
@@ -95,20 +98,20 @@ def fill_memory(everything, clients):
 
 
 def table(everything, clients):
-    """One line a figure: bar, ratio, mastfs, limit, each peer (in brackets its own ratio)."""
-    out = ["| scenario | bar | ratio | " + clients[0] + " | limit | "
-           + " | ".join(clients[1:]) + " |", "|---" * (4 + len(clients)) + "|"]
+    """One line a figure: bar, ratio, mastfs (in brackets its spread), limit, each peer (in
+    brackets its own ratio)."""
+    head = ["scenario", "bar", "ratio", clients[0], "limit", *clients[1:]]
+    out = [head, ["---"] * len(head)]
     for results in everything:
         for f in results.row.figures:
             ratio = results.ratio("mastfs", f)
-            out.append("| %s%s | %s | %s%s | %s | %s |" % (
-                results.row.title, short(f), bar(f),
-                number(ratio) if f.how != "value" else "", " ✗" if verdict(f, ratio) ==
-                "not met" else " ✓" if verdict(f, ratio) else "",
-                cell(results, "mastfs", f), " | ".join(
-                    [number(results.limit("mastfs", f.key), f.unit)]
-                    + [cell(results, c, f) for c in clients[1:]])))
-    return "\n".join(line.replace(" |  |", " | |") for line in out) + "\n"
+            mark = {"met": " ✓", "not met": " ✗", "": ""}[verdict(f, ratio)]
+            out.append([results.row.title + short(f), bar(f),
+                        (number(ratio) if f.how != "value" else "") + mark,
+                        cell(results, "mastfs", f),
+                        number(results.limit("mastfs", f.key), f.unit),
+                        *(cell(results, c, f) for c in clients[1:])])
+    return "".join("| %s |\n" % " | ".join(cells) for cells in out)
 
 
 def cost_table(everything, clients):
