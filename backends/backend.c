@@ -200,6 +200,10 @@ int backend_list(struct backend *be, const struct list_query *q, char **token,
 		r = -EINVAL;
 	if (!r && *q->prefix)
 		r = check_key(q->prefix);
+	if (!r && q->after && !(be->caps & BACKEND_LIST_AFTER))
+		r = -EOPNOTSUPP;
+	if (!r && q->after)
+		r = check_key(q->after);
 	return r < 0 ? r : be->ops->list(be, q, token, fn, arg, call);
 }
 

@@ -82,6 +82,7 @@ enum backend_cap {
 	BACKEND_LIST_META =
 		1 << 8, /* list tells the user's mtime, not only the store's */
 	BACKEND_PLACED = 1 << 9, /* objects are tagged by their names: placement.h */
+	BACKEND_LIST_AFTER = 1 << 10, /* list can start after a key */
 };
 
 struct backend_limits {
@@ -133,6 +134,10 @@ struct list_query {
 	const char *prefix; /* borrowed; "" = all; a directory's ends in '/' */
 	char delim;	    /* '/' = one level, 0 = everything below */
 	uint32_t max;	    /* entries at most in this page; 0 = the store's own */
+	/* Only entries whose key (a common prefix's ends in the delimiter) sorts behind
+	 * it; borrowed, NULL = all.  Needs BACKEND_LIST_AFTER.  A server may ignore it:
+	 * whoever relies on it looks at the first entry. */
+	const char *after;
 };
 
 struct backend;

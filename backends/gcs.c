@@ -176,7 +176,7 @@ static int open_parts(struct gcs *gcs, const struct backend_conf *conf)
 		return r;
 	gcs->st.be.limits = gcs_limits;
 	gcs->one_request_max = ONE_REQUEST_MAX;
-	gcs->st.be.caps |= BACKEND_LIST_META | BACKEND_RENAME;
+	gcs->st.be.caps |= BACKEND_LIST_META | BACKEND_RENAME | BACKEND_LIST_AFTER;
 	if (conf->anonymous || env("STORAGE_EMULATOR_HOST"))
 		return 0;
 	return cred_google_new(gcs->st.http, conf->read_only, &gcs->st.creds, NULL);

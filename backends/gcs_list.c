@@ -45,12 +45,15 @@ int gcs_get_page(struct gcs *gcs, const struct list_query *q, const char *token,
 		 struct json **ret, struct call *call)
 {
 	CLEANUP_REPLY struct http_reply reply;
-	CLEANUP_BUF struct buf path, prefix;
+	CLEANUP_BUF struct buf path, prefix, after;
 	char delim[2] = {q->delim, '\0'}, max[16];
 	http_reply_init(&reply);
 	buf_init(&path, GCS_PATH_MAX);
 	buf_init(&prefix, (size_t)2 * STORE_KEY_MAX);
+	buf_init(&after, (size_t)2 * STORE_KEY_MAX);
 	int r = store_full_key(&gcs->st, q->prefix, &prefix);
+	if (!r && q->after)
+		r = store_full_key(&gcs->st, q->after, &after);
 	if (!r)
 		r = gcs_add_path(gcs, NULL, &path);
 	if (r)
@@ -62,6 +65,8 @@ int gcs_get_page(struct gcs *gcs, const struct list_query *q, const char *token,
 	request_param(&rq, "prefix", prefix.data);
 	if (q->delim)
 		request_param(&rq, "delimiter", delim);
+	if (q->after) /* on every page, and with that key itself */
+		request_param(&rq, "startOffset", after.data);
 	if (token && *token)
 		request_param(&rq, "pageToken", token);
 	request_param(&rq, "maxResults", max);
@@ -145,6 +150,7 @@ static size_t ready(const struct page *p)
 }
 
 struct consumer {
+	const struct list_query *q;
 	list_fn *fn;
 	void *arg;
 };
@@ -152,7 +158,8 @@ struct consumer {
 static int hand_on(void *arg, const char *key, size_t key_len, const struct object *obj)
 {
 	const struct consumer *c = arg;
-	return gcs_is_hidden(key) ? 0 : c->fn(c->arg, key, key_len, obj);
+	bool is_start = c->q->after && !strcmp(key, c->q->after);
+	return is_start || gcs_is_hidden(key) ? 0 : c->fn(c->arg, key, key_len, obj);
 }
 
 /* Everything that this page has, or that waited for it.  *ret: Google's next token, or
@@ -190,7 +197,7 @@ int gcs_list(struct backend *be, const struct list_query *q, char **token, list_
 	     void *arg, struct call *call)
 {
 	struct gcs *gcs = gcs_of(be);
-	struct consumer c = {.fn = fn, .arg = arg};
+	struct consumer c = {.q = q, .fn = fn, .arg = arg};
 	CLEANUP_PAGE struct page page;
 	CLEANUP_FREE char *next = NULL;
 	CLEANUP_FREE char *google = NULL;

@@ -296,6 +296,7 @@ int s3_open(const struct backend_conf *conf, struct backend **ret)
 		return -ENOMEM;
 	int r = store_init(&s3->st, &s3_dialect, &s3_ops, conf);
 	s3->st.be.limits = s3_limits;
+	s3->st.be.caps |= BACKEND_LIST_AFTER;
 	s3->copy_max = 5 * GIB;
 	s3->requester_pays = conf->requester_pays;
 

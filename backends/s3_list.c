@@ -167,6 +167,11 @@ static int list_page(struct s3 *s3, const struct list_query *q, const char *toke
 	char delim[2] = {q->delim, '\0'}, max[16];
 	http_reply_init(&reply);
 	struct request rq = {.op = "list", .method = "GET"};
+	CLEANUP_BUF struct buf after;
+	buf_init(&after, (size_t)2 * STORE_KEY_MAX);
+	int r = q->after ? store_full_key(&s3->st, q->after, &after) : 0;
+	if (r)
+		return r;
 	request_param(&rq, "list-type", "2");
 	request_param(&rq, "encoding-type", "url");
 	request_param(&rq, "prefix", prefix);
@@ -174,13 +179,15 @@ static int list_page(struct s3 *s3, const struct list_query *q, const char *toke
 		request_param(&rq, "delimiter", delim);
 	if (token)
 		request_param(&rq, "continuation-token", token);
+	else if (q->after)
+		request_param(&rq, "start-after", after.data);
 	if (q->max) {
 		(void)snprintf(max, sizeof max, "%u", q->max);
 		request_param(&rq, "max-keys", max);
 	}
 	/* That the bucket is gone does not make anything below it absent (P10). */
 	rq.on_404 = -EREMOTEIO;
-	int r = request_send(&s3->st, &rq, &reply, call);
+	r = request_send(&s3->st, &rq, &reply, call);
 	if (r)
 		return r;
 	r = parse(&reply, a);

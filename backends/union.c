@@ -302,7 +302,8 @@ static int union_del(struct backend *be, const char *key, const struct cond *con
 static void take_over(struct both *u)
 {
 	const uint32_t both = BACKEND_LIST_META;
-	uint32_t own = u->own->caps & ~(uint32_t)(BACKEND_RENAME | both);
+	uint32_t own =
+		u->own->caps & ~(uint32_t)(BACKEND_RENAME | BACKEND_LIST_AFTER | both);
 	u->base.caps = own | (u->own->caps & u->under->caps & both);
 	u->base.limits = u->own->limits;
 }

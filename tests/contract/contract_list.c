@@ -190,6 +190,47 @@ static bool prefixes_come_once(void)
 	return true;
 }
 
+/* Everything of l/ behind a key that may be there or not. */
+static bool lists_after(const char *after, uint32_t max, const char *want)
+{
+	char key[KEY_SIZE];
+	struct listing l = {.n = 0};
+	(void)snprintf(key, sizeof key, "%s", k(after));
+	struct list_query q = {
+		.prefix = k("af/"), .delim = '/', .max = max, .after = key};
+	buf_init(&l.text, MIB);
+	int r = backend_list_all(be, &q, note_entry, &l, NULL);
+	bool same = !r && !strcmp(l.text.data, want);
+	if (!same)
+		(void)printf("  list after %s: %d, \"%s\", not \"%s\"\n", after, r,
+			     l.text.data, want);
+	buf_done(&l.text);
+	return same;
+}
+
+static bool listings_start_where_asked(void)
+{
+	static const char *const names[] = {"af/a",   "af/b", "af/b1",	    "af/d/x",
+					    "af/d/y", "af/e", "af/\xc3\xa9"};
+	static const uint32_t pages[] = {0, 1, 2};
+	if (!(be->caps & BACKEND_LIST_AFTER)) {
+		struct list_query q = {.prefix = k(""), .after = "x"};
+		MUST_BE(backend_list_all(be, &q, note_entry, NULL, NULL), -EOPNOTSUPP);
+		return true;
+	}
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		MUST_BE(put(names[i], 1, NULL), 0);
+	for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+		MUST(lists_after("af/b", pages[i], "af/b1 af/d/* af/e af/\xc3\xa9 "));
+		MUST(lists_after("af/b0", pages[i], "af/b1 af/d/* af/e af/\xc3\xa9 "));
+		MUST(lists_after("af/d", pages[i], "af/d/* af/e af/\xc3\xa9 "));
+		MUST(lists_after("af/d0", pages[i], "af/e af/\xc3\xa9 "));
+		MUST(lists_after("af/e", pages[i], "af/\xc3\xa9 "));
+		MUST(lists_after("af/\xc3\xa9", pages[i], ""));
+	}
+	return true;
+}
+
 /* One page, its text in *ret, the token moved on. */
 static int one_page(const char *name, uint32_t max, char **token, char *ret, size_t size)
 {
@@ -252,6 +293,7 @@ const struct test list_tests[] = {
 	TEST(listings_have_order_and_pages),
 	TEST(listings_are_in_byte_order),
 	TEST(prefixes_come_once),
+	TEST(listings_start_where_asked),
 	TEST(a_page_can_be_asked_for_again),
 	TEST(errors_of_consumers_propagate),
 	TEST(markers_are_objects),

@@ -9,7 +9,7 @@ unset GOOGLE_APPLICATION_CREDENTIALS || true
 case $1 in
 gcsd)
 	start_scripted gcsd
-	caps="write put_if finish_if del_if upload copy rename list_meta"
+	caps="write put_if finish_if del_if upload copy rename list_meta list_after"
 	;;
 fake-gcs)
 	fake=${MASTFS_FAKE_GCS:-$(command -v fake-gcs-server || true)}
@@ -19,7 +19,7 @@ fake-gcs)
 		-public-host "127.0.0.1:$port" -external-url "http://127.0.0.1:$port" \
 		-log-level warn
 	wait_for "$python" "$servers/gcsctl.py" "http://127.0.0.1:$port" test
-	caps="write put_if upload copy list_meta"
+	caps="write put_if upload copy list_meta list_after"
 	;;
 *)
 	echo "usage: $0 gcsd|fake-gcs PROGRAM" >&2

@@ -12,7 +12,7 @@ unset AWS_PROFILE AWS_SESSION_TOKEN || true
 case $1 in
 s3d)
 	start_scripted s3d --access-key mastfs --secret-key mastfs-secret
-	caps="write put_if finish_if del_if upload copy"
+	caps="write put_if finish_if del_if upload copy list_after"
 	;;
 minio)
 	minio=${MASTFS_MINIO:-$(command -v minio || true)}
@@ -23,7 +23,7 @@ minio)
 		MINIO_BROWSER=off "$minio" server --quiet --address "127.0.0.1:$port" "$dir/data"
 	wait_for "$python" -c "import urllib.request as u
 u.urlopen('http://127.0.0.1:$port/minio/health/live')"
-	caps="write put_if finish_if upload copy"
+	caps="write put_if finish_if upload copy list_after"
 	;;
 *)
 	echo "usage: $0 s3d|minio PROGRAM" >&2

@@ -226,7 +226,8 @@ def list_objects(server, req):
         except ValueError:
             raise invalid("Invalid pageToken") from None
     with SHARED:
-        entries, more = server.store.list(req.bucket, prefix, delimiter, after, limit)
+        entries, more = server.store.list(req.bucket, prefix, delimiter, after, limit,
+                                          args.get("startOffset", ""))
         data = {"kind": "storage#objects"}
         items = [describe(req.bucket, name, v) for name, v in entries if v]
         prefixes = [name for name, v in entries if not v]
@@ -234,8 +235,8 @@ def list_objects(server, req):
             there = server.store.buckets[req.bucket]
             items += [describe(req.bucket, n, there[n]) for n in prefixes if n in there]
             items.sort(key=lambda item: item["name"].encode())
-    start, end = args.get("startOffset", ""), args.get("endOffset", "")
-    items = [i for i in items if i["name"] >= start and (not end or i["name"] < end)]
+    end = args.get("endOffset", "")
+    items = [i for i in items if not end or i["name"] < end]
     data.update({"items": items} if items else {})
     data.update({"prefixes": prefixes} if prefixes else {})
     if more:

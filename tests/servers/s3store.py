@@ -159,10 +159,13 @@ class Store:
             if key in self.bucket(bucket) or if_match:
                 self.commit("delete", bucket, key, None, if_match=if_match)
 
-    def list(self, bucket, prefix="", delimiter="", after="", limit=1000):
-        """-> (list of (name, Version or None for a common prefix), next or None)."""
+    def list(self, bucket, prefix="", delimiter="", after="", limit=1000, start=""):
+        """-> (list of (name, Version or None for a common prefix), next or None).
+        Names behind after, of keys from start on."""
         with SHARED:
-            names = sorted((k for k in self.bucket(bucket) if k.startswith(prefix)),
+            first = os.fsencode(start)
+            names = sorted((k for k in self.bucket(bucket)
+                            if k.startswith(prefix) and os.fsencode(k) >= first),
                            key=os.fsencode)
             found, last = [], os.fsencode(after)
             for key in names:
