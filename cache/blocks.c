@@ -346,6 +346,11 @@ int blocks_get_mtime(struct blocks *bl, const char *key, const char *etag,
 	return index_get_mtime(bl->index, key, etag, ret_mtime_ns);
 }
 
+struct index *blocks_index(struct blocks *bl)
+{
+	return bl->index;
+}
+
 uint64_t blocks_shrink(struct blocks *bl, uint64_t bytes)
 {
 	return evict_bytes(bl, bytes);

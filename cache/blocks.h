@@ -110,6 +110,9 @@ void blocks_set_mtime(struct blocks *bl, const char *key, const char *etag,
 int blocks_get_mtime(struct blocks *bl, const char *key, const char *etag,
 		     int64_t *ret_mtime_ns);
 
+/* What is on this disk besides blocks, see index.h; borrowed. */
+struct index *blocks_index(struct blocks *bl);
+
 /* Give up at least this many bytes of blocks, if there are that many that nobody
  * reads: staged bytes need the disk more.  Returns how many it gave up. */
 uint64_t blocks_shrink(struct blocks *bl, uint64_t bytes);

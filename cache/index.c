@@ -15,7 +15,7 @@
 #include "cache/index_impl.h"
 #include "backends/util/banned.h"
 
-enum { SCHEMA_VERSION = 3, SCHEMA_MAX = 32768 };
+enum { SCHEMA_VERSION = 4, SCHEMA_MAX = 32768 };
 
 enum statement { ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_COUNT };
 
@@ -32,6 +32,7 @@ static const struct index_part *const parts[INDEX_PARTS] = {
 	[INDEX_BLOCKS] = &index_blocks,
 	[INDEX_LAYOUT] = &index_layout,
 	[INDEX_MTIME] = &index_mtime,
+	[INDEX_NAMES] = &index_names,
 };
 
 /* -- for the other files -- */

@@ -86,4 +86,30 @@ int index_set_layout(struct index *ix, const char *key, const char *etag,
  * -EBADMSG: not a row that was written here for a file of this size. */
 int index_get_layout(struct index *ix, const char *key, const char *etag, uint64_t size,
 		     struct layout *ret);
+
+/* --- complete listings, each written by one thread, page by page --- */
+
+struct index_listing {
+	const char *owner; /* borrowed; another's row is not believed */
+	int64_t listed_ns; /* since the epoch: when the bucket was asked */
+	uint32_t entries, pages;
+};
+
+/* In the place of what was there of the directory; believed only once finished. */
+int index_names_begin(struct index *ix, const char *dir, uint64_t *ret_id);
+/* These two: -ESTALE if it was dropped meanwhile. */
+int index_names_add(struct index *ix, uint64_t id, uint32_t no, const void *body,
+		    size_t len);
+int index_names_finish(struct index *ix, uint64_t id, const char *dir,
+		       const struct index_listing *row);
+int index_names_drop(struct index *ix, const char *dir);
+/* Keep the newest listings with so many entries together. */
+int index_names_bound(struct index *ix, uint64_t entries_max);
+/* row->owner is given.  -ENOENT; -EUCLEAN: somebody else's, or damaged. */
+int index_names_find(struct index *ix, const char *dir, struct index_listing *row,
+		     uint64_t *ret_id);
+/* -ENOENT, -EUCLEAN, or fn's error; it may not call the index. */
+typedef int index_names_fn(void *arg, const void *body, size_t len);
+int index_names_page(struct index *ix, uint64_t id, uint32_t no, index_names_fn *fn,
+		     void *arg);
 #endif

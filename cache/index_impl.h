@@ -4,6 +4,7 @@
  *   index_blocks.c  versions and which of their blocks are on this disk
  *   index_layout.c  where the HDUs of versions lie
  *   index_mtime.c   the user's times
+ *   index_names.c   complete listings
  *
  * Each of these has statements of its own, prepared when the file is opened.
  */
@@ -24,8 +25,16 @@ struct index_part {
 	size_t n_sql; /* at most INDEX_STATEMENTS_MAX */
 };
 
-enum index_part_no { INDEX_BASE, INDEX_BLOCKS, INDEX_LAYOUT, INDEX_MTIME, INDEX_PARTS };
-extern const struct index_part index_base, index_blocks, index_layout, index_mtime;
+enum index_part_no {
+	INDEX_BASE,
+	INDEX_BLOCKS,
+	INDEX_LAYOUT,
+	INDEX_MTIME,
+	INDEX_NAMES,
+	INDEX_PARTS
+};
+extern const struct index_part index_base, index_blocks, index_layout, index_mtime,
+	index_names;
 
 struct index {
 	/* guarded by lock */

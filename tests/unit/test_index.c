@@ -134,7 +134,7 @@ static void forge(const char *sql)
 	char path[128];
 	struct db db;
 	(void)snprintf(path, sizeof path, "%s/index.db", dir);
-	CHECK_EQ(db_open(path, "", 3, DB_SYNC_NORMAL, &db), 0);
+	CHECK_EQ(db_open(path, "", 4, DB_SYNC_NORMAL, &db), 0);
 	CHECK_EQ(db_exec(&db, sql), 0);
 	db_close(&db);
 }
