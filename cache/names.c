@@ -6,6 +6,8 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/banned.h"
 
+enum { ASKERS_MAX = 32 };
+
 static bool entry_is(const struct map_node *node, const void *key)
 {
 	return !strcmp(container_of(node, struct entry, node)->text, key);
@@ -29,8 +31,8 @@ struct directory *names_dir_find_locked(struct names *nm, const char *path)
 	return node ? container_of(node, struct directory, node) : NULL;
 }
 
-struct entry *names_entry_new(const char *name, enum answer answer,
-			      const struct object *obj, uint64_t known_ns)
+static struct entry *entry_new(const char *name, enum answer answer,
+			       const struct object *obj, uint64_t known_ns)
 {
 	size_t name_size = strlen(name) + 1;
 	size_t etag_size = (obj ? strlen(obj->etag) : 0) + 1;
@@ -54,7 +56,7 @@ void names_entry_object(const struct entry *e, struct object *ret)
 	memcpy(ret->etag, e->etag, strlen(e->etag) + 1);
 }
 
-void names_entries_clear(struct map *entries)
+static void entries_clear(struct map *entries)
 {
 	struct map_node *node = map_next(entries, NULL);
 	while (node) {
@@ -65,17 +67,29 @@ void names_entries_clear(struct map *entries)
 	map_done(entries);
 }
 
+void names_count_locked(struct names *nm, struct directory *d)
+{
+	uint64_t n = d->entries.n + (d->listing ? d->listing->n : 0);
+	if (d->lister && d->lister->paused)
+		n += d->lister->listing->n;
+	nm->n_entries += n - d->counted;
+	d->counted = n;
+}
+
 static void dir_free_locked(struct names *nm, struct directory *d)
 {
-	nm->n_entries -= d->entries.n;
+	lister_orphan_locked(nm, d);
+	nm->n_entries -= d->counted;
 	map_remove(&nm->dirs, &d->node);
-	names_entries_clear(&d->entries);
+	entries_clear(&d->entries);
+	listing_unref(d->listing);
 	free(d);
 }
 
 static bool may_go(const struct directory *d, const struct directory *keep)
 {
-	return d != keep && !d->listing;
+	bool paused = d->lister && d->lister->paused;
+	return d != keep && d->pins == (paused ? 1 : 0);
 }
 
 /* When the oldest was used, and a quarter of the way from there to the newest. */
@@ -131,22 +145,74 @@ struct directory *names_dir_get_locked(struct names *nm, const char *path)
 	return d;
 }
 
+static void entry_remove_locked(struct directory *d, struct entry *e)
+{
+	map_remove(&d->entries, &e->node);
+	free(e);
+}
+
 /* Put e (owned from here) in the place of what has its name.  Memory that runs
  * out only costs a question to the bucket later. */
 static void entry_store_locked(struct names *nm, struct directory *d, struct entry *e)
 {
 	struct entry *old = names_entry_find(&d->entries, e->text);
-	if (old) {
-		map_remove(&d->entries, &old->node);
-		free(old);
-		nm->n_entries--;
-	}
+	if (old)
+		entry_remove_locked(d, old);
 	if (map_insert(&d->entries, &e->node, map_hash_string(e->text))) {
 		free(e);
 		d->listed_ns = 0;
-		return;
 	}
-	nm->n_entries++;
+	names_count_locked(nm, d);
+}
+
+/* An entry that is not newer than the listing goes, but for the time that the bucket
+ * told of the very same version. */
+static void take_over_locked(struct directory *d, struct entry *e)
+{
+	uint32_t no = listing_find(d->listing, e->text);
+	struct listed *l = no == LISTING_NONE ? NULL : &d->listing->entries[no];
+	if (l && e->exact && e->answer == IS_FILE && !l->dir &&
+	    !strcmp(e->etag, listing_etag(d->listing, no))) {
+		l->mtime_ns = e->mtime_ns;
+		l->exact = true;
+	}
+	entry_remove_locked(d, e);
+}
+
+/* The same for the listing before. */
+static void carry_times(const struct listing *from, struct listing *to)
+{
+	for (uint32_t i = 0; from && i < from->n; i++) {
+		if (!from->entries[i].exact)
+			continue;
+		uint32_t no = listing_find(to, listing_name(from, i));
+		if (no == LISTING_NONE || to->entries[no].dir ||
+		    strcmp(listing_etag(from, i), listing_etag(to, no)) != 0)
+			continue;
+		to->entries[no].mtime_ns = from->entries[i].mtime_ns;
+		to->entries[no].exact = true;
+	}
+}
+
+void names_install_locked(struct names *nm, struct directory *d, struct listing *ls,
+			  uint64_t began_ns)
+{
+	carry_times(d->listing, ls);
+	listing_unref(d->listing);
+	d->listing = listing_ref(ls);
+	/* It may tell once more what proved wrong while it was on its way: good for who
+	 * asked, not for the next question. */
+	d->listed_ns = d->doubted_ns >= began_ns ? 0 : began_ns;
+	struct map_node *node = map_next(&d->entries, NULL);
+	while (node) {
+		struct map_node *next = map_next(&d->entries, node);
+		struct entry *e = container_of(node, struct entry, node);
+		if (e->known_ns < began_ns)
+			take_over_locked(d, e);
+		node = next;
+	}
+	names_count_locked(nm, d);
+	names_shrink_locked(nm, d);
 }
 
 /* "a/b/c" -> "a/b" (a copy, owned) and "c" (into path). */
@@ -157,24 +223,11 @@ char *names_split(const char *path, const char **ret_name)
 	return strndup(path, slash ? (size_t)(slash - path) : 0);
 }
 
-/* asked_ns: when the question was asked; 0 = we did it ourselves, just now. */
-void names_note(struct names *nm, const char *path, enum answer answer,
-		const struct object *obj, uint64_t asked_ns)
+static void enter(struct names *nm, const char *dir, struct entry *e, uint64_t asked_ns)
 {
-	const char *name;
-	uint64_t known_ns = asked_ns ? asked_ns : clock_now_ns();
-	CLEANUP_FREE char *dir = names_split(path, &name);
-	struct entry *e = dir ? names_entry_new(name, answer, obj, known_ns) : NULL;
-	if (!e) {
-		names_forget(nm, path);
-		return;
-	}
-	e->exact = obj != NULL;
-	e->local_ns = asked_ns ? 0 : known_ns;
-
 	SCOPED_LOCK(&nm->lock);
 	struct directory *d = names_dir_get_locked(nm, dir);
-	struct entry *old = d ? names_entry_find(&d->entries, name) : NULL;
+	struct entry *old = d ? names_entry_find(&d->entries, e->text) : NULL;
 	/* An answer that was on its way while we wrote says nothing new. */
 	if (!d || (asked_ns &&
 		   ((old && old->local_ns >= asked_ns) || d->doubted_ns >= asked_ns))) {
@@ -183,6 +236,26 @@ void names_note(struct names *nm, const char *path, enum answer answer,
 	}
 	entry_store_locked(nm, d, e);
 	names_shrink_locked(nm, d);
+}
+
+/* asked_ns: when the question was asked; 0 = we did it ourselves, just now. */
+void names_note(struct names *nm, const char *path, enum answer answer,
+		const struct object *obj, uint64_t asked_ns)
+{
+	const char *name;
+	uint64_t known_ns = asked_ns ? asked_ns : clock_now_ns();
+	CLEANUP_FREE char *dir = names_split(path, &name);
+	struct entry *e = dir ? entry_new(name, answer, obj, known_ns) : NULL;
+	if (!e) {
+		names_forget(nm, path);
+		return;
+	}
+	e->exact = obj != NULL;
+	e->local_ns = asked_ns ? 0 : known_ns;
+
+	enter(nm, dir, e, asked_ns);
+	if (!asked_ns)
+		keeper_drop(nm, dir);
 }
 
 void names_put(struct names *nm, const char *path, const struct object *obj)
@@ -200,22 +273,28 @@ void names_removed(struct names *nm, const char *path)
 	names_note(nm, path, IS_ABSENT, NULL, 0);
 }
 
-void names_forget(struct names *nm, const char *path)
+static void forget(struct names *nm, const char *dir, const char *name)
 {
-	const char *name;
-	CLEANUP_FREE char *dir = names_split(path, &name);
 	SCOPED_LOCK(&nm->lock);
-	struct directory *d = dir ? names_dir_find_locked(nm, dir) : NULL;
+	struct directory *d = names_dir_find_locked(nm, dir);
 	if (!d)
 		return;
 	d->listed_ns = 0;
 	d->doubted_ns = clock_now_ns();
 	struct entry *e = names_entry_find(&d->entries, name);
-	if (e) {
-		map_remove(&d->entries, &e->node);
-		free(e);
-		nm->n_entries--;
-	}
+	if (e)
+		entry_remove_locked(d, e);
+	names_count_locked(nm, d);
+}
+
+void names_forget(struct names *nm, const char *path)
+{
+	const char *name;
+	CLEANUP_FREE char *dir = names_split(path, &name);
+	if (!dir)
+		return;
+	forget(nm, dir, name);
+	keeper_drop(nm, dir);
 }
 
 bool names_fresh(uint64_t since_ns, uint64_t ttl_ns)
@@ -234,6 +313,25 @@ static int entry_answer(const struct entry *e, enum name_kind *ret_kind,
 	return 0;
 }
 
+/* By the listing, or by as much of it as is there.  -EAGAIN: it does not tell. */
+static int listed_answer(const struct names *nm, const struct directory *d,
+			 const char *name, enum name_kind *ret_kind,
+			 struct object *ret_obj, bool complete)
+{
+	const struct lister *lr = complete ? NULL : d->lister;
+	if (!complete && (!lr || !names_fresh(lr->began_ns, nm->conf.ttl_ns) ||
+			  d->doubted_ns >= lr->began_ns))
+		return -EAGAIN;
+	const struct listing *ls = complete ? d->listing : lr->listing;
+	uint32_t no = listing_find(ls, name);
+	if (no == LISTING_NONE || (!complete && no >= lr->ready))
+		return complete ? -ENOENT : -EAGAIN;
+	*ret_kind = ls->entries[no].dir ? NAME_DIR : NAME_FILE;
+	if (*ret_kind == NAME_FILE)
+		listing_object(ls, no, ret_obj);
+	return 0;
+}
+
 int names_lookup_known(struct names *nm, const char *path, const char *dir,
 		       const char *name, enum name_kind *ret_kind, struct object *ret_obj)
 {
@@ -243,12 +341,14 @@ int names_lookup_known(struct names *nm, const char *path, const char *dir,
 		return -EAGAIN;
 	d->used_ns = clock_now_ns();
 	struct entry *e = names_entry_find(&d->entries, name);
-	bool complete = names_fresh(d->listed_ns, nm->conf.ttl_ns);
+	bool complete = d->listing && names_fresh(d->listed_ns, nm->conf.ttl_ns);
 	uint64_t ttl = e && e->answer == IS_ABSENT && !complete ? nm->conf.negative_ttl_ns
 								: nm->conf.ttl_ns;
-	if (e && names_fresh(e->known_ns, ttl))
-		return entry_answer(e, ret_kind, ret_obj);
-	return complete && !e && !backend_hides(nm->be, path) ? -ENOENT : -EAGAIN;
+	if (e)
+		return names_fresh(e->known_ns, ttl) ? entry_answer(e, ret_kind, ret_obj)
+						     : -EAGAIN;
+	int r = listed_answer(nm, d, name, ret_kind, ret_obj, complete);
+	return r == -ENOENT && backend_hides(nm->be, path) ? -EAGAIN : r;
 }
 
 uint64_t names_count(struct names *nm)
@@ -257,9 +357,18 @@ uint64_t names_count(struct names *nm)
 	return nm->n_entries + nm->dirs.n;
 }
 
+static void stop_listers(struct names *nm)
+{
+	SCOPED_LOCK(&nm->lock);
+	nm->stopping = true;
+	for (struct lister *lr = nm->listers; lr; lr = lr->next)
+		atomic_store(&lr->cancelled, true);
+}
+
 int names_new(const struct names_conf *conf, struct backend *be, struct blocks *bl,
 	      struct names **ret)
 {
+	struct pool_conf pc = {.name = "list", .threads_max = ASKERS_MAX};
 	struct names *nm = calloc(1, sizeof(*nm));
 	if (!nm)
 		return -ENOMEM;
@@ -267,7 +376,14 @@ int names_new(const struct names_conf *conf, struct backend *be, struct blocks *
 	nm->be = be;
 	nm->bl = bl;
 	(void)pthread_mutex_init(&nm->lock, NULL);
-	(void)pthread_cond_init(&nm->listed, NULL);
+	(void)pthread_cond_init(&nm->arrived, NULL);
+	int r = pool_new(&pc, &nm->askers);
+	if (!r && conf->keep)
+		r = keeper_new(nm);
+	if (r) {
+		names_free(nm);
+		return r;
+	}
 	*ret = nm;
 	return 0;
 }
@@ -276,11 +392,14 @@ void names_free(struct names *nm)
 {
 	if (!nm)
 		return;
+	stop_listers(nm);
+	pool_free(nm->askers);
+	keeper_free(nm);
 	struct map_node *node;
 	while ((node = map_next(&nm->dirs, NULL)))
 		dir_free_locked(nm, container_of(node, struct directory, node));
 	map_done(&nm->dirs);
-	(void)pthread_cond_destroy(&nm->listed);
+	(void)pthread_cond_destroy(&nm->arrived);
 	(void)pthread_mutex_destroy(&nm->lock);
 	free(nm);
 }

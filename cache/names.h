@@ -7,6 +7,9 @@
  * not undone by an answer to a question that was asked earlier.  The user's mtime,
  * which only a single answer tells, outlives a listing of the same version.
  *
+ * A directory is read while its pages arrive.  Complete listings are kept in the
+ * index for the next mount (names_keep.c), which asks as little within ttl.
+ *
  * Paths have no slash at either end; "" is the root.  Keys that cannot be file
  * names (empty or dot parts, NUL, over 255 bytes) are left out and counted in one
  * log line per listing.  Where both "a" and "a/..." exist the directory wins.
@@ -17,6 +20,7 @@
 #include <stdint.h>
 #include "backends/backend.h"
 #include "cache/blocks.h"
+#include "cache/listing.h"
 
 enum { NAME_MAX_BYTES = 255 };
 
@@ -26,12 +30,15 @@ enum name_kind { NAME_FILE, NAME_DIR };
 
 struct names_conf {
 	uint64_t ttl_ns, negative_ttl_ns;
+	uint64_t timeout_ns;  /* of one page of a listing; 0 = none */
 	uint32_t entries_max; /* names and directories in memory; the least used go first
 			       */
+	bool keep;	      /* listings, for the next mount on this cache directory */
 };
 
 int names_new(const struct names_conf *conf, struct backend *be, struct blocks *bl,
 	      struct names **ret);
+/* Every stream is closed. */
 void names_free(struct names *nm);
 
 /* 0 and *ret_kind (and *ret_obj for a file; its tag is ""), -ENOENT, or why the
@@ -39,15 +46,29 @@ void names_free(struct names *nm);
 int names_lookup(struct names *nm, const char *path, enum name_kind *ret_kind,
 		 struct object *ret_obj, struct call *call);
 
-/* Called with names' lock held: must only copy.  obj is NULL for a directory. */
-typedef int names_fn(void *arg, const char *name, const struct object *obj);
+/* Every name in a directory that was there at names_open and still is; each once, in
+ * the order of the store.  Places (from 0) keep their meaning while it is open. */
+struct names_stream;
 
-/* Every name in a directory, in no order.  A directory that is not there is
- * empty.  call NULL: -EAGAIN instead of asking. */
-int names_list(struct names *nm, const char *dir, names_fn *fn, void *arg,
+struct name {
+	char name[NAME_MAX_BYTES + 1];
+	enum name_kind kind;
+	struct object object; /* of a file */
+};
+
+/* Waits for the first of them.  A directory that is not there is empty.  What is known
+ * better than by the listing, and may be missing in it, is added to known: such names
+ * may come in the stream once more.  call NULL: -EAGAIN instead of asking or waiting. */
+int names_open(struct names *nm, const char *dir, struct listing *known,
+	       struct names_stream **ret, struct call *call);
+/* 1: the first at *place or behind it, whose place *place is now; 0: the end; or the
+ * error of a page that did not come (P10).  call NULL: -EAGAIN instead of waiting. */
+int names_next(struct names_stream *s, uint32_t *place, struct name *ret,
 	       struct call *call);
+void names_close(struct names_stream *s);
 
-/* This mount put or removed it just now. */
+/* This mount put or removed it just now.  Before the journal forgets the change: what
+ * is kept of the directory for the next mount goes here. */
 void names_put(struct names *nm, const char *path, const struct object *obj);
 void names_put_dir(struct names *nm, const char *path);
 void names_removed(struct names *nm, const char *path);

@@ -157,12 +157,13 @@ static void record_done(const struct attempt *at, const struct object *obj)
 {
 	struct staging *sg = at->st->sg;
 	struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = at->st->id};
-	/* If this is lost, the next mount recognises the object by its tag. */
-	(void)journal_commit(sg->jn, &c, 1, false);
 	if (!(sg->be->caps & BACKEND_LIST_META))
 		blocks_set_mtime(sg->bl, at->key, obj->etag, obj->mtime_ns);
 	blocks_learn(sg->bl, at->key, obj, at->st->fd);
+	/* First: a listing that is kept without it must not outlive the row. */
 	names_put(sg->nm, at->key, obj);
+	/* If this is lost, the next mount recognises the object by its tag. */
+	(void)journal_commit(sg->jn, &c, 1, false);
 }
 
 static void record_conflict(const struct attempt *at)

@@ -160,15 +160,18 @@ static bool is_over(const struct item *it, int r)
 	return r == -EACCES || r == -EROFS || r == -EILSEQ || r == -ENAMETOOLONG;
 }
 
+/* names first: a listing that is kept with it must not outlive the row. */
 static void record_over(struct removal *rm, const struct item *it, int r)
 {
 	struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = it->key};
+	size_t len = strlen(it->key);
+	CLEANUP_FREE char *name = strndup(it->key, is_marker(it) ? len - 1 : len);
+	if (name && r && r != -ENOENT)
+		names_forget(rm->nm, name);
+	else if (name)
+		names_removed(rm->nm, name);
 	/* If this fails the next mount finds that it is gone, or somebody else's. */
 	(void)journal_commit(rm->jn, &c, 1, false);
-	if (r && r != -ENOENT)
-		names_forget(rm->nm, it->key);
-	else if (!is_marker(it))
-		names_removed(rm->nm, it->key);
 }
 
 static void wait_again_locked(struct removal *rm, struct item *it, uint64_t delay_ns)
@@ -325,6 +328,12 @@ int removal_add(struct removal *rm, const char *key, const char *etag,
 	struct journal_change c = {.kind = JOURNAL_PUT_GONE, .key = key, .etag = etag};
 	int r = journal_commit(rm->jn, &c, 1, false);
 	return r ? r : insert(rm, key, etag, "", open_version);
+}
+
+bool removal_none(struct removal *rm)
+{
+	SCOPED_LOCK(&rm->lock);
+	return !rm->items.n;
 }
 
 bool removal_pending(struct removal *rm, const char *key)

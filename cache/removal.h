@@ -54,6 +54,8 @@ int removal_add(struct removal *rm, const char *key, const char *etag,
 /* The same without the commit: the caller's transaction did it. */
 int removal_note(struct removal *rm, const char *key, const char *etag, const char *tags,
 		 struct version *open_version);
+/* Nothing is pending. */
+bool removal_none(struct removal *rm);
 bool removal_pending(struct removal *rm, const char *key);
 /* The name is being written again: true and what the bucket may have there, if its
  * removal was pending; it is held from then on.  Waits out a DELETE in flight. */

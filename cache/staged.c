@@ -175,6 +175,12 @@ static int is_below(void *arg, const char *key, struct staged *st)
 	return !b->len || (!strncmp(key, b->dir, b->len) && key[b->len] == '/');
 }
 
+bool staging_none(struct staging *sg)
+{
+	SCOPED_LOCK(&sg->lock);
+	return !sg->by_key.n;
+}
+
 bool staging_has_below(struct staging *sg, const char *dir)
 {
 	struct below b = {.dir = dir, .len = strlen(dir)};

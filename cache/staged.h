@@ -81,6 +81,8 @@ void staged_unref(struct staged *st); /* NULL is fine */
 typedef int staged_fn(void *arg, const char *key, struct staged *st);
 /* Each name that has a staged file, under the lock: fn must only copy. */
 int staging_each(struct staging *sg, staged_fn *fn, void *arg);
+/* No file is staged, or is being handed to the cache. */
+bool staging_none(struct staging *sg);
 /* Is any staged file below this directory ("" = all)? */
 bool staging_has_below(struct staging *sg, const char *dir);
 

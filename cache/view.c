@@ -9,6 +9,9 @@
 
 enum { NAMES_MAX = 400000 };
 
+/* Of listings believed for less nothing is kept for the next mount. */
+static const uint64_t KEEP_TTL_NS = 5 * NS_PER_S;
+
 static bool local_dir_is(const struct map_node *node, const void *key)
 {
 	return !strcmp(container_of(node, struct local_dir, node)->path, key);
@@ -167,6 +170,8 @@ static int put_marker(struct view *vw, const char *path, struct call *call)
 	int r = backend_put(vw->be, marker, &none, &opts, &obj, call);
 	if (r == -EEXIST)
 		r = 0;
+	if (!r)
+		names_put_dir(vw->nm, path);
 	if (held && r)
 		removal_release(vw->rm, marker);
 	if (held && !r) {
@@ -174,8 +179,6 @@ static int put_marker(struct view *vw, const char *path, struct call *call)
 		r = journal_commit(vw->jn, &c, 1, false);
 		removal_settled(vw->rm, marker);
 	}
-	if (!r)
-		names_put_dir(vw->nm, path);
 	return r;
 }
 
@@ -188,17 +191,23 @@ int view_mkdir(struct view *vw, const char *path, struct call *call)
 	return r ? r : local_dir_add(vw, path);
 }
 
-static int not_empty(void *arg, const char *name, enum name_kind kind)
+static int check_empty(struct view *vw, const char *path, struct call *call)
 {
-	(void)arg;
-	(void)name;
-	(void)kind;
-	return -ENOTEMPTY;
+	struct view_stream *vs;
+	struct name first;
+	uint64_t place = 0;
+	bool clean;
+	int r = view_open(vw, path, &vs, call);
+	if (r)
+		return r;
+	r = view_next(vs, &place, &first, &clean, call);
+	view_close(vs);
+	return r > 0 ? -ENOTEMPTY : r;
 }
 
 int view_rmdir(struct view *vw, const char *path, struct call *call)
 {
-	int r = view_list(vw, path, not_empty, NULL, call);
+	int r = check_empty(vw, path, call);
 	if (r)
 		return r;
 	if (has_local_dir(vw, path)) {
@@ -246,7 +255,9 @@ static int load_dir(void *arg, const char *key)
 static int make_parts(struct view *vw, const struct view_conf *conf)
 {
 	struct names_conf nc = {.ttl_ns = conf->ttl_ns,
+				.timeout_ns = conf->timeout_ns,
 				.entries_max = NAMES_MAX,
+				.keep = conf->ttl_ns >= KEEP_TTL_NS,
 				.negative_ttl_ns = conf->ttl_ns < 5 * NS_PER_S
 							   ? conf->ttl_ns
 							   : 5 * NS_PER_S};

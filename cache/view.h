@@ -40,11 +40,18 @@ void view_entry_done(struct view_entry *e);
 int view_lookup(struct view *vw, const char *path, struct view_entry *ret,
 		struct call *call);
 
-/* obj is NULL for a directory; for a staged file its size and time as now.  Must
- * not call view. */
-typedef int view_list_fn(void *arg, const char *name, enum name_kind kind);
-int view_list(struct view *vw, const char *dir, view_list_fn *fn, void *arg,
+/* A directory: every name in it that was there at view_open and still is, each once.
+ * Places (from 0) keep their meaning while it is open. */
+struct view_stream;
+/* Waits for the first names. */
+int view_open(struct view *vw, const char *dir, struct view_stream **ret,
 	      struct call *call);
+/* 1: the first at *place or behind it, whose place *place is now; 0: the end; or the
+ * error of a page that did not come (P10).  *ret_clean: it is ret->object, or a
+ * directory, as view_lookup would have it; else only name and kind are told. */
+int view_next(struct view_stream *vs, uint64_t *place, struct name *ret,
+	      bool *ret_clean, struct call *call);
+void view_close(struct view_stream *vs);
 
 bool view_is_local(const struct view *vw, const char *path);
 struct staging *view_staging(struct view *vw);

@@ -1,4 +1,8 @@
-/* view_list.c - one directory as the user sees it.  See view.h. */
+/* view_list.c - one directory as the user sees it, read while it arrives.  See view.h.
+ *
+ * What is on this disk, or known better than by the listing, comes first: it is collected
+ * when the directory is opened.  The bucket's names follow, less those.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,49 +11,14 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/banned.h"
 
-/* Names already delivered, so that a staged file is not shown twice. */
-struct listing {
+struct view_stream {
+	/* set once */
 	struct view *vw;
-	const char *dir;
-	struct map seen;
-	view_list_fn *fn;
-	void *arg;
+	char *dir;		    /* owned */
+	struct listing *known;	    /* owned; names and kinds only */
+	uint32_t n_here;	    /* of those, the first are on this disk */
+	struct names_stream *names; /* owned; NULL in a local directory */
 };
-
-struct seen {
-	struct map_node node;
-	enum name_kind kind;
-	bool here; /* on this disk: no removal is meant for it */
-	bool gone; /* the bucket still has it, the user has not */
-	char name[];
-};
-
-static bool seen_is(const struct map_node *node, const void *key)
-{
-	return !strcmp(container_of(node, struct seen, node)->name, key);
-}
-
-/* What was seen first stays: as in view_lookup. */
-static int see(struct listing *ls, const char *name, size_t len, enum name_kind kind,
-	       bool here)
-{
-	struct seen *s = calloc(1, sizeof(*s) + len + 1);
-	if (!s)
-		return -ENOMEM;
-	memcpy(s->name, name, len);
-	s->kind = kind;
-	s->here = here;
-	uint64_t hash = map_hash_string(s->name);
-	struct map_node *old = map_find(&ls->seen, hash, seen_is, s->name);
-	if (old) {
-		free(s);
-		return 0;
-	}
-	int r = map_insert(&ls->seen, &s->node, hash);
-	if (r)
-		free(s);
-	return r;
-}
 
 /* The part of key right below dir, if it is below: its length, else 0. */
 static size_t child_of(const char *dir, const char *key, const char **ret_name,
@@ -67,68 +36,40 @@ static size_t child_of(const char *dir, const char *key, const char **ret_name,
 	return len;
 }
 
+static int see(struct view_stream *vs, const char *name, size_t len, enum name_kind kind)
+{
+	static const struct object file;
+	char copy[NAME_MAX_BYTES + 1];
+	if (len > NAME_MAX_BYTES)
+		return 0;
+	memcpy(copy, name, len);
+	copy[len] = '\0';
+	int r = listing_add(vs->known, copy, kind == NAME_DIR ? NULL : &file);
+	return r < 0 ? r : 0;
+}
+
 static int see_staged(void *arg, const char *key, struct staged *st)
 {
-	struct listing *ls = arg;
+	struct view_stream *vs = arg;
 	const char *name;
 	enum name_kind kind;
 	/* In the bucket, and known to be: see find_staged of view.c. */
 	if (staged_get_state(st) == STAGED_DONE && !staged_writers(st))
 		return 0;
-	size_t len = child_of(ls->dir, key, &name, &kind);
-	return len ? see(ls, name, len, kind, true) : 0;
+	size_t len = child_of(vs->dir, key, &name, &kind);
+	return len ? see(vs, name, len, kind) : 0;
 }
 
-static int see_named(void *arg, const char *name, const struct object *obj)
+static int see_local_dirs(struct view_stream *vs)
 {
-	return see(arg, name, strlen(name), obj ? NAME_FILE : NAME_DIR, false);
-}
-
-static int see_local_dirs(struct listing *ls)
-{
-	SCOPED_LOCK(&ls->vw->lock);
+	SCOPED_LOCK(&vs->vw->lock);
 	struct map_node *node = NULL;
-	while ((node = map_next(&ls->vw->local_dirs, node))) {
+	while ((node = map_next(&vs->vw->local_dirs, node))) {
 		const char *name;
 		enum name_kind kind;
 		const char *path = container_of(node, struct local_dir, node)->path;
-		size_t len = child_of(ls->dir, path, &name, &kind);
-		int r = len ? see(ls, name, len, NAME_DIR, true) : 0;
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static char *join(const char *dir, const char *name)
-{
-	char *path = NULL;
-	return asprintf(&path, "%s%s%s", dir, *dir ? "/" : "", name) < 0 ? NULL : path;
-}
-
-static int mark_removed(struct listing *ls)
-{
-	struct map_node *node = NULL;
-	while ((node = map_next(&ls->seen, node))) {
-		struct seen *s = container_of(node, struct seen, node);
-		if (s->here)
-			continue;
-		CLEANUP_FREE char *path = join(ls->dir, s->name);
-		bool marker_gone;
-		if (!path)
-			return -ENOMEM;
-		bool gone = view_is_removed(ls->vw, path, &marker_gone);
-		s->gone = s->kind == NAME_DIR ? marker_gone : gone;
-	}
-	return 0;
-}
-
-static int deliver(struct listing *ls)
-{
-	struct map_node *node = NULL;
-	while ((node = map_next(&ls->seen, node))) {
-		struct seen *s = container_of(node, struct seen, node);
-		int r = s->gone ? 0 : ls->fn(ls->arg, s->name, s->kind);
+		size_t len = child_of(vs->dir, path, &name, &kind);
+		int r = len ? see(vs, name, len, NAME_DIR) : 0;
 		if (r)
 			return r;
 	}
@@ -137,30 +78,94 @@ static int deliver(struct listing *ls)
 
 /* This disk first: what goes from here to the bucket meanwhile is seen here, and not
  * missed on both sides. */
-static int collect(struct listing *ls, struct call *call)
+static int collect(struct view_stream *vs, struct call *call)
 {
-	int r = staging_each(ls->vw->sg, see_staged, ls);
+	int r = staging_each(vs->vw->sg, see_staged, vs);
 	if (!r)
-		r = see_local_dirs(ls);
-	if (!r && !view_is_local(ls->vw, ls->dir))
-		r = names_list(ls->vw->nm, ls->dir, see_named, ls, call);
-	if (!r)
-		r = mark_removed(ls);
+		r = see_local_dirs(vs);
+	vs->n_here = vs->known->n;
+	if (!r && !view_is_local(vs->vw, vs->dir))
+		r = names_open(vs->vw->nm, vs->dir, vs->known, &vs->names, call);
 	return r;
 }
 
-int view_list(struct view *vw, const char *dir, view_list_fn *fn, void *arg,
+int view_open(struct view *vw, const char *dir, struct view_stream **ret,
 	      struct call *call)
 {
-	struct listing ls = {.vw = vw, .dir = dir, .fn = fn, .arg = arg};
-	int r = collect(&ls, call);
-	if (!r)
-		r = deliver(&ls);
-	for (struct map_node *node = map_next(&ls.seen, NULL); node;) {
-		struct map_node *next = map_next(&ls.seen, node);
-		free(container_of(node, struct seen, node));
-		node = next;
+	struct view_stream *vs = calloc(1, sizeof(*vs));
+	if (!vs)
+		return -ENOMEM;
+	vs->vw = vw;
+	vs->dir = strdup(dir);
+	vs->known = listing_new();
+	int r = vs->dir && vs->known ? collect(vs, call) : -ENOMEM;
+	if (r) {
+		view_close(vs);
+		return r;
 	}
-	map_done(&ls.seen);
-	return r;
+	*ret = vs;
+	return 0;
+}
+
+void view_close(struct view_stream *vs)
+{
+	if (vs->names)
+		names_close(vs->names);
+	listing_unref(vs->known);
+	free(vs->dir);
+	free(vs);
+}
+
+/* Removed here, and the bucket may still have it. */
+static int is_gone(const struct view_stream *vs, const struct name *n)
+{
+	bool marker_gone;
+	if (removal_none(vs->vw->rm))
+		return 0;
+	CLEANUP_FREE char *path = NULL;
+	if (asprintf(&path, "%s%s%s", vs->dir, *vs->dir ? "/" : "", n->name) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	bool gone = view_is_removed(vs->vw, path, &marker_gone);
+	return n->kind == NAME_DIR ? marker_gone : gone;
+}
+
+static int next_known(const struct view_stream *vs, uint64_t *place, struct name *ret)
+{
+	for (; *place < vs->known->n; ++*place) {
+		uint32_t no = (uint32_t)*place;
+		const char *name = listing_name(vs->known, no);
+		memcpy(ret->name, name, strlen(name) + 1);
+		ret->kind = vs->known->entries[no].dir ? NAME_DIR : NAME_FILE;
+		int gone = no < vs->n_here ? 0 : is_gone(vs, ret);
+		if (gone <= 0)
+			return gone ? gone : 1;
+	}
+	return 0;
+}
+
+int view_next(struct view_stream *vs, uint64_t *place, struct name *ret, bool *ret_clean,
+	      struct call *call)
+{
+	int r = next_known(vs, place, ret);
+	*ret_clean = false;
+	if (r || !vs->names)
+		return r;
+	bool idle = staging_none(vs->vw->sg);
+	for (;;) {
+		uint32_t no = (uint32_t)(*place - vs->known->n);
+		r = names_next(vs->names, &no, ret, call);
+		*place = (uint64_t)vs->known->n + no;
+		if (r <= 0)
+			return r;
+		if (listing_find(vs->known, ret->name) == LISTING_NONE) {
+			r = is_gone(vs, ret);
+			if (r <= 0)
+				break;
+		}
+		++*place;
+	}
+	*ret_clean = idle;
+	return r ? r : 1;
 }

@@ -171,13 +171,14 @@ static int rename_object(struct view *vw, const struct object *obj, const char *
 	r = rename_in_bucket(vw, obj, from, to, ret, &copied, call);
 	if (staged)
 		staged_thaw(staged, !r);
+	if (!r)
+		names_put(vw->nm, to, ret);
 	if (held && r)
 		removal_release(vw->rm, to);
 	else if (held)
 		r = settle_removal(vw, to);
 	if (r)
 		return r;
-	names_put(vw->nm, to, ret);
 	blocks_set_mtime(vw->bl, to, ret->etag, ret->mtime_ns);
 	/* Both names are there until the old one goes: never neither (P4). */
 	return copied ? removal_add(vw->rm, from, obj->etag, NULL) : 0;

@@ -37,20 +37,33 @@ struct text {
 	char names[512];
 };
 
-static int add(void *arg, const char *name, const struct object *obj)
+static void add_name(struct text *t, const char *name, bool dir)
 {
-	struct text *t = arg;
 	size_t len = strlen(t->names);
 	(void)snprintf(t->names + len, sizeof(t->names) - len, "[%s%s]", name,
-		       obj ? "" : "/");
-	return 0;
+		       dir ? "/" : "");
 }
 
+/* What a reader of the directory sees, then how it ends. */
 static int list(struct rig *rig, const char *dir, struct text *t)
 {
 	struct call call = {.deadline_ns = clock_add(clock_now_ns(), 5 * NS_PER_S)};
+	struct listing *known = listing_new();
+	struct names_stream *s;
+	struct name name;
+	uint32_t place = 0;
 	*t = (struct text){""};
-	return names_list(rig->nm, dir, add, t, &call);
+	int r = names_open(rig->nm, dir, known, &s, &call);
+	if (!r) {
+		for (uint32_t i = 0; i < known->n; i++)
+			add_name(t, listing_name(known, i), known->entries[i].dir);
+		for (; (r = names_next(s, &place, &name, &call)) > 0; place++)
+			if (listing_find(known, name.name) == LISTING_NONE)
+				add_name(t, name.name, name.kind == NAME_DIR);
+		names_close(s);
+	}
+	listing_unref(known);
+	return r;
 }
 
 static void names__believes_within_ttl(void)

@@ -1,0 +1,510 @@
+/* names_range.c - the pages of a listing.  See names_list.c.
+ *
+ * A listing starts as one range, all names.  When it turns out long and the store can
+ * start behind a given key, what is left is cut into ranges that are asked for at once
+ * (split.h), each on a thread of the pool.  What comes is put together in order: the
+ * first range's pages go into the listing as they arrive, those of later ranges wait.
+ *
+ *   L1  Ranges cover all names: one ends where the next begins.
+ *   L2  A file is shown (lister.ready) only once no page can bring a directory of its
+ *       name any more: "a/" comes behind "a-b", and the directory wins.
+ *   L3  Whatever shows that the store has no order, or did not start where it was asked
+ *       to, ends the splitting: everything is listed once more, serially, and what is
+ *       there already is not added again.
+ *   L4  A page that cannot be had is the listing's error; what came before it is shown
+ *       as far as it is in order, and then the error, never an end (P10).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "cache/names_impl.h"
+#include "cache/split.h"
+#include "backends/util/banned.h"
+
+enum {
+	RANGES_AT_ONCE = 8,
+	/* A short listing is not worth what wrong guesses cost. */
+	SPLIT_AFTER_PAGES = 4,
+	FIRST_CUTS = 3, /* of SPLIT_CUTS_MAX: the others when these have told more */
+	EMPTY_PAGES_MAX = 1000, /* in a row; a store may send some */
+};
+
+struct range {
+	struct range *next; /* in lister.ranges */
+	struct lister *lr;
+	/* its job's own */
+	char *after; /* owned: names behind this one; NULL = all */
+	char *token; /* owned */
+	uint32_t empty_pages;
+	/* guarded by names.lock */
+	char *end;		 /* owned: up to this name; NULL = all */
+	char *page_first, *last; /* owned: on the last page; NULL = there was none */
+	struct listing *waiting; /* what waits for the ranges before; NULL = nothing */
+	bool done;
+};
+
+/* One page, before it is taken in.  Keys are below the directory; those of directories
+ * keep their slash, so that they sort as the store has them. */
+struct page {
+	struct lister *lr;
+	struct listing *listing;
+	char first[KEY_SIZE], last[KEY_SIZE]; /* "" = the page is empty */
+	bool any;
+	uint64_t hidden;
+	char first_hidden[200];
+};
+
+/* --- taking a page in --- */
+
+static bool name_is_possible(const char *name, size_t len)
+{
+	if (!len || len > NAME_MAX_BYTES || memchr(name, '/', len) ||
+	    memchr(name, '\0', len))
+		return false;
+	return strcmp(name, ".") && strcmp(name, "..");
+}
+
+static void hide(struct page *p, const char *key, size_t len)
+{
+	if (!p->hidden++)
+		(void)snprintf(p->first_hidden, sizeof(p->first_hidden), "%.*s",
+			       (int)(len < 199 ? len : 199), key);
+}
+
+static void note_place(struct page *p, const char *key, size_t len)
+{
+	if (!*p->first) {
+		memcpy(p->first, key, len);
+		p->first[len] = '\0';
+	}
+	memcpy(p->last, key, len);
+	p->last[len] = '\0';
+}
+
+static int page_entry(void *arg, const char *key, size_t key_len,
+		      const struct object *obj)
+{
+	struct page *p = arg;
+	size_t skip = strlen(p->lr->prefix);
+	p->any = true;
+	if (key_len == skip)
+		return 0; /* the directory's own marker */
+	char name[NAME_MAX_BYTES + 1];
+	size_t len = key_len - skip - (obj ? 0 : 1);
+	if (key_len > skip)
+		note_place(p, key + skip, key_len - skip);
+	if (key_len <= skip || !name_is_possible(key + skip, len)) {
+		hide(p, key, key_len);
+		return 0;
+	}
+	memcpy(name, key + skip, len);
+	name[len] = '\0';
+
+	struct object known;
+	if (obj && !(p->lr->nm->be->caps & BACKEND_LIST_META)) {
+		known = *obj;
+		(void)blocks_get_mtime(p->lr->nm->bl, key, obj->etag, &known.mtime_ns);
+		obj = &known;
+	}
+	int r = listing_add(p->listing, name, obj);
+	return r < 0 ? r : 0;
+}
+
+static int ask_page(struct range *rg, struct page *p)
+{
+	struct lister *lr = rg->lr;
+	CLEANUP_FREE char *after = NULL;
+	struct call call = {.deadline_ns = CLOCK_NEVER, .cancelled = &lr->cancelled};
+	if (lr->nm->conf.timeout_ns)
+		call.deadline_ns = clock_add(clock_now_ns(), lr->nm->conf.timeout_ns);
+	*p = (struct page){.lr = lr, .listing = listing_new()};
+	if (!p->listing ||
+	    (rg->after && asprintf(&after, "%s%s", lr->prefix, rg->after) < 0))
+		return -ENOMEM;
+	struct list_query q = {.prefix = lr->prefix, .delim = '/', .after = after};
+	return backend_list(lr->nm->be, &q, &rg->token, page_entry, p, &call);
+}
+
+/* The number of the first entry that sorts behind end. */
+static uint32_t cut_at(const struct listing *ls, const char *end)
+{
+	uint32_t n = ls->n;
+	while (end && n && strcmp(listing_name(ls, n - 1), end) > 0)
+		n--;
+	return n;
+}
+
+/* What was taken of the range reaches so far; NULL = nothing yet. */
+static const char *reach(const struct range *rg)
+{
+	bool past = rg->end && rg->last && strcmp(rg->last, rg->end) > 0;
+	return past ? rg->end : rg->last;
+}
+
+/* L2.  A file that is the start of the last name may have its directory still to come
+ * if the next character sorts before the slash. */
+static void settle_locked(const struct range *rg)
+{
+	struct lister *lr = rg->lr;
+	char name[NAME_MAX_BYTES + 1];
+	const char *last = reach(rg);
+	if (!last)
+		return;
+	lr->ready = lr->listing->n;
+	for (size_t len = 1; last[len - 1] && len <= NAME_MAX_BYTES; len++) {
+		if ((unsigned char)last[len] >= '/')
+			continue;
+		memcpy(name, last, len);
+		name[len] = '\0';
+		uint32_t no = listing_find(lr->listing, name);
+		if (no < lr->ready && !lr->listing->entries[no].dir)
+			lr->ready = no;
+	}
+}
+
+static int add_locked(struct lister *lr, struct range *rg, const struct page *p,
+		      uint32_t n)
+{
+	bool head = rg == lr->ranges;
+	if (!head && !rg->waiting && !(rg->waiting = listing_new()))
+		return -ENOMEM;
+	struct listing *to = head ? lr->listing : rg->waiting;
+	int r = listing_append(to, p->listing, 0, n);
+	if (!r && head)
+		settle_locked(rg);
+	return r;
+}
+
+static int keep_string(char **to, const char *s)
+{
+	char *copy = strdup(s);
+	if (!copy)
+		return -ENOMEM;
+	free(*to);
+	*to = copy;
+	return 0;
+}
+
+/* L3.  Only what was split relies on the order. */
+static bool is_out_of_order(const struct lister *lr, const struct range *rg,
+			    const struct page *p)
+{
+	if (!*p->first || lr->serial)
+		return false;
+	return (rg->after && strcmp(p->first, rg->after) <= 0) ||
+	       (rg->last && strcmp(p->first, rg->last) < 0);
+}
+
+static void note_hidden(struct lister *lr, const struct page *p)
+{
+	if (p->hidden && !lr->hidden)
+		buf_adds(&lr->first_hidden, p->first_hidden);
+	lr->hidden += p->hidden;
+}
+
+/* The page is good: into the listing, as far as it is the range's. */
+static int take_page_locked(struct range *rg, const struct page *p)
+{
+	struct lister *lr = rg->lr;
+	int r = 0;
+	lr->pages++;
+	lr->any |= p->any;
+	note_hidden(lr, p);
+	rg->empty_pages = *p->first ? 0 : rg->empty_pages + 1;
+	if (*p->first) {
+		r = keep_string(&rg->page_first, p->first);
+		if (!r)
+			r = keep_string(&rg->last, p->last);
+		if (!r && !lr->first)
+			r = keep_string(&lr->first, p->first);
+	}
+	if (!r)
+		r = add_locked(lr, rg, p, cut_at(p->listing, rg->end));
+	bool past = rg->end && rg->last && strcmp(rg->last, rg->end) > 0;
+	rg->done = past || !rg->token;
+	if (!r && rg->empty_pages > EMPTY_PAGES_MAX) {
+		log_error("names", "list %s/%s: the server sends empty pages without end",
+			  lr->nm->be->name, lr->prefix);
+		r = -EIO;
+	}
+	return r;
+}
+
+/* --- ranges --- */
+
+static void range_free(struct range *rg)
+{
+	free(rg->after);
+	free(rg->token);
+	free(rg->end);
+	free(rg->page_first);
+	free(rg->last);
+	listing_unref(rg->waiting);
+	free(rg);
+}
+
+static void ranges_free_locked(struct lister *lr)
+{
+	while (lr->ranges) {
+		struct range *rg = lr->ranges;
+		lr->ranges = rg->next;
+		range_free(rg);
+	}
+}
+
+static void run_range(void *arg);
+
+/* Behind prev (NULL: the only one), from after on (owned from here) to where prev ended.
+ * Its job starts. */
+static int range_start_locked(struct lister *lr, struct range *prev, char *after)
+{
+	struct range *rg = calloc(1, sizeof(*rg));
+	char *prev_end = after ? strdup(after) : NULL;
+	int r = !rg || (after && !prev_end) ? -ENOMEM : 0;
+	if (!r) {
+		rg->lr = lr;
+		rg->after = after;
+		r = pool_submit(lr->nm->askers, PRIO_DEMAND, run_range, rg);
+	}
+	if (r) {
+		free(rg);
+		free(after);
+		free(prev_end);
+		return r;
+	}
+	lr->running++;
+	if (prev) {
+		rg->end = prev->end;
+		prev->end = prev_end;
+		rg->next = prev->next;
+		prev->next = rg;
+	} else {
+		free(prev_end);
+		lr->ranges = rg;
+	}
+	return 0;
+}
+
+/* L1: what was rg's behind the first cut is the new ranges' now.  Last first, so that
+ * what could not be started stays with the one before. */
+static bool cut_locked(struct lister *lr, struct range *rg, char cuts[][SPLIT_CUT_SIZE],
+		       uint32_t n)
+{
+	while (n--) {
+		char *after = strdup(cuts[n]);
+		if (!after || range_start_locked(lr, rg, after))
+			return false;
+		lr->cuts_left--;
+	}
+	return true;
+}
+
+static struct split_range seen_of(const struct range *rg)
+{
+	return (struct split_range){.first = rg->lr->first,
+				    .page_first = rg->page_first,
+				    .page_last = rg->last,
+				    .end = rg->end};
+}
+
+/* The range whose cuts divide most of what is left; NULL: none is worth it. */
+static struct range *longest_locked(struct lister *lr)
+{
+	char cuts[SPLIT_CUTS_MAX][SPLIT_CUT_SIZE];
+	uint32_t place, best = UINT32_MAX;
+	struct range *ret = NULL;
+	for (struct range *rg = lr->ranges; rg; rg = rg->next) {
+		struct split_range seen = seen_of(rg);
+		if (!rg->done && rg->last && split_range(&seen, 1, cuts, &place) &&
+		    place < best) {
+			best = place;
+			ret = rg;
+		}
+	}
+	return ret;
+}
+
+/* Make ranges while there are requests to make. */
+static void split_locked(struct lister *lr)
+{
+	char cuts[SPLIT_CUTS_MAX][SPLIT_CUT_SIZE];
+	if (lr->serial || lr->pages < SPLIT_AFTER_PAGES || !lr->first)
+		return;
+	while (lr->running < RANGES_AT_ONCE && lr->cuts_left) {
+		bool first = lr->cuts_left == SPLIT_CUTS_MAX;
+		uint32_t want = RANGES_AT_ONCE - lr->running, n = 0, place;
+		want = want < lr->cuts_left ? want : lr->cuts_left;
+		struct range *rg = first ? lr->ranges : longest_locked(lr);
+		if (!rg || !rg->last || rg->done)
+			return;
+		struct split_range seen = seen_of(rg);
+		if (first)
+			n = split_first(&seen, FIRST_CUTS, cuts);
+		if (!n)
+			n = split_range(&seen, want, cuts, &place);
+		if (!n || !cut_locked(lr, rg, cuts, n))
+			return;
+	}
+}
+
+/* The ranges that are done, from the front: the next one's pages are in order now. */
+static int advance_locked(struct lister *lr)
+{
+	while (lr->ranges && lr->ranges->done) {
+		struct range *rg = lr->ranges, *next = rg->next;
+		lr->ranges = next;
+		range_free(rg);
+		if (!next || !next->waiting)
+			continue;
+		int r = listing_append(lr->listing, next->waiting, 0, next->waiting->n);
+		if (r)
+			return r;
+		listing_unref(STEAL(next->waiting));
+		settle_locked(next);
+	}
+	return 0;
+}
+
+/* --- the end --- */
+
+static void report_hidden(const struct lister *lr)
+{
+	if (lr->hidden)
+		log_warn("names",
+			 "list %s/%s: %llu keys cannot be file names and are not shown "
+			 "(the first: \"%s\")",
+			 lr->nm->be->name, lr->prefix, (unsigned long long)lr->hidden,
+			 lr->first_hidden.data);
+}
+
+/* What ran for it is over: only its readers have it from now on. */
+static void finish_locked(struct lister *lr)
+{
+	struct names *nm = lr->nm;
+	struct directory *d = lr->dir;
+	lr->done = true;
+	lr->dir = NULL;
+	lister_delist_locked(lr);
+	lr->error = lr->failed;
+	if (!lr->error) {
+		listing_trim(lr->listing);
+		lr->ready = lr->listing->n;
+		report_hidden(lr);
+	}
+	ranges_free_locked(lr);
+	bool known = d->lister == lr;
+	if (known)
+		d->lister = NULL;
+	if (known && !lr->error) {
+		names_install_locked(nm, d, lr->listing, lr->began_ns);
+		keeper_wake_locked(nm, d);
+	}
+	d->pins--;
+	if (known)
+		lister_unref_locked(lr);
+	lister_unref_locked(lr); /* what ran */
+}
+
+/* L3 */
+static void begin_again_locked(struct lister *lr)
+{
+	lr->again = false;
+	lr->serial = lr->nm->unsplit = true;
+	lr->failed = 0;
+	lr->hidden = 0;
+	buf_reset(&lr->first_hidden);
+	ranges_free_locked(lr);
+	log_info("names", "list %s/%s: the listing cannot be split: once more as a whole",
+		 lr->nm->be->name, lr->prefix);
+	lr->failed = range_start_locked(lr, NULL, NULL);
+}
+
+/* What came of a page.  false: this range asks no more. */
+static bool take_locked(struct range *rg, const struct page *p, int r)
+{
+	struct lister *lr = rg->lr;
+	if (lr->failed || lr->again)
+		return false;
+	/* A range of our own making may be refused for what was asked in it. */
+	bool doubtful = rg->after && !rg->last && r < 0 && r != -EINTR &&
+			r != -ETIMEDOUT && r != -EACCES && r != -ENODEV;
+	if (doubtful || (!r && is_out_of_order(lr, rg, p))) {
+		lr->again = true;
+		return false;
+	}
+	if (!r)
+		r = take_page_locked(rg, p);
+	bool more = !r && !rg->done;
+	if (!r)
+		r = advance_locked(lr);
+	if (r) {
+		lr->failed = r;
+		atomic_store(&lr->cancelled, true);
+		return false;
+	}
+	if (more && !lr->wanted && lr->any) {
+		lr->paused = lr->dir->lister == lr; /* else nobody will go on */
+		names_count_locked(lr->nm, lr->dir);
+		return false;
+	}
+	split_locked(lr);
+	return more;
+}
+
+static void run_range(void *arg)
+{
+	struct range *rg = arg;
+	struct lister *lr = rg->lr;
+	struct names *nm = lr->nm;
+	for (bool more = true; more;) {
+		struct page p;
+		int r = ask_page(rg, &p);
+		(void)pthread_mutex_lock(&nm->lock);
+		more = take_locked(rg, &p, r);
+		if (!more) {
+			lr->running--;
+			if (!lr->running && lr->again)
+				begin_again_locked(lr);
+			if (!lr->running && lr->paused)
+				lister_unref_locked(lr); /* its directory's is left */
+			else if (!lr->running)
+				finish_locked(lr);
+		}
+		(void)pthread_cond_broadcast(&nm->arrived);
+		(void)pthread_mutex_unlock(&nm->lock);
+		listing_unref(p.listing);
+	}
+}
+
+/* --- beginning --- */
+
+int lister_go_locked(struct lister *lr)
+{
+	lr->cuts_left = SPLIT_CUTS_MAX;
+	lr->serial = lr->nm->unsplit || !(lr->nm->be->caps & BACKEND_LIST_AFTER);
+	int r = range_start_locked(lr, NULL, NULL);
+	if (!r)
+		lr->refs++; /* what runs */
+	return r;
+}
+
+int lister_resume_locked(struct lister *lr)
+{
+	int r = pool_submit(lr->nm->askers, PRIO_DEMAND, run_range, lr->ranges);
+	if (r)
+		return r;
+	lr->wanted = true;
+	lr->paused = false;
+	lr->running++;
+	lr->refs++;
+	names_count_locked(lr->nm, lr->dir);
+	return 0;
+}
+
+void lister_done_locked(struct lister *lr)
+{
+	ranges_free_locked(lr);
+}
