@@ -88,6 +88,40 @@ def test_listing_is_one_request_a_page(s3d, mount):
     assert len(lists) <= 4, show(lists)  # one more to learn that d is a directory
 
 
+def test_daemon_restarted_within_ttl_lists_without_asking(s3d, mount):
+    """P7, across mounts: the listing is kept; what was put or removed since is not undone."""
+    for n in range(1500):
+        s3d.put("d/f%04d" % n, b"x")
+    m = mount(s3d)
+    assert len(os.listdir(m.path("d"))) == 1500
+    m.remount()
+    s3d.server.mark()
+    assert len(os.listdir(m.path("d"))) == 1500
+    assert not os.path.exists(m.path("d/none"))
+    assert os.stat(m.path("d/f0007")).st_size == 1
+    lists = [r for r in asked(s3d) if "d%2F" in r["query"] or r["key"].endswith("/none")]
+    assert lists == [], show(lists)
+
+    write(m.path("d/new"), b"new")
+    os.unlink(m.path("d/f0000"))
+    lib.wait("the DELETE", lambda: "d/f0000" not in s3d.files())
+    m.kill()
+    m.mount()
+    names = os.listdir(m.path("d"))
+    assert len(names) == 1500 and "new" in names and "f0000" not in names
+    assert read(m.path("d/new")) == b"new"
+
+
+def test_removed_directory_stays_away(s3d, mount):
+    m = mount(s3d)
+    os.mkdir(m.path("d"))
+    os.rmdir(m.path("d"))
+    lib.wait("the DELETE of the marker", lambda: [
+        c for c in s3d.server.commits() if c["op"] == "delete" and c["key"].endswith("/d/")])
+    assert "d" not in os.listdir(m.point)
+    assert not os.path.exists(m.path("d"))
+
+
 def test_eight_readers_fetch_each_byte_once(s3d, mount):
     size = (20 << 20) + 99
     s3d.put("f", body(size))
