@@ -150,10 +150,14 @@ static void fill__it_stops_at_once(void)
 	struct rig rig;
 	rig_filling(&rig, 400 * MIB);
 	struct version *v = rig_version(&rig, "k", 40 * MIB);
-	rig_read(&rig, v, 0, 20 * MIB);
+	/* What is here and not read yet can still be read when the store hangs. */
+	(void)blocks_hint(rig.bl, v, 0, 20 * MIB);
+	while (version_cached_bytes(v) < 20 * MIB)
+		clock_sleep_ns(NS_PER_MS);
 	uint64_t gets = rig_stats(&rig).gets;
 	atomic_store(&rig.mb.good_bytes, 0);
 	atomic_store(&rig.mb.held, true);
+	rig_read(&rig, v, 0, 20 * MIB);
 	while (rig_stats(&rig).gets == gets)
 		clock_sleep_ns(NS_PER_MS);
 	/* Its requests hang. */
