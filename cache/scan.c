@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "backends/util/cleanup.h"
+#include "backends/util/io.h"
 #include "cache/ahead.h"
 #include "cache/fits.h"
 #include "backends/util/banned.h"
@@ -76,18 +77,7 @@ static bool take(struct layout *l, const struct hdu *h, int r)
 
 static int read_fd(void *arg, uint64_t off, void *dst, size_t len)
 {
-	const int *fd = arg;
-	for (size_t done = 0; done < len;) {
-		ssize_t n =
-			pread(*fd, (char *)dst + done, len - done, (off_t)(off + done));
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		if (n > 0)
-			done += (size_t)n;
-	}
-	return 0;
+	return io_read_all(*(const int *)arg, dst, len, off);
 }
 
 int scan_file(int fd, struct layout *l)

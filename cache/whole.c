@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "backends/crc.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/io.h"
 #include "backends/util/log.h"
 #include "cache/scan.h"
 #include "cache/version.h"
@@ -16,20 +17,6 @@
 #define WINDOW UINT64_C(67108864) /* bytes fetched ahead of the copy */
 
 /* -- copying out -- */
-
-static int write_all(int fd, const char *bytes, size_t len, uint64_t off)
-{
-	for (size_t done = 0; done < len;) {
-		ssize_t n = pwrite(fd, bytes + done, len - done, (off_t)(off + done));
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		if (n > 0)
-			done += (size_t)n;
-	}
-	return 0;
-}
 
 int blocks_export(struct blocks *bl, struct version *v, uint64_t len, int fd,
 		  struct call *call)
@@ -48,7 +35,7 @@ int blocks_export(struct blocks *bl, struct version *v, uint64_t len, int fd,
 			(void)blocks_hint(bl, v, off, ahead);
 		r = blocks_read(bl, v, off, bytes, n, call);
 		if (!r)
-			r = write_all(fd, bytes, n, off);
+			r = io_write_all(fd, bytes, n, off);
 	}
 	return r;
 }
@@ -100,20 +87,6 @@ static uint64_t claimed_disk_len(const struct version *v, const uint8_t *map)
 	return sum;
 }
 
-static int read_all(int fd, char *dst, size_t len, uint64_t off)
-{
-	for (size_t done = 0; done < len;) {
-		ssize_t n = pread(fd, dst + done, len - done, (off_t)(off + done));
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		if (n > 0)
-			done += (size_t)n;
-	}
-	return 0;
-}
-
 /* The claimed blocks of fd: summed, and written to the data file unless fd has
  * become it. */
 static int take_blocks(struct version *v, int fd, bool copies, uint64_t epoch,
@@ -126,7 +99,7 @@ static int take_blocks(struct version *v, int fd, bool copies, uint64_t epoch,
 		if (!map[b])
 			continue;
 		uint64_t off = b * BLOCK_SIZE, len = block_len(v, b);
-		int r = read_all(fd, bytes, len, off);
+		int r = io_read_all(fd, bytes, len, off);
 		if (!r && copies)
 			r = store_write(v->bl->store, &v->id, off, bytes, len);
 		if (!r)

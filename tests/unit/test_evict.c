@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "cache/db.h"
 #include "tests/unit/cache_rig.h"
 #include "tests/unit/check.h"
+#include "tests/unit/no_holes.h"
 #include "backends/util/banned.h"
 
 /* -- the cap, blocks (5) -- */
@@ -128,17 +128,6 @@ static void evict__an_empty_version_loses_its_file(void)
 	blocks_sync(rig.bl);
 	CHECK_EQ(rig_count_files(&rig), 0);
 	rig_done(&rig);
-}
-
-/* In place of the C library's: a file system that knows no holes. */
-static atomic_bool no_holes;
-
-int fallocate(int fd, int mode, off_t off, off_t len)
-{
-	if (!atomic_load(&no_holes))
-		return (int)syscall(SYS_fallocate, fd, mode, off, len);
-	errno = EOPNOTSUPP;
-	return -1;
 }
 
 static void evict__what_cannot_be_punched_is_counted_on(void)

@@ -2,13 +2,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include "backends/util/clock.h"
 #include "backends/util/cleanup.h"
 #include "cache/frame.h"
 #include "tests/unit/cache_rig.h"
 #include "tests/unit/check.h"
+#include "tests/unit/no_holes.h"
 #include "tests/unit/fits_rig.h"
 #include "backends/util/banned.h"
 
@@ -296,17 +296,6 @@ static void frame__of_a_large_file_too(void)
 	CHECK_EQ(fr.rig.mb.gets, gets);
 	version_unref(v);
 	frig_done(&fr);
-}
-
-/* In place of the C library's: a file system that knows no holes. */
-static atomic_bool no_holes;
-
-int fallocate(int fd, int mode, off_t off, off_t len)
-{
-	if (!atomic_load(&no_holes))
-		return (int)syscall(SYS_fallocate, fd, mode, off, len);
-	errno = EOPNOTSUPP;
-	return -1;
 }
 
 static void frame__without_holes_all_of_it_goes(void)
