@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import azurectl
 import cloud
 import lib
-from listing import ListingServer
+from manykeys import ManyKeysServer
 
 
 class Origin:
@@ -127,12 +127,12 @@ class FakeGcs(Origin):
 
 
 class Listing(Origin):
-    """100,000 keys and nothing behind them (listing.py)."""
+    """100,000 keys and nothing behind them (tests/servers/manykeys.py)."""
     name = "listing"
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.server = ListingServer()
+        self.server = ManyKeysServer()
         self.port, self.bucket = self.server.port, "bench"
         self.keys = ("key", "secret")
         self.store = lib.S3Store()

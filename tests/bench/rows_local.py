@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import limits
-import listing
+import manykeys
 from rows import Figure, Row
 
 now = time.monotonic
@@ -20,8 +20,8 @@ def ls(path, out):
     secs = now() - start
     with open(out) as f:
         found = [line.split() for line in f][1:]
-    want = [(os.path.basename(name), listing.size_of(n))
-            for n, name in enumerate(listing.NAMES)]
+    want = [(os.path.basename(name), manykeys.size_of(n))
+            for n, name in enumerate(manykeys.NAMES)]
     assert [(w[8], int(w[4])) for w in found] == want, "the listing differs"
     return start, secs
 

@@ -1,8 +1,9 @@
-"""listing.py - a scripted S3 server that has COUNT keys to list, and answers at once.
+"""manykeys.py - a scripted S3 server that has COUNT keys to list, and answers at once.
 
 MinIO's own listing of so many keys takes between 4 and 51 s for the same pages (measured
 2026-11-23), so listings are measured against this one behind a link of a fixed delay.
 Entries are rendered once: a page costs well under a millisecond.  No signature is checked.
+GET /-/requests tells what was asked since the last time, a line each.
 """
 import bisect
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.request import urlopen
 
 PREFIX, COUNT, PAGE = "some/prefix/", 100000, 1000
 NAMES = ["%sjw%05d_cal.fits" % (PREFIX, n) for n in range(COUNT)]
@@ -28,7 +30,7 @@ def size_of(n):
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version, entries = "HTTP/1.1", []
+    protocol_version, entries, asked = "HTTP/1.1", [], []
     wbufsize, disable_nagle_algorithm = 1 << 20, True
 
     def log_message(self, *_args):
@@ -68,6 +70,10 @@ class Handler(BaseHTTPRequestHandler):
         return text + "".join(self.entries[first:last])
 
     def do_GET(self):
+        if self.path == "/-/requests":
+            asked, Handler.asked = Handler.asked, []
+            return self.answer(200, "".join(line + "\n" for line in asked).encode())
+        self.asked.append("GET " + self.path)
         url = urlsplit(self.path)
         args = {k: v[0] for k, v in parse_qs(url.query, keep_blank_values=True).items()}
         key = unquote(url.path).lstrip("/").partition("/")[2]
@@ -82,6 +88,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(200, body.encode(), Content_Type="application/xml")
 
     def do_HEAD(self):
+        self.asked.append("HEAD " + self.path)
         key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")[2]
         at = bisect.bisect_left(NAMES, key)
         if not key:
@@ -92,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
                            Last_Modified="Thu, 01 Jan 2026 00:00:00 GMT")
 
 
-class ListingServer:
+class ManyKeysServer:
     """A process of its own, not to share this one's interpreter."""
 
     def __init__(self):
@@ -101,6 +108,12 @@ class ListingServer:
         line = self.process.stdout.readline()
         self.port = int(re.search(r"(\d+)$", line.strip())[1])
         self.url = "http://127.0.0.1:%d" % self.port
+
+    def requests(self):
+        """Of a bucket: a warm-up's HEAD / is none."""
+        with urlopen(self.url + "/-/requests") as reply:
+            lines = reply.read().decode().splitlines()
+        return [line for line in lines if line != "HEAD /"]
 
     def stop(self):
         self.process.kill()
@@ -111,7 +124,7 @@ def main():
     Handler.entries = [ENTRY % (name, n, size_of(n)) for n, name in enumerate(NAMES)]
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    print("listing: listening on %d" % server.server_port, flush=True)
+    print("manykeys: listening on %d" % server.server_port, flush=True)
     server.serve_forever()
 
 
