@@ -34,6 +34,7 @@ class Rclone(Client):
     def command(self):
         return [self.program, "mount", "bench:%s/%s" % (self.origin.bucket, PREFIX), self.point,
                 "--vfs-cache-mode", "full", "--cache-dir", self.cache, "--config", "/dev/null",
+                "--use-server-modtime",  # its own is metadata: a HEAD for each name
                 *self.more]
 
     def env(self):
