@@ -274,7 +274,7 @@ class Mount:
         self.point = os.path.join(self.folder, "mnt")
         self.cache = os.path.join(self.folder, "cache")
         self.log_path = os.path.join(self.folder, "daemon.log")
-        self.opts = {"cache_dir": self.cache, "log_level": "debug", **(opts or {})}
+        self.opts = {"cache_dir": self.cache, **(opts or {})}
         self.extra_env, self.user = env or {}, user
         self.process = None
         os.makedirs(self.point, exist_ok=True)
@@ -298,9 +298,10 @@ class Mount:
 
     def mount(self):
         """In the foreground, so that the process is ours to watch and to kill."""
+        level = () if "log_level" in self.opts else ("-o", "log_level=debug")
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.command("-f"), env=self.env(), stdout=log,
-                                            stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(self.command("-f", *level), env=self.env(),
+                                            stdout=log, stderr=log, start_new_session=True)
         try:
             wait("mount", lambda: self.alive() or self.process.poll() is not None, 60)
         except AssertionError:

@@ -238,8 +238,11 @@ def test_gcs_answers_that_are_wrong(gcsd, mount, rule):
     """P1, P8: they are asked for again; another generation is another version."""
     gcsd.put("f", body(3 << 20))
     m = mount(gcsd)
-    gcsd.server.rule(method="GET", key="f$", query="alt=media", count=2, **rule)
-    if rule["kind"] == "wrong_etag":
+    stale = rule["kind"] == "wrong_etag"
+    # Of two answers both could be to what is only fetched ahead.
+    gcsd.server.rule(method="GET", key="f$", query="alt=media", count=0 if stale else 2,
+                     **rule)
+    if stale:
         fails(errno.ESTALE, read, m.path("f"))
     else:
         same(read(m.path("f")), body(3 << 20))
