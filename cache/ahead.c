@@ -34,16 +34,10 @@ static bool has_tail(const struct version *v)
 	return v->is_fits && v->n_blocks > 2;
 }
 
-void ahead_opened(struct version *v)
+static void fetch_tail(struct version *v)
 {
 	struct blocks *bl = v->bl;
 	if (!has_tail(v) || atomic_load(&bl->tail_belief) <= 0)
-		return;
-	(void)pthread_mutex_lock(&v->lock);
-	bool cold = block_state_locked(v, 0) == BLOCK_ABSENT &&
-		    block_state_locked(v, v->n_blocks - 1) == BLOCK_ABSENT;
-	(void)pthread_mutex_unlock(&v->lock);
-	if (!cold)
 		return;
 	believe_in_tails(bl, -1);
 	(void)blocks_hint(bl, v, 0, BLOCK_SIZE);
@@ -94,6 +88,23 @@ void ahead_learnt(struct version *v)
 	size_t n = walk_learnt(&v->walk, &v->layout, want);
 	(void)pthread_mutex_unlock(&v->lock);
 	ask(v, want, n);
+}
+
+void ahead_opened(struct version *v)
+{
+	struct range want[WALK_RANGES];
+	size_t n = 0;
+	if (!v->is_fits)
+		return;
+	(void)pthread_mutex_lock(&v->lock);
+	bool cold = block_state_locked(v, 0) == BLOCK_ABSENT;
+	if (cold)
+		n = walk_open(&v->walk, &v->layout, want);
+	(void)pthread_mutex_unlock(&v->lock);
+	if (!cold)
+		return;
+	ask(v, want, n);
+	fetch_tail(v);
 }
 
 /* -- reads -- */

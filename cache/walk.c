@@ -154,6 +154,17 @@ static size_t touch(struct walk *w, const struct layout *l, uint64_t off, uint64
 	return 1;
 }
 
+size_t walk_open(struct walk *w, const struct layout *l,
+		 struct range ret[static WALK_RANGES])
+{
+	struct plan p = {.ranges = ret};
+	w->hop = 0;
+	w->asked = 0;
+	if (l->complete && l->n > 1)
+		plan_known(&p, w, l);
+	return p.n;
+}
+
 size_t walk_jump(struct walk *w, const struct layout *l, uint64_t off, uint64_t len,
 		 uint64_t array_max, struct range ret[static WALK_RANGES])
 {

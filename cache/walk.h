@@ -4,10 +4,11 @@
  * blocks_hint().  What readers do, by traces of astropy, cfitsio and ds9:
  *
  *   - They hop from header to header; where the next one is, they know only when they
- *     have read this one.  From the first hop on the headers behind it are asked for:
- *     those that are known all at once; of the rest the next one, and guesses at the
- *     distance of the last two, since images of one file are mostly of one size.  A
- *     reader of the first header alone costs nothing more.
+ *     have read this one.  If all are known when a file is opened that nothing is here
+ *     of, all come at once.  Else from the first hop on the headers behind it are asked
+ *     for: those that are known, the next one, and guesses at the distance of the last
+ *     two, since images of one file are mostly of one size.  A reader of the first
+ *     header alone of an unknown file costs nothing more.
  *   - They cut pieces out of an image: who comes back to the data of one HDU gets the
  *     rest of it, if it is not too large.
  *
@@ -39,6 +40,9 @@ struct walk {
 /* Does a read from off begin at a header, other than those that the first block has?
  * Which one's: *ret. */
 bool walk_hops(const struct layout *l, uint64_t off, size_t *ret);
+/* It is opened, and not even its first header is here. */
+size_t walk_open(struct walk *w, const struct layout *l,
+		 struct range ret[static WALK_RANGES]);
 /* One read that went on from no other (prefetch.h).  Data of an HDU larger than array_max
  * bytes is left alone.  Returns how many ranges to ask for. */
 size_t walk_jump(struct walk *w, const struct layout *l, uint64_t off, uint64_t len,

@@ -136,6 +136,22 @@ static void walk__what_is_known_comes_at_once(void)
 	end(&f);
 }
 
+static void walk__a_known_file_brings_all_headers_when_it_is_opened(void)
+{
+	static struct file f;
+	make(&f, 30, 1000);
+	begin(&f);
+	CHECK_EQ(walk_open(&f.walk, &f.known, f.ranges), 0); /* not known yet */
+	for (size_t i = 2; i < f.n; i++)
+		CHECK_EQ(layout_add(&f.known, &f.hdus[i]), 0);
+	f.asked[0] = f.asked[1] = false;
+	note(&f, walk_open(&f.walk, &f.known, f.ranges));
+	for (size_t i = 0; i < f.n; i++)
+		CHECK(f.asked[i]);
+	CHECK_EQ(f.wasted, 0);
+	end(&f);
+}
+
 /* A reader of the first headers, or of data, asks for no others. */
 static void walk__nobody_hops_nothing_is_asked(void)
 {
@@ -245,6 +261,7 @@ int main(void)
 {
 	RUN(walk__equal_images_are_guessed);
 	RUN(walk__what_is_known_comes_at_once);
+	RUN(walk__a_known_file_brings_all_headers_when_it_is_opened);
 	RUN(walk__nobody_hops_nothing_is_asked);
 	RUN(walk__wrong_guesses_end);
 	RUN(walk__stays_near_the_reader);
