@@ -34,6 +34,7 @@ struct reader {
 	struct version *v;
 	uint64_t id;	   /* of this read; never 0 */
 	uint64_t pos, end; /* what is left */
+	bool started;	   /* runs for all that is missing */
 	char *dst;	   /* where pos goes; NULL = only make it present */
 	struct call *call;
 };
@@ -137,6 +138,7 @@ static int start_locked(struct reader *rd)
 	if (last - b > START_AHEAD)
 		last = b + START_AHEAD;
 	int r = 0;
+	rd->started = true;
 	while (b <= last) {
 		int64_t n = 1;
 		if (block_state_locked(v, b) == BLOCK_ABSENT)
@@ -227,7 +229,8 @@ static int step_locked(struct reader *rd)
 		return verify_locked(rd);
 	if (!rd->call)
 		return -EAGAIN;
-	if (s == BLOCK_BUSY)
+	/* What is missing behind it must not wait as well. */
+	if (s == BLOCK_BUSY && rd->started)
 		return wait_locked(rd);
 	int r = call_check(rd->call);
 	return r ? r : start_locked(rd);

@@ -119,10 +119,9 @@ def random_reads(path, local, url, count, seed):
     yield {**result(start), **spread(times), "limit": spread(bare)}
 
 
-def together(path, local, url, count, seed):
-    spots, got = offsets(local, count, seed), {}
-    fd, want = os.open(path, os.O_RDONLY), os.open(local, os.O_RDONLY)
-    gate = threading.Barrier(count + 1)
+def at_once(fd, spots, got):
+    """A thread each, all let go together; the seconds until the last has its bytes."""
+    gate = threading.Barrier(len(spots) + 1)
 
     def one(off):
         gate.wait()
@@ -131,15 +130,27 @@ def together(path, local, url, count, seed):
     threads = [threading.Thread(target=one, args=(off,)) for off in spots]
     for t in threads:
         t.start()
-    yield
     start = now()
     gate.wait()
     for t in threads:
         t.join()
-    done = result(start)
+    return now() - start
+
+
+def together(path, local, url, count, seed):
+    """Three times, at other places: the first two open connections and start threads."""
+    spots, got = offsets(local, 3 * count, seed), {}
+    fd, want = os.open(path, os.O_RDONLY), os.open(local, os.O_RDONLY)
+    yield
+    start = now()
+    new = at_once(fd, spots[:count], got)
+    at_once(fd, spots[count:2 * count], got)
+    spots_warm = spots[2 * count:]
+    warm = at_once(fd, spots_warm, got)
+    done = result(start, s=warm, new_s=new)
     for off in spots:
         assert got[off] == os.pread(want, READ, off), "bytes differ at %d" % off
-    done["limit"] = {"s": limits.warm_gets(url, [o - o % BLOCK for o in spots], BLOCK)}
+    done["limit"] = {"s": limits.warm_gets(url, [o - o % BLOCK for o in spots_warm], BLOCK)}
     yield done
 
 
@@ -179,8 +190,9 @@ def cached(path, local, times):
     want = scan(local)
     yield
     start, took = now(), {}
+    sides = [("mine", path), ("limit", local)]
     for turn in range(times):
-        for side, name in (("mine", path), ("limit", local)):
+        for side, name in sides if turn % 2 else reversed(sides):
             for key, call, args in (("seq", close_after, ()), ("mmap", scan, ()),
                                     ("rand", small_reads, (20000, turn))):
                 if side == "mine":

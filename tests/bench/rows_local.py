@@ -39,8 +39,8 @@ class Ls(Row):
         world.origin(self.origin)
 
     def limit(self, world, port):
-        secs, keys = limits.serial_list(port, "bench", listing.PREFIX)
-        assert keys == listing.COUNT, keys
+        secs, keys = limits.serial_list(port, "bench", manykeys.PREFIX)
+        assert keys == manykeys.COUNT, keys
         return {"s": secs}
 
     def run(self, world, client, link):

@@ -163,6 +163,28 @@ static void blocks__bytes_are_served_before_the_get_ends(void)
 	free(bytes);
 }
 
+/* A read that begins in what somebody else fetches asks for the rest at once. */
+static void blocks__what_is_behind_a_fetch_does_not_wait_for_it(void)
+{
+	struct rig rig;
+	char *bytes = malloc(MIB);
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 8 * MIB);
+	rig.mb.good_bytes = 0;
+	rig.mb.hints_held = true;
+	blocks_hint(rig.bl, v, 0, BLOCK_SIZE);
+	wait_gets(&rig, 1);
+	struct call call = rig_call(150 * NS_PER_MS);
+	CHECK_EQ(blocks_read(rig.bl, v, 0, bytes, 2 * BLOCK_SIZE, &call), -ETIMEDOUT);
+	CHECK_EQ(rig.mb.gets, 2);
+	rig.mb.hints_held = false;
+	rig_read(&rig, v, 0, 2 * BLOCK_SIZE);
+	CHECK_EQ(rig.mb.gets, 2);
+	version_unref(v);
+	rig_done(&rig);
+	free(bytes);
+}
+
 /* -- failure -- */
 
 static void blocks__a_failed_get_is_an_error_and_no_more(void)
@@ -467,6 +489,7 @@ int main(void)
 	RUN(blocks__next_mount_reads_without_the_network);
 	RUN(blocks__many_readers_fetch_each_block_once);
 	RUN(blocks__bytes_are_served_before_the_get_ends);
+	RUN(blocks__what_is_behind_a_fetch_does_not_wait_for_it);
 	RUN(blocks__a_failed_get_is_an_error_and_no_more);
 	RUN(blocks__one_interrupted_reader_does_not_fail_another);
 	RUN(blocks__the_last_waiter_takes_the_get_with_it);
