@@ -63,16 +63,17 @@ static struct stream *find(struct prefetch *pf, uint64_t off, bool *ret_goes_on)
 
 /* A read that goes no further than an earlier one says nothing about the speed of
  * the reader: many threads of the kernel ask for one window. */
-static void widen(const struct prefetch *pf, struct stream *s, uint64_t end)
+static void widen(const struct prefetch *pf, struct stream *s, uint64_t off, uint64_t end)
 {
 	if (end <= s->next)
 		return;
+	s->got += end - (off > s->next ? off : s->next);
 	s->next = end;
-	if (!s->window && s->next - s->start < BLOCK_SIZE)
+	if (!s->window && s->got < BLOCK_SIZE)
 		return;
 	if (!s->window)
-		s->opened = s->next;
-	s->window = least(add(FIRST_WINDOW, GROWTH * (s->next - s->opened)), pf->window_max);
+		s->opened = s->got;
+	s->window = least(add(FIRST_WINDOW, GROWTH * (s->got - s->opened)), pf->window_max);
 }
 
 static bool begins(uint64_t off, const struct range *array)
@@ -83,7 +84,8 @@ static bool begins(uint64_t off, const struct range *array)
 static void start(const struct prefetch *pf, struct stream *s, uint64_t off, uint64_t end,
 		  const struct range *array)
 {
-	*s = (struct stream){.start = off, .next = end, .ahead = end, .opened = end};
+	*s = (struct stream){
+		.next = end, .ahead = end, .got = end - off, .opened = end - off};
 	if (begins(off, array) && end - off >= BLOCK_SIZE)
 		s->window = least(FIRST_WINDOW, pf->window_max);
 }
@@ -94,7 +96,7 @@ static uint64_t goal_of(const struct prefetch *pf, const struct stream *s,
 {
 	uint64_t edge = add(array->off, array->len);
 	uint64_t goal = least(add(s->next, s->window), pf->size);
-	if (s->next - s->start >= YOUNG || goal <= edge)
+	if (s->got >= YOUNG || goal <= edge)
 		return goal;
 	uint64_t least_far = add(s->next, YOUNG_AHEAD);
 	return least(goal, edge > least_far ? edge : least_far);
@@ -123,7 +125,7 @@ static size_t cut(const struct stream *s, struct range *ranges)
 {
 	struct range rest = ranges[0];
 	size_t n = 0;
-	if (s->next - s->start >= YOUNG)
+	if (s->got >= YOUNG)
 		return 1;
 	for (; n < PREFETCH_RANGES - 1 && rest.len > (n + 1) * PIECE; n++) {
 		uint64_t len = (n + 1) * PIECE - rest.off % BLOCK_SIZE;
@@ -145,7 +147,7 @@ void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
 	uint64_t end = least(add(off, len), pf->size);
 	struct stream *s = find(pf, off, &on);
 	if (on)
-		widen(pf, s, end);
+		widen(pf, s, off, end);
 	else
 		start(pf, s, off, end, array);
 	s->used = ++pf->tick;

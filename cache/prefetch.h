@@ -39,10 +39,10 @@ enum {
 
 /* Zero: not used yet. */
 struct stream {
-	uint64_t start;	 /* where it began */
 	uint64_t next;	 /* end of the furthest read */
+	uint64_t got;	 /* bytes that were read, without gaps */
 	uint64_t ahead;	 /* everything before this was asked for already */
-	uint64_t opened; /* next when the window was opened */
+	uint64_t opened; /* got when the window was opened */
 	uint64_t window; /* bytes to stay ahead now; 0 = closed */
 	uint64_t used;	 /* prefetch.tick at its last read */
 };
