@@ -15,6 +15,8 @@
 #define POLY32C UINT32_C(0x82f63b78)
 #define POLY64	UINT64_C(0x9a6c9329ac4bc9b5)
 
+enum { LANES_FROM = 65536 }; /* bytes */
+
 static uint32_t table32[8][256];
 static uint64_t table64[8][256];
 
@@ -62,31 +64,6 @@ uint32_t crc32c_by_table(uint32_t crc, const void *bytes, size_t n)
 	return ~c;
 }
 
-#ifdef __x86_64__
-__attribute__((target("sse4.2"))) static uint32_t crc32c_by_instruction(uint32_t crc,
-									const void *bytes,
-									size_t n)
-{
-	const unsigned char *p = bytes;
-	uint64_t c = (uint32_t)~crc;
-	for (; n >= 8; n -= 8, p += 8)
-		c = _mm_crc32_u64(c, load64(p));
-	uint32_t c32 = (uint32_t)c;
-	for (; n; n--)
-		c32 = _mm_crc32_u8(c32, *p++);
-	return ~c32;
-}
-#endif
-
-uint32_t crc32c(uint32_t crc, const void *bytes, size_t n)
-{
-#ifdef __x86_64__
-	if (__builtin_cpu_supports("sse4.2"))
-		return crc32c_by_instruction(crc, bytes, n);
-#endif
-	return crc32c_by_table(crc, bytes, n);
-}
-
 /* a * b modulo the polynomial; the highest power is the lowest bit. */
 static uint32_t multiply32c(uint32_t a, uint32_t b)
 {
@@ -109,6 +86,53 @@ uint32_t crc32c_combine(uint32_t a, uint32_t b, uint64_t b_len)
 		square = multiply32c(square, square);
 	}
 	return multiply32c(power, a) ^ b;
+}
+
+#ifdef __x86_64__
+__attribute__((target("sse4.2"))) static uint32_t crc32c_by_instruction(uint32_t crc,
+									const void *bytes,
+									size_t n)
+{
+	const unsigned char *p = bytes;
+	uint64_t c = (uint32_t)~crc;
+	for (; n >= 8; n -= 8, p += 8)
+		c = _mm_crc32_u64(c, load64(p));
+	uint32_t c32 = (uint32_t)c;
+	for (; n; n--)
+		c32 = _mm_crc32_u8(c32, *p++);
+	return ~c32;
+}
+#endif
+
+#ifdef __x86_64__
+/* The instruction takes three cycles, but a new one can begin in each: three lanes of a
+ * block take a third of the time, and putting them together 2 us. */
+__attribute__((target("sse4.2"))) static uint32_t crc32c_in_lanes(uint32_t crc,
+								  const void *bytes,
+								  size_t n)
+{
+	const unsigned char *p = bytes;
+	size_t lane = n / 3 / 8 * 8;
+	uint64_t a = (uint32_t)~crc, b = UINT32_MAX, c = UINT32_MAX;
+	for (size_t i = 0; i < lane; i += 8) {
+		a = _mm_crc32_u64(a, load64(p + i));
+		b = _mm_crc32_u64(b, load64(p + lane + i));
+		c = _mm_crc32_u64(c, load64(p + 2 * lane + i));
+	}
+	uint32_t sum = crc32c_combine(~(uint32_t)a, ~(uint32_t)b, lane);
+	sum = crc32c_combine(sum, ~(uint32_t)c, lane);
+	return crc32c_by_instruction(sum, p + 3 * lane, n - 3 * lane);
+}
+#endif
+
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t n)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("sse4.2"))
+		return n < LANES_FROM ? crc32c_by_instruction(crc, bytes, n)
+				      : crc32c_in_lanes(crc, bytes, n);
+#endif
+	return crc32c_by_table(crc, bytes, n);
 }
 
 uint64_t crc64nvme(uint64_t crc, const void *bytes, size_t n)

@@ -39,10 +39,25 @@ static void crc__instruction_and_table_agree(void)
 				 crc32c_by_table(7, bytes + at, n));
 }
 
+/* Long ones are summed in lanes. */
+static void crc__lanes_and_table_agree(void)
+{
+	static unsigned char bytes[300000];
+	uint32_t x = 1;
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (unsigned char)((x = x * 1664525 + 1013904223) >> 24);
+	for (size_t n = 65528; n < 65528 + 60; n++)
+		CHECK_EQ(crc32c(7, bytes + n % 8, n),
+			 crc32c_by_table(7, bytes + n % 8, n));
+	for (size_t n = 262144 - 30; n < 262144 + 30; n++)
+		CHECK_EQ(crc32c(0, bytes + 1, n), crc32c_by_table(0, bytes + 1, n));
+}
+
 int main(void)
 {
 	RUN(crc__check_values_are_the_published_ones);
 	RUN(crc__chains_at_any_place);
 	RUN(crc__instruction_and_table_agree);
+	RUN(crc__lanes_and_table_agree);
 	return 0;
 }
