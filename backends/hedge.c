@@ -13,9 +13,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "backends/request.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/cond.h"
 #include "backends/util/pool.h"
 #include "backends/util/banned.h"
 
@@ -134,11 +134,7 @@ static struct race *race_new(struct hedge *h, const char *key, const struct obje
 	race->refs = 1;
 	race->winner = NOBODY;
 	race->started_ns[FIRST] = clock_now_ns();
-	pthread_condattr_t attr;
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&race->ended, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cond_init_monotonic(&race->ended);
 	(void)pthread_mutex_init(&race->lock, NULL);
 	return race;
 }
@@ -242,16 +238,6 @@ static void ask_again_locked(struct hedge *h, struct race *race)
 	(void)pthread_mutex_unlock(&race->lock);
 }
 
-static void wait_ms_locked(pthread_cond_t *cond, pthread_mutex_t *lock, uint32_t ms)
-{
-	struct timespec until;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)ms * (long)NS_PER_MS;
-	until.tv_sec += until.tv_nsec / (long)NS_PER_S;
-	until.tv_nsec %= (long)NS_PER_S;
-	(void)pthread_cond_timedwait(cond, lock, &until);
-}
-
 static void *timer(void *arg)
 {
 	struct hedge *h = arg;
@@ -263,7 +249,7 @@ static void *timer(void *arg)
 			if (is_due_locked(race, now) && pay_locked(h))
 				ask_again_locked(h, race);
 		if (h->races)
-			wait_ms_locked(&h->raced, &h->lock, TICK_MS);
+			cond_wait_ms(&h->raced, &h->lock, TICK_MS);
 		else
 			(void)pthread_cond_wait(&h->raced, &h->lock);
 	}
@@ -320,7 +306,7 @@ static int settle(struct race *race, int r, const struct call *call)
 				     (atomic_load(&race->winner) == NOBODY && hopes))) {
 		if (call_check(call))
 			atomic_store(&race->cancelled[SECOND], true);
-		wait_ms_locked(&race->ended, &race->lock, TICK_MS);
+		cond_wait_ms(&race->ended, &race->lock, TICK_MS);
 	}
 	if (atomic_load(&race->winner) == SECOND)
 		return race->second_result;
@@ -368,11 +354,7 @@ int hedge_new(struct backend *inner, const struct hedge_conf *conf, struct hedge
 	h->late_ns = CLOCK_NEVER;
 	h->tokens = 100 * conf->burst;
 	(void)pthread_mutex_init(&h->lock, NULL);
-	pthread_condattr_t attr;
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&h->raced, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cond_init_monotonic(&h->raced);
 	*ret = h;
 	return 0;
 }

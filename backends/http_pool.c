@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/cond.h"
 #include "backends/util/banned.h"
 
 enum {
@@ -58,12 +58,8 @@ int http_pool_new(uint32_t max, http_pool_free_fn *free_handle, struct http_pool
 	p->max = p->limit = max;
 	p->free_handle = free_handle;
 	p->idle = idle;
-	pthread_condattr_t attr;
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	for (int i = 0; i < PRIO_COUNT; i++)
-		(void)pthread_cond_init(&p->freed[i], &attr);
-	(void)pthread_condattr_destroy(&attr);
+		cond_init_monotonic(&p->freed[i]);
 	(void)pthread_mutex_init(&p->lock, NULL);
 	*ret = p;
 	return 0;
@@ -107,25 +103,13 @@ static void wake_next_locked(struct http_pool *p)
 	}
 }
 
-static void wait_tick_locked(struct http_pool *p, enum prio prio)
-{
-	struct timespec until;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)WAIT_TICK_MS * (long)NS_PER_MS;
-	if (until.tv_nsec >= (long)NS_PER_S) {
-		until.tv_nsec -= (long)NS_PER_S;
-		until.tv_sec++;
-	}
-	(void)pthread_cond_timedwait(&p->freed[prio], &p->lock, &until);
-}
-
 static int wait_turn_locked(struct http_pool *p, const struct call *call)
 {
 	enum prio prio = prio_of(call);
 	p->n_waiting[prio]++;
 	int r = call_check(call);
 	while (!r && !may_go_locked(p, prio)) {
-		wait_tick_locked(p, prio);
+		cond_wait_ms(&p->freed[prio], &p->lock, WAIT_TICK_MS);
 		r = call_check(call);
 	}
 	p->n_waiting[prio]--;

@@ -98,7 +98,9 @@ static int plan_row(void *arg, const struct index_extent *row)
 {
 	struct plan *p = arg;
 	struct index_extent trimmed = *row;
-	bool changes = row->no < VERSION_SIZE_MAX / EXTENT_SIZE && trim_row(p, &trimmed);
+	if (row->no > p->n_blocks / EXTENT_BLOCKS)
+		return 0; /* past its end: believed by nobody */
+	bool changes = trim_row(p, &trimmed);
 	if (changes && p->n_rows < ROWS_MAX) {
 		count_row(p, &trimmed);
 		p->rows[p->n_rows++] = trimmed;

@@ -376,7 +376,7 @@ int names_new(const struct names_conf *conf, struct backend *be, struct blocks *
 	nm->be = be;
 	nm->bl = bl;
 	(void)pthread_mutex_init(&nm->lock, NULL);
-	(void)pthread_cond_init(&nm->arrived, NULL);
+	cond_init_monotonic(&nm->arrived);
 	int r = pool_new(&pc, &nm->askers);
 	if (!r && conf->keep)
 		r = keeper_new(nm);

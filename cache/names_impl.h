@@ -11,6 +11,7 @@
 #define CACHE_NAMES_IMPL_H
 #include <pthread.h>
 #include <stdatomic.h>
+#include "backends/util/cond.h"
 #include "backends/util/map.h"
 #include "backends/util/pool.h"
 #include "cache/listing.h"

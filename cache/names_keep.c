@@ -191,12 +191,10 @@ static void keep(struct keeper *kp, const char *dir)
 
 static void wait_delay_locked(struct keeper *kp)
 {
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += DELAY_MS / 1000;
-	int r = 0;
-	while (!kp->closing && !r)
-		r = pthread_cond_timedwait(&kp->work, &kp->nm->lock, &ts);
+	uint64_t start_ns = clock_now_ns(), waited_ms = 0;
+	for (; !kp->closing && waited_ms < DELAY_MS;
+	     waited_ms = (clock_now_ns() - start_ns) / NS_PER_MS)
+		cond_wait_ms(&kp->work, &kp->nm->lock, DELAY_MS - waited_ms);
 }
 
 static struct wish *next_locked(struct keeper *kp)
@@ -368,7 +366,7 @@ int keeper_new(struct names *nm)
 	kp->nm = nm;
 	kp->last = &kp->first;
 	kp->owner = make_owner(nm->be->name);
-	(void)pthread_cond_init(&kp->work, NULL);
+	cond_init_monotonic(&kp->work);
 	nm->keeper = kp;
 	int r = kp->owner ? start_thread(kp) : ENOENT;
 	if (!r)

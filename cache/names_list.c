@@ -135,16 +135,10 @@ static int ask_locked(struct names *nm, struct directory *d, bool wanted)
 
 static int wait_locked(struct names *nm, struct call *call)
 {
-	struct timespec ts;
 	int r = call_check(call);
-	if (r)
-		return r;
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_nsec += SLICE_MS * (long)NS_PER_MS;
-	ts.tv_sec += ts.tv_nsec / (long)NS_PER_S;
-	ts.tv_nsec %= (long)NS_PER_S;
-	(void)pthread_cond_timedwait(&nm->arrived, &nm->lock, &ts);
-	return 0;
+	if (!r)
+		cond_wait_ms(&nm->arrived, &nm->lock, SLICE_MS);
+	return r;
 }
 
 /* Until there is more than the first no entries, or the end, or (a first page only)

@@ -73,7 +73,10 @@ static void widen(const struct prefetch *pf, struct stream *s, uint64_t off, uin
 		return;
 	if (!s->window)
 		s->opened = s->got;
-	s->window = least(add(FIRST_WINDOW, GROWTH * (s->got - s->opened)), pf->window_max);
+	uint64_t more;
+	if (__builtin_mul_overflow(GROWTH, s->got - s->opened, &more))
+		more = UINT64_MAX;
+	s->window = least(add(FIRST_WINDOW, more), pf->window_max);
 }
 
 static bool begins(uint64_t off, const struct range *array)
@@ -141,7 +144,7 @@ void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
 {
 	bool on;
 	ret->n = 0;
-	ret->jump = ret->stream = false;
+	ret->jump = false;
 	if (!len || off >= pf->size)
 		return;
 	uint64_t end = least(add(off, len), pf->size);
@@ -152,7 +155,6 @@ void prefetch_next(struct prefetch *pf, uint64_t off, uint64_t len,
 		start(pf, s, off, end, array);
 	s->used = ++pf->tick;
 	ret->jump = !on;
-	ret->stream = s->window != 0;
 	if (s->window)
 		ret->n = refill(pf, s, array, ret->ranges) ? cut(s, ret->ranges) : 0;
 	else if (!on && pf->window_max)

@@ -59,8 +59,7 @@ struct prefetch {
 struct prefetch_guess {
 	struct range ranges[PREFETCH_RANGES]; /* what to ask for */
 	size_t n;
-	bool jump;   /* the read went on from no other */
-	bool stream; /* it is one of a stream whose window is open */
+	bool jump; /* the read went on from no other */
 };
 
 void prefetch_init(struct prefetch *pf, uint64_t size, uint64_t window_max);

@@ -37,6 +37,7 @@
 #define CACHE_VERSION_H
 #include <pthread.h>
 #include <stdatomic.h>
+#include "backends/util/cond.h"
 #include "backends/util/pool.h"
 #include "cache/blocks.h"
 #include "cache/index.h"
@@ -268,8 +269,6 @@ bool version_drop_begin(struct blocks *bl, const struct store_id *id);
 void version_drop_end(struct blocks *bl);
 /* File and row of one that is loaded, but in nobody else's hands. */
 void version_drop_files(struct version *v);
-void cond_init_monotonic(pthread_cond_t *cond);
-void cond_wait_ms(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ms);
 
 /* -- fetch.c -- */
 
