@@ -119,11 +119,9 @@ int azure_send_tagged(struct azure *az, const struct request *rq,
 		atomic_store(&az->tags, AZURE_TAGS_TAKEN);
 	if (!refuses_tags(r)) {
 		struct store_error e;
-		azure_error_parse(reply, &e);
+		bool told = reply->status >= 300 && !azure_error_parse(reply, &e);
 		/* It was kept quiet only for the sake of the tags. */
-		return r && reply->status >= 300 && !rq->quiet
-			       ? request_fail(&az->st, rq, &e, reply)
-			       : r;
+		return r && told && !rq->quiet ? request_fail(&az->st, rq, &e, reply) : r;
 	}
 	r = request_send(&az->st, rq, reply, call);
 	if (!r && atomic_exchange(&az->tags, AZURE_TAGS_REFUSED) != AZURE_TAGS_REFUSED)
@@ -304,7 +302,7 @@ static int find_creds(struct azure *az, const struct backend_conf *conf)
 	if (conf->anonymous)
 		return 0;
 	if (az->at.cred.kind == CRED_BEARER)
-		return cred_azure_new(az->st.http, &az->st.creds, NULL);
+		return cred_azure_new(az->st.http, conf->wait, &az->st.creds, NULL);
 	int r = creds_new_static(&az->at.cred, &az->st.creds);
 	/* One copy of the key is enough. */
 	secret_done(&az->at.cred.secret);

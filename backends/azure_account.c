@@ -198,7 +198,10 @@ static int parse_endpoint(const char *text, const char *from, struct azure_accou
 	size_t n = path ? strlen(path) : 0;
 	while (n && path[n - 1] == '/')
 		n--;
-	if (url_parse_origin(text, &a->endpoint) || (n && !name_is(path + 1, n - 1, "-")))
+	int r = url_parse_origin(text, &a->endpoint);
+	if (r == -ENOMEM)
+		return r;
+	if (r || (n && !name_is(path + 1, n - 1, "-")))
 		return bad(from, "not http(s)://host[:port][/account]");
 	/* An address has no room for the account: it is in the path. */
 	bool by_path = n || url_host_is_ip(a->endpoint.host) ||
@@ -246,7 +249,7 @@ static int use_key(const char *text, const char *from, struct azure_account *a)
 	while (n && strchr(" \t\r\n", text[n - 1]))
 		n--;
 	int r = base64_decode(&bytes, text, n);
-	if (r || !bytes.len)
+	if (r != -ENOMEM && (r || !bytes.len))
 		r = bad(from, "it holds no key: not base64");
 	if (!r)
 		r = secret_set(&a->cred.secret, bytes.data, bytes.len);
@@ -256,6 +259,7 @@ static int use_key(const char *text, const char *from, struct azure_account *a)
 	a->cred.access_key = strdup(a->account);
 	a->cred.kind = CRED_KEYS;
 	a->source = from;
+	a->cred.source = from;
 	return a->cred.access_key ? 0 : -ENOMEM;
 }
 
@@ -271,6 +275,7 @@ static int use_sas(const char *text, const char *from, struct azure_account *a)
 		return bad(from, "it holds no SAS: it has no sig=");
 	a->cred.kind = CRED_SAS;
 	a->source = from;
+	a->cred.source = from;
 	return secret_set(&a->cred.token, text, n);
 }
 

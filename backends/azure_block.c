@@ -17,8 +17,9 @@
 
 enum {
 	NONCE_BYTES = (AZURE_NONCE_SIZE - 1) / 2,
-	BLOCK_ID_SIZE = 64,
-	BLOCK_LIST_MAX = 16 * 1024 * 1024, /* 50000 ids of 75 bytes with their tags */
+	SENDING_BYTES = 4,
+	BLOCK_ID_SIZE = 72,
+	BLOCK_LIST_MAX = 16 * 1024 * 1024, /* 50000 ids of 88 bytes with their tags */
 };
 
 int azure_upload_begin(struct backend *be, const char *key, uint64_t size,
@@ -53,13 +54,20 @@ static int check_upload(struct azure *az, const char *id)
 	return 0;
 }
 
-/* All of one length, as the store wants them. */
+/* All of one length, as the store wants them.  Another one each time that a part is sent:
+ * a request that arrives late must not change the bytes of a block that was sent since
+ * (P1). */
 static int block_id(const char *id, uint32_t number, char ret[static BLOCK_ID_SIZE])
 {
-	char text[AZURE_NONCE_SIZE + 8];
+	char text[AZURE_NONCE_SIZE + 8 + 2 * SENDING_BYTES], hex[2 * SENDING_BYTES + 1];
+	uint8_t sending[SENDING_BYTES];
 	CLEANUP_BUF struct buf coded;
+	int r = crypto_random(sending, sizeof sending);
+	if (r)
+		return r;
+	hex_encode(sending, sizeof sending, hex);
 	buf_init(&coded, BLOCK_ID_SIZE - 1);
-	(void)snprintf(text, sizeof text, "%s-%05u", id, number % 100000);
+	(void)snprintf(text, sizeof text, "%s-%05u-%s", id, number % 100000, hex);
 	base64_encode(&coded, text, strlen(text));
 	(void)snprintf(ret, BLOCK_ID_SIZE, "%s", coded.data);
 	return buf_error(&coded);
@@ -114,7 +122,7 @@ static int confirm(struct azure *az, const struct request *rq,
 	if (r || strcmp(obj.etag, made->etag) != 0)
 		return r;
 	if (obj.size != made->size)
-		return request_log(&az->st, rq, -EBADMSG,
+		return request_log(&az->st, rq, -EBADE,
 				   "the committed blob has another size", reply);
 	*made = obj;
 	return 0;

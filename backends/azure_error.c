@@ -99,15 +99,19 @@ static int on_close(void *arg, int depth, const char *name, const char *text, si
 	return 0;
 }
 
-void azure_error_parse(const struct http_reply *reply, struct store_error *ret)
+int azure_error_parse(const struct http_reply *reply, struct store_error *ret)
 {
 	static const struct xml_handler handler = {.close = on_close};
 	*ret = (struct store_error){.status = reply->status};
 	/* What is no XML tells nothing more: the header or the status has to do. */
-	if (reply->body.len &&
-	    xml_root_is(reply->body.data, reply->body.len, "Error") == 0)
-		(void)xml_parse(reply->body.data, reply->body.len, &handler, ret);
+	int r = reply->body.len ? xml_root_is(reply->body.data, reply->body.len, "Error")
+				: -ENOENT;
+	if (!r)
+		r = xml_parse(reply->body.data, reply->body.len, &handler, ret);
+	if (r == -ENOMEM)
+		return r;
 	const char *code = http_header(reply, "x-ms-error-code");
 	if (code)
 		keep(ret->code, sizeof ret->code, code);
+	return 0;
 }

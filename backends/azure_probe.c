@@ -54,7 +54,7 @@ static int explain(struct azure *az, int error, const struct http_reply *reply)
 	buf_init(&why, 1024);
 	azure_add_origin(az, &where);
 	buf_adds(&where, az->at.path);
-	azure_error_parse(reply, &e);
+	(void)azure_error_parse(reply, &e);
 	if (error == -ENODEV)
 		log_error("azure", "there is no container \"%s\" at %s", az->at.container,
 			  where.data);
@@ -67,25 +67,33 @@ static int explain(struct azure *az, int error, const struct http_reply *reply)
 	else if (error != -EINTR)
 		log_error("azure", "%s: %d %s: %s", az->st.be.name, e.status, e.code,
 			  *e.message ? e.message : strerror(-error));
-	return error;
+	return probe_unreached(error, reply) ? -EHOSTUNREACH : error;
 }
 
-static int probe_container(struct azure *az, struct call *call)
+/* *ret_left: what probe_sweep is for is there.  Only looked for with writes. */
+static int probe_container(struct azure *az, bool writes, bool *ret_left,
+			   struct call *call)
 {
 	CLEANUP_REPLY struct http_reply reply;
+	CLEANUP_FREE char *prefix = NULL;
 	http_reply_init(&reply);
+	if (asprintf(&prefix, "%s%s", az->st.prefix, writes ? PROBE_NAME : "") < 0) {
+		prefix = NULL;
+		return -ENOMEM;
+	}
 	struct request rq = {
 		.op = "list", .method = "GET", .quiet = true, .on_404 = -ENODEV};
 	request_param(&rq, "restype", "container");
 	request_param(&rq, "comp", "list");
 	request_param(&rq, "maxresults", "1");
-	if (*az->st.prefix)
-		request_param(&rq, "prefix", az->st.prefix);
+	if (*prefix)
+		request_param(&rq, "prefix", prefix);
 	int r = request_send(&az->st, &rq, &reply, call);
 	if (!r && xml_root_is(reply.body.data, reply.body.len, "EnumerationResults"))
 		r = request_log(&az->st, &rq, -EREMOTEIO, "a 200 without the answer",
 				&reply);
-	return r ? explain(az, r, &reply) : 0;
+	*ret_left = !r && writes && memmem(reply.body.data, reply.body.len, "<Blob>", 6);
+	return probe_is_final(r, &reply) ? explain(az, r, &reply) : r;
 }
 
 /* Who may not ask is not told: then there is none, and a rename is a copy. */
@@ -111,12 +119,17 @@ static int find_namespace(struct azure *az, struct call *call)
 int azure_probe(struct backend *be, bool writes, struct call *call)
 {
 	struct azure *az = azure_of(be);
-	int r = probe_container(az, call);
-	if (!r && writes && (be->caps & BACKEND_WRITE))
+	bool left;
+	writes = writes && be->caps & BACKEND_WRITE;
+	int r = probe_container(az, writes, &left, call);
+	if (!r && writes)
 		r = find_namespace(az, call);
 	else
 		be->ops = &azure_flat_ops;
-	if (r || !writes || !(be->caps & BACKEND_WRITE))
+	if (r || !writes)
 		return r;
-	return probe_writes(&az->st, WRONG_ETAG, call);
+	r = probe_writes(&az->st, WRONG_ETAG, call);
+	if (!r && left && be->caps & BACKEND_WRITE)
+		probe_sweep(&az->st, call);
+	return r;
 }

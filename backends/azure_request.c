@@ -143,9 +143,7 @@ static int make_url(const struct azure *az, const struct request *rq, struct att
 		buf_addf(&a->query, "%s%s", a->query.len ? "&" : "", a->cred.token.bytes);
 	buf_addf(&a->url, "%s://%s%s%s%s", az->at.endpoint.https ? "https" : "http",
 		 a->host.data, a->path.data, a->query.len ? "?" : "", a->query.data);
-	if (buf_error(&a->host) || buf_error(&a->path) || buf_error(&a->query))
-		return -ENAMETOOLONG;
-	return buf_error(&a->url);
+	return attempt_url_error(a);
 }
 
 static int sign(const struct azure *az, const struct request *rq, struct attempt *a)
@@ -213,6 +211,12 @@ static int make(struct store *st, const struct request *rq, const struct proof *
 	return st->creds ? authorise(az, rq, a) : 0;
 }
 
+static bool untagged(const struct store *st)
+{
+	const struct azure *az = (const struct azure *)st;
+	return atomic_load(&az->tags) == AZURE_TAGS_REFUSED;
+}
+
 const struct dialect azure_dialect = {
 	.log = "azure",
 	.prove = prove,
@@ -220,4 +224,5 @@ const struct dialect azure_dialect = {
 	.parse = azure_error_parse,
 	.error = azure_errno,
 	.expired = azure_expired,
+	.untagged = untagged,
 };

@@ -50,7 +50,7 @@ int azure_add_path(const struct azure *az, const char *key, struct buf *ret);
 void azure_add_origin(const struct azure *az, struct buf *ret);
 
 /* azure_error.c */
-void azure_error_parse(const struct http_reply *reply, struct store_error *ret);
+int azure_error_parse(const struct http_reply *reply, struct store_error *ret);
 int azure_errno(const struct store_error *e);
 bool azure_expired(const struct store_error *e);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "backends/azure.h"
 #include "backends/gcs.h"
+#include "backends/late.h"
 #include "backends/local.h"
 #include "backends/mast.h"
 #include "backends/placement.h"
@@ -57,19 +58,25 @@ static int unknown_scheme(const char *url)
 	return -EINVAL;
 }
 
-static int open_source(const struct backend_conf *conf, struct backend **ret)
+int backend_open_bare(const struct backend_conf *conf, struct backend **ret)
 {
 	const struct scheme *scheme = conf->url ? find_scheme(conf->url) : NULL;
 	if (!scheme)
 		return unknown_scheme(conf->url);
+	int r = scheme->open(conf, ret);
+	if (r == 0 && conf->read_only)
+		(*ret)->caps &= ~(uint32_t)BACKEND_WRITE;
+	return r;
+}
+
+static int open_source(const struct backend_conf *conf, struct backend **ret)
+{
 	struct backend *be;
-	int r = scheme->open(conf, &be);
+	int r = backend_open_bare(conf, &be);
 	if (r < 0)
 		return r;
-	if (conf->read_only)
-		be->caps &= ~(uint32_t)BACKEND_WRITE;
 	struct retry_conf retry = retry_defaults;
-	retry.hedge = scheme->far ? &hedge_defaults : NULL;
+	retry.hedge = find_scheme(conf->url)->far ? &hedge_defaults : NULL;
 	return retry_new(be, &retry, ret);
 }
 
@@ -83,6 +90,7 @@ static int open_under(const struct backend_conf *conf, struct backend *own,
 	under_conf.public_url = NULL;
 	under_conf.storage_class = NULL;
 	under_conf.read_only = true;
+	under_conf.wait = true;
 	int r = open_source(&under_conf, &under);
 	if (r < 0) {
 		backend_free(own);
@@ -91,7 +99,7 @@ static int open_under(const struct backend_conf *conf, struct backend *own,
 	return union_new(own, under, conf->ttl_ns, ret);
 }
 
-int backend_open(const struct backend_conf *conf, struct backend **ret)
+static int open_all(const struct backend_conf *conf, struct backend **ret)
 {
 	struct backend *own;
 	int r = open_source(conf, &own);
@@ -100,6 +108,18 @@ int backend_open(const struct backend_conf *conf, struct backend **ret)
 	if (conf->public_url)
 		return open_under(conf, own, ret);
 	*ret = own;
+	return 0;
+}
+
+int backend_open(const struct backend_conf *conf, struct backend **ret)
+{
+	struct backend *all;
+	int r = open_all(conf, &all);
+	if (r < 0)
+		return r;
+	if (conf->wait)
+		return late_new(all, &late_defaults, ret);
+	*ret = all;
 	return 0;
 }
 
@@ -167,6 +187,11 @@ int backend_probe(struct backend *be, bool writes, struct call *call)
 {
 	int r = call_check(call);
 	return r < 0 ? r : be->ops->probe(be, writes, call);
+}
+
+int backend_settle(struct backend *be, struct call *call)
+{
+	return be->ops->settle ? be->ops->settle(be, call) : 0;
 }
 
 int backend_head(struct backend *be, const char *key, struct object *ret,
@@ -451,6 +476,13 @@ int backend_warm(struct backend *be, uint32_t n, struct call *call)
 bool backend_hides(struct backend *be, const char *key)
 {
 	return be->ops->hides && !check_key(key) && be->ops->hides(be, key);
+}
+
+void backend_health(struct backend *be, struct store_health *ret)
+{
+	*ret = (struct store_health){.reachable = true};
+	if (be->ops->health)
+		be->ops->health(be, ret);
 }
 
 uint64_t backend_part_size(const struct backend *be, uint64_t size)

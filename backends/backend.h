@@ -20,14 +20,15 @@
  *              (if_absent / if_etag) · -EROFS the store takes no writes ·
  *              -ENAMETOOLONG, -EILSEQ no object can have this key · -EFBIG ·
  *              -ENOSPC the store is full · -ENODATA archived, must be restored
- *              first · -ENODEV no such bucket · -EOPNOTSUPP · -ENOMEM ·
+ *              first · -EBADE a write was done, and the object that it made is not
+ *              what was sent · -ENODEV no such bucket · -EOPNOTSUPP · -ENOMEM ·
  *              -EINTR cancelled · -EINVAL
  *   transient  -ECOMM no whole answer (connect, reset, cut short) · -ETIMEDOUT
  *              stalled · -EREMOTEIO the server failed (5xx, 200 with an error) ·
  *              -EBUSY it asks to slow down (503, 429, 409 in progress) ·
  *              -EBADMSG the answer was not what was asked for (P1 checks)
  *   Above retry.c the transient ones are gone: -ETIMEDOUT (deadline passed and no
- *   answer ever) or -EIO.
+ *   answer ever) or -EIO.  So is -EINVAL, a request that the store will not have.
  * The concrete backend logs a failure once, with operation, key and cause;
  * expected outcomes (-ENOENT, -EEXIST, -ESTALE, -EINTR) are not logged.
  *
@@ -61,6 +62,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "backends/health.h"
 #include "backends/util/buf.h"
 #include "backends/util/call.h"
 
@@ -79,10 +81,11 @@ enum backend_cap {
 	BACKEND_COPY = 1 << 5,	    /* server-side copy */
 	BACKEND_RENAME = 1 << 6,    /* atomic rename of one object */
 	BACKEND_IN_ORDER = 1 << 7,  /* parts one after the other, ascending */
-	BACKEND_LIST_META =
-		1 << 8, /* list tells the user's mtime, not only the store's */
+	BACKEND_LIST_META = 1 << 8, /* list tells the user's mtime, if there is one */
 	BACKEND_PLACED = 1 << 9, /* objects are tagged by their names: placement.h */
 	BACKEND_LIST_AFTER = 1 << 10, /* list can start after a key */
+	BACKEND_BEGIN_META = 1 << 11, /* an upload's time is told by upload_begin, not by
+					 upload_finish */
 };
 
 struct backend_limits {
@@ -161,13 +164,15 @@ struct backend_ops {
 
 	void (*free)(struct backend *be);
 
-	/* Is the bucket there and are we let in?  Called once, before any other
-	 * thread uses the backend; settles caps and limits.  With writes, also
+	/* Is the bucket there and are we let in?  Again and again until it succeeds,
+	 * before any other thread uses the backend; settles caps.  With writes, also
 	 * finds out by experiment which preconditions the store honours, with
 	 * objects under a reserved name that it removes; a store that refuses the
 	 * write loses BACKEND_WRITE and that is no error.
-	 * -ENODEV no such bucket, -EACCES, -ECOMM unreachable ... */
+	 * -ENODEV no such bucket, -EACCES, -EHOSTUNREACH nobody answers there ... */
 	int (*probe)(struct backend *be, bool writes, struct call *call);
+	/* Wait until caps are settled: late.h.  NULL: they are once probe returned. */
+	int (*settle)(struct backend *be, struct call *call);
 
 	int (*head)(struct backend *be, const char *key, struct object *ret,
 		    struct call *call);
@@ -217,7 +222,9 @@ struct backend_ops {
 
 	/* An upload in parts.  The id is a string (owned by the caller: free) so
 	 * that the journal can keep it across a crash.  size is the whole
-	 * object's, if known, else 0. */
+	 * object's, if known, else 0.  call->repeated is set if it was sent again
+	 * after an answer that was lost: the store may have begun others that nobody
+	 * knows of. */
 	int (*upload_begin)(struct backend *be, const char *key, uint64_t size,
 			    const struct put_opts *opts, char **ret_id,
 			    struct call *call);
@@ -260,13 +267,18 @@ struct backend_ops {
 	/* May there be something of this name, a file or a directory, that the listing
 	 * of its directory does not tell?  No request.  NULL: listings tell all. */
 	bool (*hides)(struct backend *be, const char *key);
+	/* No request.  NULL: it always answers. */
+	void (*health)(struct backend *be, struct store_health *ret);
 };
 
 /* Comes first in each concrete backend (struct s3, struct local, ...). */
 struct backend {
 	const struct backend_ops *ops;
-	/* set once: by open and probe */
-	uint32_t caps; /* enum backend_cap */
+	/* enum backend_cap.  By open; WRITE, RENAME and those that end in IF are what the
+	 * store really has only once backend_settle has returned 0: whoever shapes a
+	 * write by one of them has called it before. */
+	_Atomic uint32_t caps;
+	/* set once: by open */
 	struct backend_limits limits;
 	char *name; /* owned; for messages: "s3://bucket/prefix" */
 	/* No part of a user's key may begin so (-EILSEQ); NULL = any may.  Borrowed. */
@@ -286,6 +298,7 @@ struct backend_conf {
 	const char *ca_file;
 	uint32_t connections; /* requests in flight at most; 0 = 72 */
 	bool read_only;	      /* the mount writes nothing */
+	bool wait;	      /* that nobody answers is no failure of the probe: late.h */
 	uint64_t ttl_ns;      /* how long the mount believes an answer */
 
 	const char *storage_class;     /* see placement.h */
@@ -302,8 +315,13 @@ struct backend_conf {
 /* Open by URL; the outermost is the retry wrapper.  Logs what is wrong. */
 int backend_open(const struct backend_conf *conf, struct backend **ret);
 void backend_free(struct backend *be); /* NULL is fine */
+/* The store of the URL alone: nothing is asked again or twice, and no second source. */
+int backend_open_bare(const struct backend_conf *conf, struct backend **ret);
 
 int backend_probe(struct backend *be, bool writes, struct call *call);
+/* 0: caps are settled, for good.  -ETIMEDOUT, -EIO, -EINTR; or why the store cannot be
+ * used, as probe says it: then ask again later, nothing was refused. */
+int backend_settle(struct backend *be, struct call *call);
 int backend_head(struct backend *be, const char *key, struct object *ret,
 		 struct call *call);
 int backend_get(struct backend *be, const char *key, const struct object *obj,
@@ -342,6 +360,7 @@ bool backend_lasts(struct backend *be, const struct object *obj);
 int backend_check(struct backend *be, const char *key, const struct object *obj,
 		  struct call *call);
 bool backend_hides(struct backend *be, const char *key);
+void backend_health(struct backend *be, struct store_health *ret);
 /* Called by several threads, as many connections are opened side by side.  Its failure
  * is no news: the reads will find out. */
 int backend_warm(struct backend *be, uint32_t n, struct call *call);

@@ -11,9 +11,11 @@
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t n);
 /* Of two pieces one after the other, from that of each and the second's length. */
 uint32_t crc32c_combine(uint32_t a, uint32_t b, uint64_t b_len);
-/* What S3 calls CRC64NVME and Azure x-ms-content-crc64. */
+/* What S3 calls CRC64NVME and Azure x-ms-content-crc64; in the same way. */
 uint64_t crc64nvme(uint64_t crc, const void *bytes, size_t n);
+uint64_t crc64nvme_combine(uint64_t a, uint64_t b, uint64_t b_len);
 
-/* The table version of crc32c, so that a test can compare the two. */
+/* By table alone, so that a test can compare the two ways. */
 uint32_t crc32c_by_table(uint32_t crc, const void *bytes, size_t n);
+uint64_t crc64nvme_by_table(uint64_t crc, const void *bytes, size_t n);
 #endif

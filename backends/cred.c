@@ -6,14 +6,15 @@
 #include "backends/cred.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "backends/request.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
+#include "backends/util/thread.h"
 #include "backends/util/banned.h"
 
 #define SECONDS(n) ((int64_t)(n) * (int64_t)NS_PER_S)
@@ -21,6 +22,7 @@
 enum {
 	RENEW_BEFORE_S = 15 * 60,  /* or a quarter of the life, if that is less */
 	RETRY_AFTER_S = 60,	   /* while the old ones are good; likewise */
+	FIRST_S = 3,		   /* the mount waits so long for the first ones */
 	REFUSED_FOR_S = 2,	   /* what a renewal came to is everybody's for so long */
 	DOUBTED_S = 10 * 60,	   /* how long those that came expired are used */
 	LOOK_S = 60,		   /* the wall clock may be set while we sleep */
@@ -62,6 +64,7 @@ void cred_done(struct cred *c)
 static int copy(const struct cred *from, struct cred *ret)
 {
 	struct cred to = {.kind = from->kind,
+			  .source = from->source,
 			  .expires_ns = from->expires_ns,
 			  .outlasts = from->outlasts,
 			  .generation = from->generation};
@@ -126,6 +129,8 @@ static void replace_locked(struct creds *c, struct cred *fresh)
 
 static bool usable_locked(const struct creds *c, uint64_t stale)
 {
+	if (!c->now.generation)
+		return false; /* none were found yet */
 	if (stale && stale == c->now.generation)
 		return false;
 	if (!c->now.expires_ns || c->now.expires_ns > clock_wall_ns())
@@ -154,6 +159,8 @@ static int renew_locked(struct creds *c, struct call *call)
 	c->renewing = true;
 	(void)pthread_mutex_unlock(&c->lock);
 	int r = c->find(c->arg, c->http, &fresh, call);
+	if (r)
+		cred_done(&fresh); /* found, and not kept */
 	(void)pthread_mutex_lock(&c->lock);
 	c->renewing = false;
 	c->last_error = r;
@@ -198,17 +205,8 @@ static void *renewer(void *arg)
 /* Only for what expires.  Without the thread a request renews when it must. */
 static void start_thread_locked(struct creds *c)
 {
-	sigset_t all, old;
-	pthread_attr_t attr;
-	if (c->has_thread || !c->now.expires_ns || !c->find)
-		return;
-	(void)sigfillset(&all);
-	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	c->has_thread = !pthread_create(&c->thread, &attr, renewer, c);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	(void)pthread_attr_destroy(&attr);
+	if (!c->has_thread && c->now.expires_ns && c->find)
+		c->has_thread = !thread_start(&c->thread, STACK_BYTES, renewer, c);
 }
 
 /* Wait until somebody's renewal has ended, or make one.  0: go and look again. */
@@ -262,6 +260,20 @@ static int creds_make(const struct creds_conf *conf, struct creds **ret)
 	return 0;
 }
 
+/* That nobody answers is told by whoever asks next, if it is still so. */
+static int find_soon(struct creds *c, struct cred *ret, struct call *call)
+{
+	struct log_held said;
+	struct call soon = {
+		.deadline_ns = clock_add(clock_now_ns(), FIRST_S * NS_PER_S),
+		.outer = call,
+	};
+	log_hold(&said);
+	int r = c->find(c->arg, c->http, ret, &soon);
+	log_release(&said, !store_errno_is_transient(r));
+	return r;
+}
+
 int creds_new(const struct creds_conf *conf, struct creds **ret, struct call *call)
 {
 	struct creds *c;
@@ -269,8 +281,15 @@ int creds_new(const struct creds_conf *conf, struct creds **ret, struct call *ca
 	int r = creds_make(conf, &c);
 	if (r)
 		return r;
-	r = c->find(c->arg, c->http, &first, call);
+	r = conf->wait ? find_soon(c, &first, call)
+		       : c->find(c->arg, c->http, &first, call);
+	if (conf->wait && store_errno_is_transient(r)) {
+		cred_done(&first);
+		*ret = c;
+		return 0;
+	}
 	if (r) {
+		cred_done(&first); /* found, and not kept */
 		creds_free(c);
 		return r;
 	}

@@ -27,6 +27,7 @@ struct cred {
 	enum cred_kind kind;
 	char *access_key; /* owned; from creds_get never NULL */
 	struct secret secret, token;
+	const char *source;  /* where it was found, for people; static; NULL = not told */
 	int64_t expires_ns;  /* wall clock; 0 = never */
 	bool outlasts;	     /* used on past expires_ns while the source is down */
 	uint64_t generation; /* changes whenever the credentials do */
@@ -48,9 +49,11 @@ struct creds_conf {
 	void *arg;		  /* owned from creds_new on, even if that fails */
 	void (*free_arg)(void *); /* NULL = not needed */
 	const char *topic;	  /* of the log lines; a literal */
+	bool wait;		  /* a source that does not answer now may do later */
 };
 
-/* Finds the first ones: fails as find does. */
+/* Finds the first ones: fails as find does.  With wait, not if the source does not
+ * answer, within seconds: then creds_get asks again, and fails so. */
 int creds_new(const struct creds_conf *conf, struct creds **ret, struct call *call);
 /* The same for ever.  c is copied. */
 int creds_new_static(const struct cred *c, struct creds **ret);

@@ -111,10 +111,14 @@ int cred_from_bearer(const char *text, size_t n, struct cred *ret)
 	CLEANUP_CRED struct cred cred = {.kind = CRED_BEARER};
 	int r = json_get(text, n, "access_token", &cred.token);
 	if (r || !cred.token.len || !cred_header_safe(cred.token.bytes))
-		return -EBADMSG;
-	if (!json_get(text, n, "expires_on", &on))
+		return r == -ENOMEM ? r : -EBADMSG;
+	int has_on = json_get(text, n, "expires_on", &on);
+	int has_in = has_on ? json_get(text, n, "expires_in", &in) : -ENOENT;
+	if (has_on == -ENOMEM || has_in == -ENOMEM)
+		return -ENOMEM;
+	if (!has_on)
 		r = add_seconds(on.bytes, 0, &cred.expires_ns);
-	else if (!json_get(text, n, "expires_in", &in))
+	else if (!has_in)
 		r = add_seconds(in.bytes, clock_wall_ns(), &cred.expires_ns);
 	if (r)
 		return r;

@@ -34,16 +34,18 @@ static void log_nothing_found(const struct aws *aws, const struct profile *profi
 /* Go through the chain. */
 static int aws_find(void *arg, struct http *http, struct cred *ret, struct call *call)
 {
-	typedef int source_fn(const struct cred_from *, struct cred *);
 	const struct aws *aws = arg;
-	source_fn *const chain[] = {
-		aws->profile ? NULL : cred_from_env,
-		cred_from_role,
-		cred_from_web_identity,
-		cred_from_profile,
-		cred_from_process,
-		cred_from_container,
-		aws->instance ? cred_from_instance : NULL,
+	const struct {
+		int (*find)(const struct cred_from *, struct cred *);
+		const char *source;
+	} chain[] = {
+		{aws->profile ? NULL : cred_from_env, "AWS_ACCESS_KEY_ID"},
+		{cred_from_role, "the role of the profile"},
+		{cred_from_web_identity, "AWS_WEB_IDENTITY_TOKEN_FILE"},
+		{cred_from_profile, "the profile in ~/.aws"},
+		{cred_from_process, "the profile's credential_process"},
+		{cred_from_container, "the container's service"},
+		{aws->instance ? cred_from_instance : NULL, "the instance's service"},
 	};
 	struct profile *profile;
 	int r = profile_load(aws->profile, &profile);
@@ -53,8 +55,10 @@ static int aws_find(void *arg, struct http *http, struct cred *ret, struct call 
 		.http = http, .profile = profile, .region = aws->region, .call = call};
 	r = -ENOENT;
 	for (size_t i = 0; r == -ENOENT && i < sizeof chain / sizeof chain[0]; i++)
-		if (chain[i])
-			r = chain[i](&from, ret);
+		if (chain[i].find) {
+			r = chain[i].find(&from, ret);
+			ret->source = chain[i].source;
+		}
 	if (r == -ENOENT) {
 		log_nothing_found(aws, profile);
 		r = -EACCES;
@@ -64,7 +68,7 @@ static int aws_find(void *arg, struct http *http, struct cred *ret, struct call 
 }
 
 int cred_aws_new(struct http *http, const char *profile, bool instance,
-		 const char *region, struct creds **ret)
+		 const char *region, bool wait, struct creds **ret)
 {
 	struct aws *aws = calloc(1, sizeof *aws);
 	if (!aws)
@@ -80,6 +84,7 @@ int cred_aws_new(struct http *http, const char *profile, bool instance,
 				  .find = aws_find,
 				  .arg = aws,
 				  .free_arg = aws_free,
-				  .topic = "s3"};
+				  .topic = "s3",
+				  .wait = wait};
 	return creds_new(&conf, ret, NULL);
 }

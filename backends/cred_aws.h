@@ -18,7 +18,7 @@
 /* profile: by option, NULL = by the environment.  instance: may the instance's service
  * be asked?  Not for a store that is not Amazon's, where it could only be slow and
  * wrong.  region: of the token service.  -EACCES if there are no keys: logged, with
- * where was looked. */
+ * where was looked.  wait: as creds_conf. */
 int cred_aws_new(struct http *http, const char *profile, bool instance,
-		 const char *region, struct creds **ret);
+		 const char *region, bool wait, struct creds **ret);
 #endif

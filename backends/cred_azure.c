@@ -212,12 +212,21 @@ static int from_instance(struct http *http, struct cred *ret, struct call *call)
 
 static int azure_find(void *arg, struct http *http, struct cred *ret, struct call *call)
 {
-	static source_fn *const chain[] = {from_client_secret, from_workload,
-					   from_app_service, from_instance};
+	static const struct {
+		source_fn *find;
+		const char *source;
+	} chain[] = {
+		{from_client_secret, "AZURE_CLIENT_SECRET"},
+		{from_workload, "AZURE_FEDERATED_TOKEN_FILE"},
+		{from_app_service, "the managed identity at IDENTITY_ENDPOINT"},
+		{from_instance, "the managed identity of this machine"},
+	};
 	(void)arg;
 	int r = -ENOENT;
-	for (size_t i = 0; r == -ENOENT && i < sizeof chain / sizeof chain[0]; i++)
-		r = chain[i](http, ret, call);
+	for (size_t i = 0; r == -ENOENT && i < sizeof chain / sizeof chain[0]; i++) {
+		r = chain[i].find(http, ret, call);
+		ret->source = chain[i].source;
+	}
 	if (r != -ENOENT)
 		return r;
 	log_error(TOPIC,
@@ -229,8 +238,9 @@ static int azure_find(void *arg, struct http *http, struct cred *ret, struct cal
 	return -EACCES;
 }
 
-int cred_azure_new(struct http *http, struct creds **ret, struct call *call)
+int cred_azure_new(struct http *http, bool wait, struct creds **ret, struct call *call)
 {
-	struct creds_conf conf = {.http = http, .find = azure_find, .topic = TOPIC};
+	struct creds_conf conf = {
+		.http = http, .find = azure_find, .topic = TOPIC, .wait = wait};
 	return creds_new(&conf, ret, call);
 }

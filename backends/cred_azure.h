@@ -14,6 +14,6 @@
 #define BACKENDS_CRED_AZURE_H
 #include "backends/cred.h"
 
-/* -EACCES if there are none: logged, with where was looked. */
-int cred_azure_new(struct http *http, struct creds **ret, struct call *call);
+/* -EACCES if there are none: logged, with where was looked.  wait: as creds_conf. */
+int cred_azure_new(struct http *http, bool wait, struct creds **ret, struct call *call);
 #endif

@@ -50,14 +50,16 @@ int google_need(const struct google_file *f, const char *name, struct secret *re
 	return r == -ENOMEM ? r : google_refuse(f, what);
 }
 
-static bool is_googles(const char *url)
+/* 1: yes; -ENOMEM. */
+static int is_googles(const char *url)
 {
 	static const char ours[] = ".googleapis.com";
 	struct endpoint ep;
-	if (url_parse_origin(url, &ep))
-		return false;
+	int r = url_parse_origin(url, &ep);
+	if (r)
+		return r == -ENOMEM ? r : 0;
 	if (url_host_is_loopback(ep.host))
-		return true;
+		return 1;
 	size_t n = strlen(ep.host), m = sizeof ours - 1;
 	/* accounts.google.com: what files of before 2017 name */
 	return ep.https && ((n > m && !strcmp(ep.host + n - m, ours)) ||
@@ -72,8 +74,10 @@ int google_need_url(const struct google_file *f, const char *name, const char *f
 	if (fallback && json_get(f->text, f->len, name, &probe) == -ENOENT)
 		return secret_set(ret, fallback, strlen(fallback));
 	int r = google_need(f, name, ret);
-	if (r || is_googles(ret->bytes))
-		return r;
+	if (!r)
+		r = is_googles(ret->bytes);
+	if (r)
+		return r < 0 ? r : 0;
 	(void)snprintf(what, sizeof what, "\"%s\" is not a service of Google's", name);
 	return google_refuse(f, what);
 }
@@ -330,8 +334,12 @@ static int google_find(void *arg, struct http *http, struct cred *ret, struct ca
 	const char *path = cred_env("GOOGLE_APPLICATION_CREDENTIALS");
 	int r = path ? from_path(g, path, true, http, ret, call)
 		     : from_default_path(g, http, ret, call);
-	if (r == -ENOENT)
+	ret->source = path ? "GOOGLE_APPLICATION_CREDENTIALS"
+			   : "gcloud's application_default_credentials.json";
+	if (r == -ENOENT) {
 		r = from_metadata(http, ret, call);
+		ret->source = "the metadata server";
+	}
 	if (r != -ENOENT)
 		return r;
 	log_error(GOOGLE_TOPIC,
@@ -342,7 +350,7 @@ static int google_find(void *arg, struct http *http, struct cred *ret, struct ca
 	return -EACCES;
 }
 
-int cred_google_new(struct http *http, bool read_only, struct creds **ret,
+int cred_google_new(struct http *http, bool read_only, bool wait, struct creds **ret,
 		    struct call *call)
 {
 	struct google *g = malloc(sizeof *g);
@@ -353,6 +361,7 @@ int cred_google_new(struct http *http, bool read_only, struct creds **ret,
 				  .find = google_find,
 				  .arg = g,
 				  .free_arg = free,
-				  .topic = GOOGLE_TOPIC};
+				  .topic = GOOGLE_TOPIC,
+				  .wait = wait};
 	return creds_new(&conf, ret, call);
 }

@@ -15,7 +15,7 @@
 #include "backends/cred.h"
 
 /* read_only: ask for no more than that.  -EACCES if there are none: logged, with where
- * was looked. */
-int cred_google_new(struct http *http, bool read_only, struct creds **ret,
+ * was looked.  wait: as creds_conf. */
+int cred_google_new(struct http *http, bool read_only, bool wait, struct creds **ret,
 		    struct call *call);
 #endif

@@ -55,7 +55,8 @@ int cred_from_json(const char *text, size_t n, const char *token_name, struct cr
 	struct secret member[4] = {0};
 	struct cred cred = {0};
 	int r = json_keys(text, n, token_name, member);
-	if (!r && (!cred_header_safe(member[0].bytes) ||
+	if (!r && (!*member[0].bytes || !*member[1].bytes ||
+		   !cred_header_safe(member[0].bytes) ||
 		   (member[2].bytes && !cred_header_safe(member[2].bytes))))
 		r = -EBADMSG;
 	if (!r && member[3].bytes)

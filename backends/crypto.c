@@ -12,6 +12,7 @@
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/x509_vfy.h>
 #include "backends/util/banned.h"
 
 struct digest {
@@ -136,6 +137,29 @@ int crypto_random(void *ret, size_t n)
 void crypto_wipe(void *bytes, size_t n)
 {
 	OPENSSL_cleanse(bytes, n);
+}
+
+enum certificate crypto_certificate_fault(long verified)
+{
+	switch (verified) {
+	case X509_V_OK:
+		return CERTIFICATE_GOOD;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return CERTIFICATE_EXPIRED;
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return CERTIFICATE_NOT_YET;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return CERTIFICATE_WRONG_NAME;
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+		return CERTIFICATE_UNKNOWN_CA;
+	default:
+		return CERTIFICATE_OTHER;
+	}
 }
 
 void hex_encode(const void *bytes, size_t n, char *ret)

@@ -34,6 +34,17 @@ int crypto_random(void *ret, size_t n);
 /* Not removed by the optimiser. */
 void crypto_wipe(void *bytes, size_t n);
 
+/* What OpenSSL's verdict on a server's certificate comes to. */
+enum certificate {
+	CERTIFICATE_GOOD,
+	CERTIFICATE_EXPIRED,
+	CERTIFICATE_NOT_YET,
+	CERTIFICATE_UNKNOWN_CA,
+	CERTIFICATE_WRONG_NAME,
+	CERTIFICATE_OTHER,
+};
+enum certificate crypto_certificate_fault(long verified);
+
 /* Lower-case hex digits and a NUL: room for 2 * n + 1. */
 void hex_encode(const void *bytes, size_t n, char *ret);
 void base64_encode(struct buf *out, const void *bytes, size_t n);

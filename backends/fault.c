@@ -346,7 +346,8 @@ static int find_errno(const char *name, size_t len)
 		{"EBUSY", -EBUSY},   {"EREMOTEIO", -EREMOTEIO},
 		{"EACCES", -EACCES}, {"EBADMSG", -EBADMSG},
 		{"ESTALE", -ESTALE}, {"ENOENT", -ENOENT},
-		{"ENOSPC", -ENOSPC},
+		{"ENOSPC", -ENOSPC}, {"EIO", -EIO},
+		{"ENOMEM", -ENOMEM}, {"EOPNOTSUPP", -EOPNOTSUPP},
 	};
 	for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
 		if (strlen(errors[i].name) == len && !memcmp(errors[i].name, name, len))

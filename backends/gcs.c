@@ -127,6 +127,8 @@ static int set_endpoint(struct gcs *gcs, const struct backend_conf *conf)
 			 emulator);
 	else
 		buf_adds(&url, "https://storage.googleapis.com");
+	if (buf_error(&url) == -ENOMEM)
+		return -ENOMEM;
 	if (buf_error(&url) || url_parse_endpoint(url.data, &gcs->endpoint)) {
 		log_error("gcs", "endpoint \"%s\" is not http(s)://host[:port]",
 			  conf->endpoint ? conf->endpoint : emulator);
@@ -179,7 +181,8 @@ static int open_parts(struct gcs *gcs, const struct backend_conf *conf)
 	gcs->st.be.caps |= BACKEND_LIST_META | BACKEND_RENAME | BACKEND_LIST_AFTER;
 	if (conf->anonymous || env("STORAGE_EMULATOR_HOST"))
 		return 0;
-	return cred_google_new(gcs->st.http, conf->read_only, &gcs->st.creds, NULL);
+	return cred_google_new(gcs->st.http, conf->read_only, conf->wait, &gcs->st.creds,
+			       NULL);
 }
 
 int gcs_open(const struct backend_conf *conf, struct backend **ret)

@@ -91,11 +91,11 @@ static int read_rewrite(struct gcs *gcs, const struct request *rq,
 		const char *next = json_text(json_member(root, "rewriteToken"), &n);
 		buf_reset(token);
 		buf_add(token, next ? next : "", next ? n : 0);
-		r = next && *next && !buf_error(token) ? 1 : -EBADMSG;
+		r = next && *next ? buf_error_or(token, -EBADMSG) : -EBADMSG;
+		r = r ? r : 1;
 	}
 	json_free(root);
-	return r < 0 ? request_log(&gcs->st, rq, -EBADMSG, "no sound answer to a rewrite",
-				   reply)
+	return r < 0 ? request_log(&gcs->st, rq, r, "no sound answer to a rewrite", reply)
 		     : r;
 }
 

@@ -35,7 +35,7 @@ static int parse_page(const struct http_reply *reply, struct json **ret)
 	if (r || !kind || strcmp(kind, "storage#objects") != 0 ||
 	    (next && !json_text(next, NULL))) {
 		json_free(root);
-		return -EBADMSG;
+		return r == -ENOMEM ? r : -EBADMSG;
 	}
 	*ret = root;
 	return 0;
@@ -74,7 +74,8 @@ int gcs_get_page(struct gcs *gcs, const struct list_query *q, const char *token,
 	r = request_send(&gcs->st, &rq, &reply, call);
 	if (r)
 		return r;
-	return parse_page(&reply, ret) ? unsound(gcs, &rq, &reply) : 0;
+	r = parse_page(&reply, ret);
+	return r == -EBADMSG ? unsound(gcs, &rq, &reply) : r;
 }
 
 int gcs_next_page(const struct json *page, char **ret)

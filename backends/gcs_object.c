@@ -37,18 +37,21 @@ static int64_t mtime_of(const struct json *v, const struct json *metadata)
 	return updated && !date_parse_iso(updated, &ns) ? ns : 0;
 }
 
-/* Four bytes, the highest first, in base64. */
-static bool crc32c_of(const struct json *v, uint32_t *ret)
+/* Four bytes, the highest first, in base64; *ret_has: they are there.  -ENOMEM: a sum
+ * that was not read must not pass for none, or for another. */
+static int crc32c_of(const struct json *v, uint32_t *ret, bool *ret_has)
 {
 	CLEANUP_BUF struct buf raw;
 	size_t n;
 	const char *s = json_text(json_member(v, "crc32c"), &n);
 	buf_init(&raw, 64);
-	if (!s || base64_decode(&raw, s, n) || raw.len != 4)
-		return false;
+	int r = s ? base64_decode(&raw, s, n) : -ENOENT;
+	*ret_has = !r && raw.len == 4;
+	if (!*ret_has)
+		return r == -ENOMEM ? r : 0;
 	const unsigned char *p = (const unsigned char *)raw.data;
 	*ret = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-	return true;
+	return 0;
 }
 
 int gcs_parse_object(const struct json *v, struct gcs_object *ret)
@@ -67,9 +70,10 @@ int gcs_parse_object(const struct json *v, struct gcs_object *ret)
 		memcpy(o.obj.tag, tag, strlen(tag) + 1);
 	if (!created || date_parse_iso(created, &o.created_ns))
 		o.created_ns = o.obj.mtime_ns;
-	o.has_crc32c = crc32c_of(v, &o.crc32c);
-	*ret = o;
-	return 0;
+	int r = crc32c_of(v, &o.crc32c, &o.has_crc32c);
+	if (!r)
+		*ret = o;
+	return r;
 }
 
 int gcs_object_of(struct gcs *gcs, const struct request *rq,
@@ -82,8 +86,8 @@ int gcs_object_of(struct gcs *gcs, const struct request *rq,
 	if (!r)
 		ret->upload_key = NULL; /* was the JSON's */
 	json_free(root);
-	return r ? request_log(&gcs->st, rq, -EBADMSG,
-			       "no size or generation in the answer", reply)
+	return r ? request_log(&gcs->st, rq, r, "no size or generation in the answer",
+			       reply)
 		 : 0;
 }
 

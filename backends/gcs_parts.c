@@ -151,7 +151,7 @@ static int reject(struct gcs *gcs, const struct request *rq, const struct gcs_ob
 {
 	struct cond this = {.if_etag = o->obj.etag};
 	(void)gcs_del(&gcs->st.be, rq->key, &this, call);
-	return request_log(&gcs->st, rq, -EBADMSG,
+	return request_log(&gcs->st, rq, -EBADE,
 			   "what was composed is not the sum of its parts", reply);
 }
 

@@ -57,17 +57,24 @@ static int explain(const struct gcs *gcs, int error, const struct http_reply *re
 	else if (error != -EINTR)
 		log_error("gcs", "%s: %d %s: %s", gcs->st.be.name, e.status, e.code,
 			  *e.message ? e.message : strerror(-error));
-	return error;
+	return probe_unreached(error, reply) ? -EHOSTUNREACH : error;
 }
 
-static int probe_bucket(struct gcs *gcs, struct call *call)
+/* *ret_left: what probe_sweep is for is there.  Only looked for with writes. */
+static int probe_bucket(struct gcs *gcs, bool writes, bool *ret_left, struct call *call)
 {
 	CLEANUP_BUF struct buf path;
 	CLEANUP_REPLY struct http_reply reply;
+	CLEANUP_FREE char *prefix = NULL;
 	struct json *root = NULL;
 	http_reply_init(&reply);
 	buf_init(&path, GCS_PATH_MAX);
 	int r = gcs_add_path(gcs, NULL, &path);
+	if (!r &&
+	    asprintf(&prefix, "%s%s", gcs->st.prefix, writes ? PROBE_NAME : "") < 0) {
+		prefix = NULL;
+		r = -ENOMEM;
+	}
 	if (r)
 		return r;
 	struct request rq = {.op = "list",
@@ -75,14 +82,15 @@ static int probe_bucket(struct gcs *gcs, struct call *call)
 			     .target = path.data,
 			     .quiet = true,
 			     .on_404 = -ENODEV};
-	request_param(&rq, "prefix", gcs->st.prefix);
+	request_param(&rq, "prefix", prefix);
 	request_param(&rq, "maxResults", "1");
-	request_param(&rq, "fields", "kind");
+	request_param(&rq, "fields", "kind,items/name");
 	r = request_send(&gcs->st, &rq, &reply, call);
 	if (!r && json_parse(reply.body.data, reply.body.len, &root))
 		r = -EREMOTEIO;
+	*ret_left = !r && writes && json_count(json_member(root, "items"));
 	json_free(root);
-	return r ? explain(gcs, r, &reply) : 0;
+	return probe_is_final(r, &reply) ? explain(gcs, r, &reply) : r;
 }
 
 /* Google moves an object atomically; an emulator may not know the request, and not say
@@ -96,10 +104,12 @@ static int try_move(struct gcs *gcs, const char *key, struct call *call)
 	(void)snprintf(to, sizeof to, "%s-moved", key);
 	int r = gcs_send_object(gcs, "probe", key, &nothing,
 				(struct gcs_new){.opts = &plain}, &o, call);
+	if (!r)
+		r = gcs_move(gcs, key, to, call);
+	if (!r || store_errno_is_transient(r))
+		probe_remove(&gcs->st.be, to);
 	if (r)
-		return r;
-	r = gcs_move(gcs, key, to, call);
-	(void)gcs_del(&gcs->st.be, r ? key : to, NULL, call);
+		probe_remove(&gcs->st.be, key);
 	if (!r)
 		return 1;
 	return store_errno_is_transient(r) || r == -EINTR ? r : 0;
@@ -127,13 +137,17 @@ static int probe_rename(struct gcs *gcs, struct call *call)
 int gcs_probe(struct backend *be, bool writes, struct call *call)
 {
 	struct gcs *gcs = gcs_of(be);
-	int r = probe_bucket(gcs, call);
-	if (!r && writes && (be->caps & BACKEND_WRITE))
+	bool left;
+	writes = writes && be->caps & BACKEND_WRITE;
+	int r = probe_bucket(gcs, writes, &left, call);
+	if (!r && writes)
 		r = probe_writes(&gcs->st, WRONG_GENERATION, call);
 	if (r || !writes || !(be->caps & BACKEND_WRITE))
 		return r;
 	r = probe_rename(gcs, call);
 	if (!r)
 		(void)gcs_expire_uploads(gcs, call);
+	if (!r && left)
+		probe_sweep(&gcs->st, call);
 	return r;
 }

@@ -35,7 +35,7 @@ struct sending {
 	uint32_t crc32c;
 };
 
-/* Is what the store made what was sent?  Else -EBADMSG. */
+/* Is what the store made what was sent?  Else -EBADE. */
 static int check_made(const struct sending *s, const struct request *rq,
 		      const struct http_reply *reply, struct gcs_object *ret)
 {
@@ -44,7 +44,7 @@ static int check_made(const struct sending *s, const struct request *rq,
 	if (r)
 		return r;
 	if (o.obj.size != s->src->len || !o.has_crc32c || o.crc32c != s->crc32c)
-		return request_log(&s->gcs->st, rq, -EBADMSG,
+		return request_log(&s->gcs->st, rq, -EBADE,
 				   "the object is not what was sent", reply);
 	*ret = o;
 	return 0;
@@ -149,7 +149,7 @@ static int session_of(const struct http_reply *reply, struct buf *ret)
 		if (*p <= ' ' || *p > '~')
 			return -EBADMSG;
 	buf_adds(ret, at);
-	return buf_error(ret) ? -EBADMSG : 0;
+	return buf_error_or(ret, -EBADMSG);
 }
 
 static int begin_session(const struct sending *s, struct buf *ret, struct call *call)
@@ -178,10 +178,12 @@ static int begin_session(const struct sending *s, struct buf *ret, struct call *
 	request_header(&rq, "x-upload-content-length", length);
 	gcs_add_cond(&rq, s->cond);
 	r = request_send(&s->gcs->st, &rq, &reply, call);
-	if (!r && session_of(&reply, ret))
-		r = request_log(&s->gcs->st, &rq, -EREMOTEIO, "no session in the answer",
-				&reply);
-	return r;
+	if (r)
+		return r;
+	r = session_of(&reply, ret);
+	return r ? request_log(&s->gcs->st, &rq, r == -ENOMEM ? r : -EREMOTEIO,
+			       "no session in the answer", &reply)
+		 : 0;
 }
 
 /* What a 308 says that it has: "bytes=0-N", or nothing. */

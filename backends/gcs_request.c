@@ -79,9 +79,8 @@ static int make(struct store *st, const struct request *rq, const struct proof *
 	buf_addf(&a->url, "%s://%s%s%s%s", gcs->endpoint.https ? "https" : "http",
 		 a->host.data, a->path.data, a->query.len ? "?" : "", a->query.data);
 	authorize(gcs, a);
-	if (buf_error(&a->path) || buf_error(&a->query))
-		return -ENAMETOOLONG;
-	return buf_error(&a->url) ? buf_error(&a->url) : buf_error(&a->auth);
+	int r = attempt_url_error(a);
+	return r ? r : buf_error(&a->auth);
 }
 
 static void keep(char *to, size_t size, const char *text)
@@ -91,18 +90,19 @@ static void keep(char *to, size_t size, const char *text)
 
 /* {"error": {"code": 404, "message": "...", "errors": [{"reason": "notFound"}]}}; the
  * answer to a read is not JSON but a line of text. */
-static void parse(const struct http_reply *reply, struct store_error *ret)
+static int parse(const struct http_reply *reply, struct store_error *ret)
 {
 	struct json *root = NULL;
 	*ret = (struct store_error){.status = reply->status};
 	if (!reply->body.len)
-		return;
-	if (json_parse(reply->body.data, reply->body.len, &root)) {
+		return 0;
+	int r = json_parse(reply->body.data, reply->body.len, &root);
+	if (r) {
 		if (*reply->body.data != '<')
 			(void)snprintf(ret->message, sizeof ret->message, "%.*s",
 				       (int)strcspn(reply->body.data, "\r\n"),
 				       reply->body.data);
-		return;
+		return r == -ENOMEM ? r : 0;
 	}
 	const struct json *e = json_member(root, "error");
 	const struct json *first = json_at(json_member(e, "errors"), 0);
@@ -110,6 +110,7 @@ static void parse(const struct http_reply *reply, struct store_error *ret)
 	keep(ret->message, sizeof ret->message,
 	     json_text(json_member(e, "message"), NULL));
 	json_free(root);
+	return 0;
 }
 
 /* Reasons that say more than their status. */

@@ -10,13 +10,13 @@
 #include "backends/hedge.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backends/request.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/cond.h"
 #include "backends/util/pool.h"
+#include "backends/util/thread.h"
 #include "backends/util/banned.h"
 
 /* floor: of two round trips across a continent.  percent: what a provider's guide asks
@@ -259,11 +259,7 @@ static void *timer(void *arg)
 /* Without a timer nothing is asked twice: that is no failure. */
 static void start_timer_locked(struct hedge *h)
 {
-	sigset_t all, old;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	h->timing = !pthread_create(&h->timer, NULL, timer, h);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	h->timing = !thread_start(&h->timer, 0, timer, h);
 }
 
 static void enter(struct hedge *h, struct race *race)

@@ -20,6 +20,7 @@
 #include "backends/http_pool.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/metrics.h"
 #include "backends/util/banned.h"
 
 enum {
@@ -57,12 +58,12 @@ struct handle {
 struct transfer {
 	const struct http *http;
 	const struct http_request *rq;
-	struct http_reply *reply;
+	struct http_answer answer;
 	const struct call *call;
 	struct curl_slist *headers; /* owned */
 	uint64_t sent;		    /* bytes of rq->source */
+	uint32_t sends;		    /* libcurl sends again what a kept connection lost */
 	int error;		    /* that one of our callbacks met */
-	bool headers_done;
 };
 
 static void share_lock(CURL *easy, curl_lock_data data, curl_lock_access access,
@@ -182,90 +183,33 @@ static void release(struct http *http, const struct call *call, struct handle *h
 	http_pool_leave(http->pool, call, keep ? h : NULL);
 }
 
-static bool is_2xx(const struct http_reply *reply)
-{
-	return reply->status >= 200 && reply->status < 300;
-}
-
-/* The blank line after the headers of the final answer (not of a 100). */
-static int end_headers(struct transfer *t)
-{
-	if (t->reply->status < 200)
-		return 0;
-	t->headers_done = true;
-	if (t->reply->chunked && t->reply->has_length)
-		return -EBADMSG;
-	if (!is_2xx(t->reply) || !t->rq->accept)
-		return 0;
-	return t->rq->accept(t->rq->arg, t->reply);
-}
-
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
-	n *= size;
-	size_t whole = n;
-	while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-		n--;
-	int r = 0;
-	if (t->headers_done)
-		return whole; /* trailers: nobody reads them */
-	if (n > 5 && !strncmp(line, "HTTP/", 5)) {
-		http_reply_status_line(t->reply, line, n);
-	} else if (n) {
-		r = http_reply_header_line(t->reply, line, n);
-	} else {
-		r = end_headers(t);
-	}
-	t->error = r;
-	return r ? 0 : whole;
-}
-
-static int keep_body(struct transfer *t, const char *p, size_t n)
-{
-	struct buf *body = &t->reply->body;
-	if (!is_2xx(t->reply)) {
-		size_t room = HTTP_ERROR_BODY_MAX - body->len;
-		buf_add(body, p, n < room ? n : room);
-	} else if (n > t->rq->body_max || body->len > t->rq->body_max - n) {
-		return -EBADMSG;
-	} else {
-		buf_add(body, p, n);
-	}
-	return buf_error(body);
+	t->error = http_answer_line(&t->answer, line, size * n);
+	return t->error ? 0 : size * n;
 }
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
-	struct http_reply *reply = t->reply;
-	n *= size;
-	uint64_t before = reply->received;
-	reply->received += n;
-	if (!t->headers_done)
-		t->error = -EBADMSG;
-	else if (reply->has_length && reply->received > reply->length)
-		t->error = -EBADMSG;
-	else if (is_2xx(reply) && reply->received > t->rq->expect)
-		t->error = -EBADMSG;
-	else if (is_2xx(reply) && t->rq->sink)
-		t->error = reply->sink_error =
-			t->rq->sink(t->rq->arg, t->rq->sink_off + before, p, n);
-	else
-		t->error = keep_body(t, p, n);
-	return t->error < 0 ? 0 : n;
+	t->error = http_answer_body(&t->answer, p, size * n);
+	return t->error < 0 ? 0 : size * n;
 }
 
 static size_t on_read(char *p, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
 	const struct source *src = t->rq->source;
-	uint64_t left = src->len - t->sent;
-	n *= size;
-	if (n > left)
-		n = (size_t)left;
+	uint64_t left = (src ? src->len : t->rq->body_len) - t->sent;
+	n = n * size > left ? (size_t)left : n * size;
 	if (!n)
 		return 0;
+	if (!src) {
+		memcpy(p, (const char *)t->rq->body + t->sent, n);
+		t->sent += n;
+		return n;
+	}
 	ssize_t got;
 	do
 		got = pread(src->fd, p, n, (off_t)(src->off + t->sent));
@@ -279,10 +223,12 @@ static size_t on_read(char *p, size_t size, size_t n, void *arg)
 	return (size_t)got;
 }
 
+/* libcurl repeats a request that a used connection lost, if the body can be rewound. */
 static int on_seek(void *arg, curl_off_t off, int origin)
 {
 	struct transfer *t = arg;
-	if (origin != SEEK_SET || off < 0 || (uint64_t)off > t->rq->source->len)
+	if (t->rq->once || origin != SEEK_SET || off < 0 ||
+	    (uint64_t)off > t->rq->source->len)
 		return CURL_SEEKFUNC_FAIL;
 	t->sent = (uint64_t)off;
 	return CURL_SEEKFUNC_OK;
@@ -345,20 +291,31 @@ static int make_headers(struct transfer *t)
 	return r;
 }
 
+static int on_send(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+	(void)ip;
+	(void)local_ip;
+	(void)port;
+	(void)local_port;
+	struct transfer *t = arg;
+	t->sends++;
+	return CURL_PREREQFUNC_OK;
+}
+
 /* Everything with a body but a file's goes out as POST with another name, which
  * is what makes libcurl send a Content-Length, also of 0. */
 static void set_method(CURL *easy, const struct transfer *t)
 {
 	const struct http_request *rq = t->rq;
 	(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, rq->method);
+	(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+	(void)curl_easy_setopt(easy, CURLOPT_READDATA, t);
+	(void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+	(void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, t);
 	if (rq->source) {
 		(void)curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
 		(void)curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
 				       (curl_off_t)rq->source->len);
-		(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
-		(void)curl_easy_setopt(easy, CURLOPT_READDATA, t);
-		(void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
-		(void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, t);
 		(void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE,
 				       (long)BUFFER_BYTES);
 	} else if (!strcmp(rq->method, "HEAD")) {
@@ -367,8 +324,10 @@ static void set_method(CURL *easy, const struct transfer *t)
 		   !strcmp(rq->method, "POST")) {
 		(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
 				       (curl_off_t)rq->body_len);
-		(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
-				       rq->body ? rq->body : "");
+		(void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		if (!rq->once)
+			(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+					       rq->body ? rq->body : "");
 	}
 }
 
@@ -397,23 +356,28 @@ static void set_limits(CURL *easy, const struct transfer *t)
 	(void)curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t);
 }
 
-static void set_options(CURL *easy, struct transfer *t, char *cause)
+void http_set_policy(void *easy)
 {
-	const struct http *http = t->http;
-	(void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, cause);
-	(void)curl_easy_setopt(easy, CURLOPT_URL, t->rq->url);
-	(void)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	(void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	(void)curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "mastfs/" MASTFS_VERSION);
+}
+
+static void set_options(CURL *easy, struct transfer *t, char *cause)
+{
+	const struct http *http = t->http;
+	(void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, cause);
+	(void)curl_easy_setopt(easy, CURLOPT_URL, t->rq->url);
+	(void)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	http_set_policy(easy);
 	(void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_MAX_S);
 	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
-	(void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "mastfs/" MASTFS_VERSION);
 	(void)curl_easy_setopt(easy, CURLOPT_SHARE, http->share);
 	if (http->conf.ca_file)
 		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, http->conf.ca_file);
@@ -423,6 +387,8 @@ static void set_options(CURL *easy, struct transfer *t, char *cause)
 	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+	(void)curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_send);
+	(void)curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
 	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
 	set_method(easy, t);
 	set_limits(easy, t);
@@ -439,12 +405,12 @@ static int curl_errno(CURLcode code)
 	case CURLE_OUT_OF_MEMORY:
 		return -ENOMEM;
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 		return -EINVAL;
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_CERTPROBLEM:
 		return -EACCES;
+	case CURLE_UNSUPPORTED_PROTOCOL: /* of the answer: ours is HTTP */
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_BAD_CONTENT_ENCODING:
 		return -EBADMSG;
@@ -453,36 +419,34 @@ static int curl_errno(CURLcode code)
 	}
 }
 
-/* Is the whole of it there, and does it agree with itself? */
-static int check_whole(const struct transfer *t)
+static bool is_no_connection(CURLcode code)
 {
-	const struct http_reply *reply = t->reply;
-	bool head = !strcmp(t->rq->method, "HEAD");
-	if (!t->headers_done)
-		return -ECOMM;
-	if (!head && reply->has_length && reply->received != reply->length)
-		return -EBADMSG;
-	if (!head && is_2xx(reply) && t->rq->expect != HTTP_UNKNOWN &&
-	    reply->received != t->rq->expect)
-		return -EBADMSG;
-	return 0;
+	return code == CURLE_COULDNT_RESOLVE_PROXY ||
+	       code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
+	       code == CURLE_SSL_CONNECT_ERROR;
 }
 
 static int judge(const struct transfer *t, CURLcode code, const char *cause)
 {
+	t->answer.reply->unreached = !t->error && is_no_connection(code);
+	t->answer.reply->resent = t->sends > 1;
 	int r = t->error < 0 ? t->error : curl_errno(code);
+	/* libcurl's word for a header line that is too long, too. */
+	if (!t->error && code == CURLE_OUT_OF_MEMORY && t->answer.reply->status)
+		r = -EBADMSG;
 	/* A server may refuse a body half-way and hang up: its answer counts. */
-	if (code == CURLE_SEND_ERROR && t->headers_done && t->reply->status >= 400)
+	if (code == CURLE_SEND_ERROR && t->answer.headers_done &&
+	    t->answer.reply->status >= 400)
 		r = 0;
 	else if (!r)
-		r = check_whole(t);
+		r = http_answer_check(&t->answer);
 	if (r == -EBADMSG)
 		cause = "the answer is not what was asked for";
 	else if (t->error < 0)
 		cause = ""; /* libcurl only knows that a callback failed */
 	if (r)
-		(void)snprintf(t->reply->cause, sizeof t->reply->cause, "%s",
-			       *cause ? cause : strerror(-r));
+		(void)snprintf(t->answer.reply->cause, sizeof t->answer.reply->cause,
+			       "%s", *cause ? cause : strerror(-r));
 	return r;
 }
 
@@ -507,8 +471,31 @@ static void tell_pool(struct http *http, const struct http_reply *reply, int r)
 {
 	if (r == -ETIMEDOUT || (!r && (reply->status == 503 || reply->status == 429)))
 		http_pool_overloaded(http->pool, clock_now_ns());
-	else if (!r && is_2xx(reply))
+	else if (!r && http_is_2xx(reply))
 		http_pool_went_well(http->pool);
+}
+
+/* How long the server thought.  A body that is sent would count as well. */
+static void count_latency(CURL *easy, const struct transfer *t)
+{
+	curl_off_t ready = 0, answered = 0;
+	if (t->sent || !t->answer.headers_done ||
+	    curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &ready) ||
+	    curl_easy_getinfo(easy, CURLINFO_STARTTRANSFER_TIME_T, &answered) ||
+	    answered < ready)
+		return;
+	metrics_add_latency((uint64_t)(answered - ready) * 1000);
+}
+
+static void count(const struct transfer *t, int r)
+{
+	const struct http_reply *reply = t->answer.reply;
+	bool ours = r == -EINTR || r == -ECANCELED; /* we broke it off */
+	metrics_add(METRIC_REQUESTS, 1);
+	if ((r && !ours) || reply->status == 429 || reply->status >= 500)
+		metrics_add(METRIC_REQUESTS_FAILED, 1);
+	metrics_add(METRIC_RECEIVED_BYTES, reply->received);
+	metrics_add(METRIC_SENT_BYTES, t->sent);
 }
 
 static int send_on(struct handle *h, struct transfer *t)
@@ -516,8 +503,12 @@ static int send_on(struct handle *h, struct transfer *t)
 	char cause[CURL_ERROR_SIZE] = "";
 	uint64_t started_ns = clock_now_ns();
 	set_options(h->easy, t, cause);
+	metrics_add(METRIC_REQUESTS_NOW, 1);
 	int r = judge(t, perform(h), cause);
-	http_log_request(t->rq, t->reply, r, started_ns);
+	metrics_sub(METRIC_REQUESTS_NOW, 1);
+	count_latency(h->easy, t);
+	count(t, r);
+	http_log_request(t->rq, t->answer.reply, r, started_ns);
 	return r;
 }
 
@@ -565,14 +556,18 @@ int http_warm(struct http *http, uint32_t n, struct call *call)
 	int r = http_pool_enter_new(http->pool, n, call);
 	if (r)
 		return r == -EALREADY ? 0 : r;
-	struct transfer t = {.http = http, .rq = &rq, .reply = &reply, .call = call};
+	struct transfer t = {.http = http,
+			     .rq = &rq,
+			     .answer = {.rq = &rq, .reply = &reply},
+			     .call = call};
 	return send_on_new(http, &t);
 }
 
 int http_send(struct http *http, const struct http_request *rq, struct http_reply *ret,
 	      struct call *call)
 {
-	struct transfer t = {.http = http, .rq = rq, .reply = ret, .call = call};
+	struct transfer t = {
+		.http = http, .rq = rq, .answer = {.rq = rq, .reply = ret}, .call = call};
 	struct handle *h;
 	buf_reset(&ret->headers);
 	buf_reset(&ret->body);
@@ -586,7 +581,7 @@ int http_send(struct http *http, const struct http_request *rq, struct http_repl
 	if (!r) {
 		r = send_on(h, &t);
 		tell_pool(http, ret, r);
-		if (!r && is_2xx(ret))
+		if (!r && http_is_2xx(ret))
 			note_origin(http, rq);
 		release(http, call, h, !r);
 	}

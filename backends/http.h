@@ -49,6 +49,8 @@ struct http_reply {
 	uint64_t length; /* Content-Length */
 	int sink_error;	 /* what the sink ended the transfer with; it is its to log */
 	char cause[HTTP_CAUSE_SIZE]; /* of a negative errno, for the log */
+	bool unreached;		     /* there was no connection to send it over */
+	bool resent;		     /* one that was kept was dead, or died of it */
 };
 void http_reply_init(struct http_reply *r);
 void http_reply_done(struct http_reply *r);
@@ -70,6 +72,7 @@ struct http_request {
 	const struct source *source;
 	const void *body;
 	size_t body_len;
+	bool once; /* a body in memory that must not be sent twice by libcurl */
 	/* The answer. */
 	http_accept_fn *accept; /* NULL = any */
 	sink_fn *sink;		/* of a 2xx body; NULL = reply->body */

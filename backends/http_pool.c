@@ -6,6 +6,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/cond.h"
+#include "backends/util/metrics.h"
 #include "backends/util/banned.h"
 
 enum {
@@ -40,6 +41,7 @@ void http_pool_free(struct http_pool *p)
 	for (uint32_t i = 0; i < p->n_idle; i++)
 		p->free_handle(p->idle[i]);
 	free(p->idle);
+	metrics_sub(METRIC_REQUESTS_LIMIT, p->limit);
 	for (int i = 0; i < PRIO_COUNT; i++)
 		(void)pthread_cond_destroy(&p->freed[i]);
 	(void)pthread_mutex_destroy(&p->lock);
@@ -56,6 +58,7 @@ int http_pool_new(uint32_t max, http_pool_free_fn *free_handle, struct http_pool
 		return -ENOMEM;
 	}
 	p->max = p->limit = max;
+	metrics_add(METRIC_REQUESTS_LIMIT, max);
 	p->free_handle = free_handle;
 	p->idle = idle;
 	for (int i = 0; i < PRIO_COUNT; i++)
@@ -164,6 +167,7 @@ void http_pool_went_well(struct http_pool *p)
 		return;
 	p->n_well = 0;
 	p->limit++;
+	metrics_add(METRIC_REQUESTS_LIMIT, 1);
 	wake_next_locked(p);
 }
 
@@ -176,7 +180,9 @@ void http_pool_overloaded(struct http_pool *p, uint64_t now_ns)
 		return;
 	uint32_t fewer = p->limit - (p->limit + 3) / 4;
 	uint32_t least = p->max < HTTP_POOL_FLOOR ? p->max : HTTP_POOL_FLOOR;
-	p->limit = fewer > least ? fewer : least;
+	fewer = fewer > least ? fewer : least;
+	metrics_sub(METRIC_REQUESTS_LIMIT, p->limit - fewer);
+	p->limit = fewer;
 	p->shrunk_ns = now_ns;
 }
 

@@ -70,7 +70,7 @@ int http_parse_etag(const char *s, char ret[static ETAG_SIZE])
 {
 	size_t n = strlen(s);
 	bool bare = *s != '"' && strncmp(s, "W/\"", 3);
-	if (!n || n + 3 > ETAG_SIZE)
+	if (!n || n + (bare ? 2 : 0) >= ETAG_SIZE)
 		return -EBADMSG;
 	for (size_t i = 0; i < n; i++)
 		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
@@ -96,6 +96,20 @@ static int parse_content_range(const char *s, uint64_t *first, uint64_t *last,
 	return 0;
 }
 
+/* Is the header there more than once, and not always the same?  Then it says nothing. */
+static bool contradicts_itself(const struct http_reply *r, const char *name)
+{
+	const char *p = r->headers.data, *end = p + r->headers.len;
+	const char *first = http_header(r, name);
+	while (p < end) {
+		const char *value = p + strlen(p) + 1;
+		if (!strcmp(p, name) && strcmp(value, first) != 0)
+			return true;
+		p = value + strlen(value) + 1;
+	}
+	return false;
+}
+
 static int check_etag(const struct http_reply *reply, const struct http_range *want)
 {
 	char etag[ETAG_SIZE];
@@ -103,6 +117,8 @@ static int check_etag(const struct http_reply *reply, const struct http_range *w
 	const char *given = http_header(reply, header);
 	if (!*want->etag)
 		return 0;
+	if (contradicts_itself(reply, header))
+		return -EBADMSG;
 	if (given && want->etag_header)
 		return strcmp(given, want->etag) ? -ESTALE : 0;
 	if (!given || http_parse_etag(given, etag))
@@ -124,6 +140,7 @@ int http_check_range(const struct http_reply *reply, const struct http_range *wa
 	}
 	const char *range = http_header(reply, "content-range");
 	if (reply->status != 206 || !range ||
+	    contradicts_itself(reply, "content-range") ||
 	    parse_content_range(range, &first, &last, &total))
 		return -EBADMSG;
 	if (first != want->off || last < first || last - first != want->len - 1 ||
@@ -132,10 +149,12 @@ int http_check_range(const struct http_reply *reply, const struct http_range *wa
 	return 0;
 }
 
+/* "HTTP/1.1 206 Partial Content": three digits, no more; 0: it is none. */
 static int parse_status(const char *line, size_t n)
 {
-	const char *space = memchr(line, ' ', n);
-	if (!space || (size_t)(line + n - space) < 4)
+	const char *space = memchr(line, ' ', n), *end = line + n;
+	if (!space || end - space < 4 || memchr(line, '\0', n) ||
+	    (end - space > 4 && space[4] != ' '))
 		return 0;
 	int status = 0;
 	for (int i = 1; i <= 3; i++) {
@@ -187,7 +206,7 @@ int http_reply_header_line(struct http_reply *r, const char *line, size_t n)
 	buf_add(out, colon, (size_t)(end - colon));
 	buf_addc(out, '\0');
 	if (buf_error(out))
-		return -EBADMSG;
+		return buf_error_or(out, -EBADMSG);
 	if (!strcmp(out->data + name_at, "content-length"))
 		return note_length(r, out->data + value_at);
 	r->chunked |= !strcmp(out->data + name_at, "transfer-encoding");

@@ -19,7 +19,8 @@ int json_parse(const char *text, size_t n, struct json **ret)
 	json_error_t error;
 	json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
 	if (!root)
-		return -EBADMSG;
+		return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM
+									   : -EBADMSG;
 	*ret = (struct json *)root;
 	return 0;
 }
@@ -64,6 +65,14 @@ int json_u64(const struct json *v, uint64_t *ret)
 	if (!json_is_integer(of(v)) || json_integer_value(of(v)) < 0)
 		return -EBADMSG;
 	*ret = (uint64_t)json_integer_value(of(v));
+	return 0;
+}
+
+int json_float(const struct json *v, double *ret)
+{
+	if (!json_is_number(of(v)))
+		return -EBADMSG;
+	*ret = json_number_value(of(v));
 	return 0;
 }
 

@@ -29,6 +29,8 @@ const char *json_text(const struct json *v, size_t *ret_len);
 bool json_flag(const struct json *v);
 /* Decimal digits in a string, which is how 64 bits travel, or a number.  -EBADMSG. */
 int json_u64(const struct json *v, uint64_t *ret);
+/* A number, with or without a fraction.  -EBADMSG. */
+int json_float(const struct json *v, double *ret);
 
 /* Append the bytes as a string, quotes and all.  -EILSEQ: they are no UTF-8. */
 int json_quote(struct buf *out, const char *s, size_t n);

@@ -255,25 +255,28 @@ static int hex_digit(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The directory of a file:/// URL, owned by the caller; NULL: none. */
-static char *url_dir(const char *url)
+/* The directory of a file:/// URL, owned by the caller.  -EINVAL: it has none. */
+static int url_dir(const char *url, char **ret)
 {
 	CLEANUP_BUF struct buf b;
 	buf_init(&b, PATH_MAX - 1);
 	if (strncmp(url, "file:///", 8) != 0)
-		return NULL;
+		return -EINVAL;
 	for (const char *s = url + 7; *s; s++) {
 		int high = *s == '%' ? hex_digit(s[1]) : 0;
 		int low = *s == '%' && high >= 0 ? hex_digit(s[2]) : 0;
 		int c = *s == '%' ? 16 * high + low : *s;
 		if (high < 0 || low < 0 || !c)
-			return NULL;
+			return -EINVAL;
 		buf_addc(&b, (char)c);
 		s += *s == '%' ? 2 : 0;
 	}
 	while (b.len > 1 && b.data[b.len - 1] == '/')
 		b.data[--b.len] = '\0';
-	return buf_detach(&b);
+	int r = buf_error_or(&b, -EINVAL);
+	if (!r)
+		*ret = buf_detach(&b);
+	return r;
 }
 
 int local_open(const struct backend_conf *conf, struct backend **ret)
@@ -284,12 +287,15 @@ int local_open(const struct backend_conf *conf, struct backend **ret)
 	l->root = -1;
 	(void)pthread_mutex_init(&l->publish, NULL);
 	l->base.ops = &local_ops;
-	l->dir = url_dir(conf->url);
-	l->base.name = strdup(conf->url);
-	if (!l->dir || !l->base.name) {
+	int r = url_dir(conf->url, &l->dir);
+	if (r == -EINVAL)
 		log_error("file", "%s: not of the form file:///directory", conf->url);
+	l->base.name = strdup(conf->url);
+	if (!r && !l->base.name)
+		r = -ENOMEM;
+	if (r) {
 		local_free(&l->base);
-		return -EINVAL;
+		return r;
 	}
 	l->base.caps = BACKEND_WRITE | BACKEND_PUT_IF | BACKEND_DEL_IF | BACKEND_COPY |
 		       BACKEND_RENAME | BACKEND_LIST_META;

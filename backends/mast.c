@@ -288,7 +288,7 @@ static int mast_probe(struct backend *be, bool writes, struct call *call)
 	}
 	(void)writes;
 	int r = backend_probe(m->inner, false, &brief);
-	if (!store_errno_is_transient(r))
+	if (!m->waits || (!store_errno_is_transient(r) && r != -EHOSTUNREACH))
 		return r;
 	log_warn(
 		"mast",
@@ -331,6 +331,7 @@ int mast_new(struct backend *inner, const struct backend_conf *conf, struct back
 	(void)pthread_mutex_init(&m->lock, NULL);
 	m->inner = inner;
 	m->ttl_ns = conf->ttl_ns;
+	m->waits = conf->wait;
 	m->be.ops = &mast_ops;
 	m->be.limits = inner->limits;
 	m->be.name = strdup("mast:");
@@ -354,11 +355,10 @@ static bool is_mast_url(const char *url)
 
 /* Everything is given, so that nothing of the user's own store is taken instead: not his
  * endpoint, not his region, not his keys. */
-int mast_open(const struct backend_conf *conf, struct backend **ret)
+int mast_bucket_conf(const struct backend_conf *conf, struct backend_conf *ret,
+		     char **ret_url)
 {
 	const char *bucket = conf->mast_bucket ? conf->mast_bucket : BUCKET;
-	CLEANUP_FREE char *url = NULL;
-	struct backend *inner;
 	if (!is_mast_url(conf->url)) {
 		log_error("mast", "\"%s\" is not mast: and nothing more", conf->url);
 		return -EINVAL;
@@ -368,10 +368,12 @@ int mast_open(const struct backend_conf *conf, struct backend **ret)
 			  bucket);
 		return -EINVAL;
 	}
-	if (asprintf(&url, "s3://%s", bucket) < 0)
+	if (asprintf(ret_url, "s3://%s", bucket) < 0) {
+		*ret_url = NULL;
 		return -ENOMEM;
-	struct backend_conf inner_conf = {
-		.url = url,
+	}
+	*ret = (struct backend_conf){
+		.url = *ret_url,
 		.endpoint = conf->mast_endpoint ? conf->mast_endpoint : ENDPOINT,
 		.region = REGION,
 		.anonymous = true,
@@ -381,6 +383,16 @@ int mast_open(const struct backend_conf *conf, struct backend **ret)
 		.read_only = true,
 		.ttl_ns = conf->ttl_ns,
 	};
-	int r = s3_open(&inner_conf, &inner);
+	return 0;
+}
+
+int mast_open(const struct backend_conf *conf, struct backend **ret)
+{
+	CLEANUP_FREE char *url = NULL;
+	struct backend_conf inner_conf;
+	struct backend *inner;
+	int r = mast_bucket_conf(conf, &inner_conf, &url);
+	if (!r)
+		r = s3_open(&inner_conf, &inner);
 	return r ? r : mast_new(inner, conf, ret);
 }

@@ -17,6 +17,7 @@ struct mast {
 	struct mast_seen *seen;	    /* owned */
 	struct mast_lookup *lookup; /* owned; NULL = off */
 	uint64_t ttl_ns;
+	bool waits; /* an archive that is away fails no probe */
 	/* atomic */
 	_Atomic uint64_t programs[MAST_PROGRAMS / 64 + 1]; /* a bit each: known */
 	_Atomic uint64_t silent_ns; /* until then no check is asked: it went wrong */

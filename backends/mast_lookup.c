@@ -74,7 +74,7 @@ int mast_lookup_parse(const char *text, size_t n, const char *file, char ret[KEY
 	buf_adds(&uri, PRODUCT);
 	buf_adds(&uri, file);
 	if (buf_error(&uri))
-		return -ENAMETOOLONG;
+		return buf_error_or(&uri, -ENAMETOOLONG);
 	int r = json_parse(text, n, &root);
 	if (r)
 		return r;
@@ -96,7 +96,7 @@ static int make_url(const struct mast_lookup *l, const char *file, struct buf *u
 	url_encode(url, PRODUCT, strlen(PRODUCT), false);
 	url_encode(url, file, strlen(file), false);
 	buf_adds(url, "&use_cloud_path=True");
-	return buf_error(url);
+	return buf_error_or(url, -ENAMETOOLONG);
 }
 
 static int fail(const char *file, int error, const char *cause)
@@ -118,7 +118,7 @@ int mast_lookup_ask(struct mast_lookup *l, const char *file, char ret[KEY_SIZE],
 	http_reply_init(&reply);
 	int r = make_url(l, file, &url);
 	if (r)
-		return fail(file, -ENAMETOOLONG, "the name is too long");
+		return fail(file, r, strerror(-r));
 	struct http_request rq = {.method = "GET",
 				  .url = url.data,
 				  .expect = HTTP_UNKNOWN,

@@ -62,10 +62,14 @@ int page_finish(struct page *p, const char *prefix)
 	}
 	if (p->n)
 		qsort_r(p->entries, p->n, sizeof *p->entries, by_key, p->keys.data);
-	for (size_t i = 0; i < p->n; i++)
-		if (!kept ||
-		    by_key(&p->entries[kept - 1], &p->entries[i], p->keys.data) != 0)
-			p->entries[kept++] = p->entries[i];
+	for (size_t i = 0; i < p->n; i++) {
+		const struct page_entry *e = &p->entries[i];
+		/* What was asked for is not below itself. */
+		bool self = e->is_prefix && e->len == prefix_len;
+		if (!self &&
+		    (!kept || by_key(&p->entries[kept - 1], e, p->keys.data) != 0))
+			p->entries[kept++] = *e;
+	}
 	p->n = kept;
 	return 0;
 }

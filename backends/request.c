@@ -70,10 +70,8 @@ int store_full_key(const struct store *st, const char *key, struct buf *ret)
 	size_t before = ret->len;
 	buf_adds(ret, st->prefix);
 	buf_adds(ret, key);
-	if (buf_error(ret) == -EMSGSIZE)
-		return -ENAMETOOLONG;
 	if (buf_error(ret))
-		return buf_error(ret);
+		return buf_error_or(ret, -ENAMETOOLONG);
 	return ret->len - before > STORE_KEY_MAX ? -ENAMETOOLONG : 0;
 }
 
@@ -97,6 +95,15 @@ void attempt_header(struct attempt *a, const char *name, const char *value)
 {
 	assert(a->n_headers < ATTEMPT_HEADERS_MAX);
 	a->headers[a->n_headers++] = (struct http_header){name, value};
+}
+
+int attempt_url_error(const struct attempt *a)
+{
+	const struct buf *parts[] = {&a->host, &a->path, &a->query, &a->url};
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (buf_error(parts[i]))
+			return buf_error_or(parts[i], -ENAMETOOLONG);
+	return 0;
 }
 
 static void attempt_init(struct attempt *a)
@@ -139,6 +146,22 @@ static int make_attempt(struct store *st, const struct request *rq,
 	return r ? r : st->dialect->make(st, rq, proof, a);
 }
 
+int store_server(struct store *st, struct buf *ret)
+{
+	const struct request rq = {.op = "reach", .method = "HEAD"};
+	const struct proof none = {0};
+	struct attempt a;
+	attempt_init(&a);
+	int r = make_attempt(st, &rq, &none, 0, &a, NULL);
+	const char *host = r ? NULL : strstr(a.url.data, "://");
+	if (host)
+		buf_addf(ret, "%.*s/",
+			 (int)((size_t)(host + 3 - a.url.data) + strcspn(host + 3, "/?")),
+			 a.url.data);
+	attempt_done(&a);
+	return r ? r : buf_error(ret);
+}
+
 /* --- mending --- */
 
 /* What has been tried, so that each is tried once. */
@@ -147,7 +170,10 @@ struct mended {
 	uint64_t stale; /* generation of the credentials that were refused */
 };
 
-static bool mend_clock(struct store *st, const struct http_reply *reply)
+/* signed_ns: by which clock it was signed.  Another request may have set it right since,
+ * and this one has only to be signed anew. */
+static bool mend_clock(struct store *st, const struct http_reply *reply,
+		       int64_t signed_ns)
 {
 	const char *date = http_header(reply, "date");
 	int64_t server_ns;
@@ -155,10 +181,13 @@ static bool mend_clock(struct store *st, const struct http_reply *reply)
 		return false;
 	SCOPED_LOCK(&st->lock);
 	int64_t skew_ns = server_ns - clock_wall_ns();
-	int64_t off_ns = skew_ns - st->skew_ns;
+	int64_t off_ns = server_ns - signed_ns;
 	int64_t limit_ns = (int64_t)SKEW_FROM_S * (int64_t)NS_PER_S;
 	if (off_ns < limit_ns && off_ns > -limit_ns)
 		return false;
+	off_ns = skew_ns - st->skew_ns;
+	if (off_ns < limit_ns && off_ns > -limit_ns)
+		return true;
 	log_warn(st->dialect->log,
 		 "the clock of %s is %" PRId64 " s from ours: signing by its",
 		 st->be.name, skew_ns / (int64_t)NS_PER_S);
@@ -175,7 +204,7 @@ static bool mend(struct store *st, const struct store_error *e,
 	if (d->moved && !done->place && d->moved(st, e))
 		return done->place = true;
 	bool refused = e->status == 403 || !strcmp(e->code, "RequestTimeTooSkewed");
-	if (st->creds && refused && !done->clock && mend_clock(st, reply))
+	if (st->creds && refused && !done->clock && mend_clock(st, reply, a->now_ns))
 		return done->clock = true;
 	if (st->creds && !done->creds && a->cred.token.len && d->expired(e)) {
 		done->stale = a->cred.generation;
@@ -246,6 +275,7 @@ static int send_once(struct store *st, const struct request *rq, const struct at
 		.source = rq->source,
 		.body = rq->body,
 		.body_len = rq->body_len,
+		.once = rq->once,
 		.accept = rq->accept,
 		.sink = rq->sink,
 		.arg = rq->arg,
@@ -294,8 +324,15 @@ static int try(struct store *st, const struct request *rq, const struct proof *p
 	if (!r && !succeeded(rq, reply)) {
 		hide(&reply->body, &a.cred.token);
 		hide(&reply->body, &a.cred.secret);
-		st->dialect->parse(reply, &e);
-		r = mend(st, &e, reply, &a, mended) ? 1 : request_fail(st, rq, &e, reply);
+		r = st->dialect->parse(reply, &e);
+		if (!r && st->told)
+			*st->told = e;
+		if (r)
+			r = request_log(st, rq, r, strerror(-r), reply);
+		else if (mend(st, &e, reply, &a, mended))
+			r = 1;
+		else
+			r = request_fail(st, rq, &e, reply);
 	}
 	attempt_done(&a);
 	return r;

@@ -26,6 +26,7 @@ enum {
 };
 
 struct dialect;
+struct store_error;
 
 /* Comes first in each store's own struct. */
 struct store {
@@ -38,6 +39,9 @@ struct store {
 	char *root;   /* owned; for the log: "s3://bucket", no slash after */
 	char *prefix; /* owned; "" or ends in '/' */
 	bool quiet;   /* probe.c tries things: failures are no news */
+	uint32_t probed; /* BACKEND_*: what is known of these; the rest is tried again */
+	struct store_error *told; /* borrowed; NULL = nobody wants to know what the last
+				     answer that was no success said.  One thread only */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -62,6 +66,7 @@ struct request {
 	void *arg;	    /* of both */
 	uint64_t off, len;  /* of a get: range and what the sink is told; len 0 = none */
 	bool slow;	    /* the answer may take minutes */
+	bool once;	    /* nothing below the retry wrapper sends it twice */
 	bool quiet;	    /* an experiment: a failure is no news */
 	int also;	    /* a status that is success beside 2xx; 0 = none */
 	int on_404, on_412; /* what these mean here; 0: -ENOENT, -ESTALE */
@@ -93,6 +98,8 @@ struct attempt {
 	char region[64]; /* the same for the region */
 };
 void attempt_header(struct attempt *a, const char *name, const char *value);
+/* 0, or what became of building its URL: -ENAMETOOLONG, -ENOMEM. */
+int attempt_url_error(const struct attempt *a);
 
 /* How a store is spoken to.  Each returns 0 or a negative errno; none logs. */
 struct dialect {
@@ -103,13 +110,20 @@ struct dialect {
 	 * headers and the proof's are there already, and a->cred, a->now_ns. */
 	int (*make)(struct store *st, const struct request *rq, const struct proof *proof,
 		    struct attempt *a);
-	void (*parse)(const struct http_reply *reply, struct store_error *ret);
+	/* What an answer says of its failure: as much as it tells.  -ENOMEM: it was not
+	 * read, and its status alone may mean something else. */
+	int (*parse)(const struct http_reply *reply, struct store_error *ret);
 	/* By backend.h's list; 404 is -ENOENT, 412 is -ESTALE. */
 	int (*error)(const struct store_error *e);
 	/* Were the credentials refused because they are too old? */
 	bool (*expired)(const struct store_error *e);
 	/* Does the bucket live elsewhere, and is that noted now?  NULL = never. */
 	bool (*moved)(struct store *st, const struct store_error *e);
+	/* For an examination, in which nobody else uses the store: where the bucket is,
+	 * as far as is known (NULL = there is no such thing); has the store refused tags
+	 * (NULL = never)? */
+	const char *(*region)(const struct store *st);
+	bool (*untagged)(const struct store *st);
 };
 
 /* The parts of a store that are alike: be (name, caps of a store with uploads), lock,
@@ -142,6 +156,10 @@ int request_fail(const struct store *st, const struct request *rq,
 /* Log the failure of an operation as request_send does; returns error. */
 int request_log(const struct store *st, const struct request *rq, int error,
 		const char *cause, const struct http_reply *reply);
+
+/* "http(s)://host:port/", the server that requests about the bucket go to, appended.
+ * For a store without credentials: who they are is not asked. */
+int store_server(struct store *st, struct buf *ret);
 
 /* The backend op of every such store. */
 int store_warm(struct backend *be, uint32_t n, struct call *call);

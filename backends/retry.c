@@ -3,17 +3,16 @@
  * Each operation is a loop around the same operation of the inner backend:
  *
  *   try_start -> { try_again_? -> inner op -> (undo what a repeat breaks) } until
- *   try_more() says no; it waits, or turns a transient error into the final one.
+ *   tries_more() says no; it waits, or turns a transient error into the final one.
  *
  * A callback's own error (sink_fn, list_fn) is final whatever its number is: it is
  * remembered where it happened, not guessed from the return value.
  */
 #include "backends/retry.h"
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+#include "backends/tries.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
@@ -27,8 +26,6 @@ const struct retry_conf retry_defaults = {
 	.bad_answers_max = 3,
 };
 
-enum { SLICE_MS = 100 }; /* a cancelled wait ends after this long at the latest */
-
 struct retry {
 	struct backend base;
 	/* set once */
@@ -36,152 +33,27 @@ struct retry {
 	struct backend *inner;	/* owned */
 	struct hedge *hedge;	/* owned; NULL = none */
 	struct retry_conf conf;
+
+	struct health health;
 };
-
-/* One call of ours and its tries. */
-struct tries {
-	const struct retry *retry;
-	const char *op, *key;
-	struct call call; /* the caller's, with a deadline */
-	uint64_t start_ns;
-	uint32_t n, bad_answers;
-	bool answered; /* some try brought an answer */
-	bool told;     /* of a wait, in the log */
-};
-
-/* Of the calling thread's current try; 0 = none. */
-static _Thread_local uint64_t hint_ms;
-
-void retry_after_hint(uint64_t ms)
-{
-	hint_ms = ms;
-}
 
 static struct retry *retry_of(struct backend *be)
 {
 	return (struct retry *)be;
 }
 
-static struct tries try_start(const struct retry *retry, const char *op, const char *key,
+static struct tries try_start(struct retry *retry, const char *op, const char *key,
 			      const struct call *call)
 {
-	uint64_t now = clock_now_ns();
-	struct tries t = {.retry = retry,
-			  .op = op,
-			  .key = key,
-			  .start_ns = now,
-			  .call = {.deadline_ns = CLOCK_NEVER}};
-	if (call)
-		t.call = *call;
-	if (t.call.deadline_ns == CLOCK_NEVER)
-		t.call.deadline_ns = clock_add(now, retry->conf.deadline_ms * NS_PER_MS);
-	hint_ms = 0;
+	struct tries t = {
+		.conf = &retry->conf,
+		.health = &retry->health,
+		.scheme = retry->inner->ops->scheme,
+		.op = op,
+		.key = key,
+	};
+	tries_start(&t, call);
 	return t;
-}
-
-static bool is_transient(int r)
-{
-	return r == -ECOMM || r == -ETIMEDOUT || r == -EREMOTEIO || r == -EBUSY ||
-	       r == -EBADMSG;
-}
-
-static const char *reason(int r)
-{
-	switch (r) {
-	case -ECOMM:
-		return "no whole answer";
-	case -ETIMEDOUT:
-		return "stalled";
-	case -EREMOTEIO:
-		return "the server failed";
-	case -EBUSY:
-		return "the server asks to slow down";
-	default:
-		return "not the answer to what was asked";
-	}
-}
-
-/* What the back-off says, in [0, min(cap, base * 2^n)]. */
-static uint64_t jitter_ns(const struct retry_conf *conf, uint32_t n)
-{
-	uint64_t random = 0;
-	uint64_t most = (uint64_t)conf->base_ms << (n < 20 ? n : 20);
-	if (most > conf->cap_ms)
-		most = conf->cap_ms;
-	most *= NS_PER_MS;
-	/* No random bytes: then everybody waits the longest, and nobody less. */
-	if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-		return most;
-	return random % (most + 1);
-}
-
-/* The tries are spent.  Nobody waits for a hint's bytes: that is no loss. */
-static int give_up(const struct tries *t, int r)
-{
-	uint64_t ms = (clock_now_ns() - t->start_ns) / NS_PER_MS;
-	log_line(t->call.prio == PRIO_DEMAND ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN,
-		 t->retry->inner->ops->scheme,
-		 "%s %s: gave up after %" PRIu32 " tries in %" PRIu64 ".%" PRIu64
-		 " s: %s",
-		 t->op, t->key, t->n, ms / 1000, ms % 1000 / 100, reason(r));
-	return t->answered ? -EIO : -ETIMEDOUT;
-}
-
-static void tell_once(struct tries *t, uint64_t wait_ns, int r)
-{
-	if (t->told || wait_ns <= NS_PER_S)
-		return;
-	t->told = true;
-	log_warn(t->retry->inner->ops->scheme, "%s %s: %s; trying again", t->op, t->key,
-		 reason(r));
-}
-
-static int wait_cancellable(const struct call *call, uint64_t ns)
-{
-	while (ns && !call_cancelled(call)) {
-		uint64_t slice = ns < SLICE_MS * NS_PER_MS ? ns : SLICE_MS * NS_PER_MS;
-		clock_sleep_ns(slice);
-		ns -= slice;
-	}
-	return call_cancelled(call) ? -EINTR : 0;
-}
-
-/* After a try that ended with *r: true = it was waited for the next one; false =
- * *r is what the caller gets. */
-static bool try_more(struct tries *t, int *r)
-{
-	const struct retry_conf *conf = &t->retry->conf;
-	uint64_t hint_ns, wait_ns;
-	t->n++;
-	if (!is_transient(*r))
-		return false;
-	if (call_cancelled(&t->call)) {
-		*r = -EINTR;
-		return false;
-	}
-	t->answered |= *r != -ECOMM && *r != -ETIMEDOUT;
-	t->bad_answers += *r == -EBADMSG;
-
-	uint64_t left = call_left_ns(&t->call);
-	wait_ns = jitter_ns(conf, t->n - 1);
-	if (wait_ns > left / 2) /* the last tries come closer together */
-		wait_ns = left / 2;
-	if (__builtin_mul_overflow(hint_ms, NS_PER_MS, &hint_ns))
-		hint_ns = CLOCK_NEVER;
-	if (wait_ns < hint_ns)
-		wait_ns = hint_ns;
-	if (left < conf->base_ms * NS_PER_MS || wait_ns >= left ||
-	    t->bad_answers > conf->bad_answers_max) {
-		*r = give_up(t, *r);
-		return false;
-	}
-	tell_once(t, wait_ns, *r);
-	if (wait_cancellable(&t->call, wait_ns) < 0) {
-		*r = -EINTR;
-		return false;
-	}
-	hint_ms = 0;
-	return true;
 }
 
 /* Some try before this one may have done its work and lost the answer. */
@@ -193,26 +65,33 @@ static bool repeated(const struct tries *t)
 static void take_over(struct retry *retry)
 {
 	retry->base.caps = retry->inner->caps;
-	retry->base.limits = retry->inner->limits;
 	/* A probe may find that the store has none. */
 	if (!retry->inner->ops->rename)
 		retry->ops.rename = NULL;
 }
 
-/* A call without a deadline is not repeated: at the mount, somebody waits. */
+/* Who looks while nobody waits looks again himself, and wants to know why. */
+static int probe_once(struct retry *retry, bool writes, struct call *call)
+{
+	int r = backend_probe(retry->inner, writes, call);
+	health_note(&retry->health, r);
+	take_over(retry);
+	return r == -EINVAL ? -EIO : r;
+}
+
+/* Nobody there is no fault that passes: at the mount, somebody waits. */
 static int retry_probe(struct backend *be, bool writes, struct call *call)
 {
 	struct retry *retry = retry_of(be);
+	if (call && call->prio != PRIO_DEMAND)
+		return probe_once(retry, writes, call);
 	struct tries t = try_start(retry, "probe", be->name, call);
-	bool repeats = call && call->deadline_ns != CLOCK_NEVER;
 	int r;
 	do
 		r = backend_probe(retry->inner, writes, &t.call);
-	while (repeats && try_more(&t, &r));
-	if (!repeats && is_transient(r))
-		r = r == -ECOMM || r == -ETIMEDOUT ? -ETIMEDOUT : -EIO;
+	while (tries_more(&t, &r));
 	take_over(retry);
-	return r;
+	return r == -EHOSTUNREACH ? -ETIMEDOUT : r;
 }
 
 static int retry_head(struct backend *be, const char *key, struct object *ret,
@@ -223,7 +102,7 @@ static int retry_head(struct backend *be, const char *key, struct object *ret,
 	int r;
 	do
 		r = backend_head(retry->inner, key, ret, &t.call);
-	while (try_more(&t, &r));
+	while (tries_more(&t, &r));
 	return r;
 }
 
@@ -285,7 +164,7 @@ static int retry_get(struct backend *be, const char *key, const struct object *o
 		/* What was delivered of a wrong answer cannot be taken back. */
 		if (r == -EBADMSG && p.next == end)
 			return -EIO;
-	} while (try_more(&t, &r));
+	} while (tries_more(&t, &r));
 	return r;
 }
 
@@ -314,7 +193,7 @@ static int retry_list(struct backend *be, const struct list_query *q, char **tok
 		r = backend_list(retry->inner, q, token, hand_on, &c, &t.call);
 		if (c.error < 0)
 			return c.error;
-	} while (try_more(&t, &r));
+	} while (tries_more(&t, &r));
 	return r;
 }
 
@@ -350,7 +229,7 @@ static int retry_put(struct backend *be, const char *key, const struct source *s
 	int r;
 	do
 		r = backend_put(retry->inner, key, src, opts, ret, &t.call);
-	while (try_more(&t, &r));
+	while (tries_more(&t, &r));
 	if (is_refusal(r))
 		r = was_it_us(retry, key, src->len, opts, r, ret, &t.call);
 	return r;
@@ -368,7 +247,7 @@ static int retry_del(struct backend *be, const char *key, const struct cond *con
 	do {
 		again = repeated(&t);
 		r = backend_del(retry->inner, key, cond, &t.call);
-	} while (try_more(&t, &r));
+	} while (tries_more(&t, &r));
 	/* Some stores answer a condition on nothing with "precondition failed". */
 	if (again && r == -ESTALE && backend_head(be, key, &now, &t.call) == -ENOENT)
 		r = 0;
@@ -384,7 +263,7 @@ static int retry_copy(struct backend *be, const char *from, const struct object 
 	int r;
 	do
 		r = backend_copy(retry->inner, from, from_obj, to, opts, ret, &t.call);
-	while (try_more(&t, &r));
+	while (tries_more(&t, &r));
 	/* A copy onto itself changes the version that it asks for. */
 	if (is_refusal(r))
 		r = was_it_us(retry, to, from_obj->size, opts, r, ret, &t.call);
@@ -403,7 +282,7 @@ static int retry_rename(struct backend *be, const char *from, const char *to,
 	do {
 		again = repeated(&t);
 		r = backend_rename(retry->inner, from, to, &t.call);
-	} while (try_more(&t, &r));
+	} while (tries_more(&t, &r));
 	if (again && r == -ENOENT)
 		r = backend_head(be, to, &now, &t.call);
 	return r;
@@ -419,7 +298,9 @@ static int retry_upload_begin(struct backend *be, const char *key, uint64_t size
 	int r;
 	do
 		r = backend_upload_begin(retry->inner, key, size, opts, ret_id, &t.call);
-	while (try_more(&t, &r));
+	while (tries_more(&t, &r));
+	if (call)
+		call->repeated |= t.call.repeated || t.lost;
 	return r;
 }
 
@@ -433,7 +314,7 @@ static int retry_upload_part(struct backend *be, const char *key, const char *id
 	do
 		r = backend_upload_part(retry->inner, key, id, obj_off, src, part,
 					&t.call);
-	while (try_more(&t, &r));
+	while (tries_more(&t, &r));
 	return r;
 }
 
@@ -444,16 +325,21 @@ static int retry_upload_finish(struct backend *be, const char *key, const char *
 {
 	struct retry *retry = retry_of(be);
 	struct tries t = try_start(retry, "finish", key, call);
-	int r;
-	do
-		r = backend_upload_finish(retry->inner, key, id, parts, n_parts, size,
-					  opts, ret, &t.call);
-	while (try_more(&t, &r));
-	if (!is_refusal(r) && r != -ENXIO)
-		return r;
-	r = was_it_us(retry, key, size, opts, r, ret, &t.call);
+	bool lost = false;
+	int r, seen;
+	do {
+		/* The one before may be done, or under way still, and two at once have
+		 * been seen to lose the object (MinIO 17858): a look comes first. */
+		seen = lost ? was_it_us(retry, key, size, opts, 1, ret, &t.call) : 1;
+		r = seen == 1 ? backend_upload_finish(retry->inner, key, id, parts,
+						      n_parts, size, opts, ret, &t.call)
+			      : seen;
+		lost = lost || r == -ECOMM || r == -ETIMEDOUT;
+	} while (tries_more(&t, &r));
+	if (is_refusal(r) || r == -ENXIO)
+		r = seen = was_it_us(retry, key, size, opts, r, ret, &t.call);
 	/* It was, and the caller will not abort: what made it is to go all the same. */
-	if (!r)
+	if (!r && !seen)
 		(void)backend_upload_abort(&retry->base, key, id, &t.call);
 	return r;
 }
@@ -466,7 +352,7 @@ static int retry_upload_abort(struct backend *be, const char *key, const char *i
 	int r;
 	do
 		r = backend_upload_abort(retry->inner, key, id, &t.call);
-	while (try_more(&t, &r));
+	while (tries_more(&t, &r));
 	return r;
 }
 
@@ -495,7 +381,7 @@ static int retry_upload_list(struct backend *be, const char *prefix, upload_list
 					&t.call);
 		if (c.error < 0)
 			return c.error;
-	} while (try_more(&t, &r));
+	} while (tries_more(&t, &r));
 	return r;
 }
 
@@ -516,6 +402,11 @@ static int retry_check(struct backend *be, const char *key, const struct object 
 static int retry_warm(struct backend *be, uint32_t n, struct call *call)
 {
 	return backend_warm(retry_of(be)->inner, n, call);
+}
+
+static void retry_health(struct backend *be, struct store_health *ret)
+{
+	health_read(&retry_of(be)->health, ret);
 }
 
 static bool retry_hides(struct backend *be, const char *key)
@@ -555,6 +446,7 @@ static struct backend_ops ops_around(const struct backend_ops *inner)
 		.check = inner->check ? retry_check : NULL,
 		.warm = inner->warm ? retry_warm : NULL,
 		.hides = inner->hides ? retry_hides : NULL,
+		.health = retry_health,
 	};
 }
 
@@ -578,6 +470,7 @@ int retry_new(struct backend *inner, const struct retry_conf *conf, struct backe
 	retry->conf.hedge = NULL;
 	retry->ops = ops_around(inner->ops);
 	retry->base.ops = &retry->ops;
+	retry->base.limits = inner->limits;
 	take_over(retry);
 	*ret = &retry->base;
 	return 0;

@@ -7,6 +7,7 @@
  *      -EEXIST or -ESTALE: if the object there carries our tag, it was us: success
  *   2. upload_finish comes back -ENXIO (no such upload): the same question
  *   3. del comes back -ENOENT after a lost answer: success; rename likewise
+ *   4. upload_begin begins another one: told by call->repeated
  */
 #ifndef BACKENDS_RETRY_H
 #define BACKENDS_RETRY_H

@@ -26,15 +26,19 @@ static const struct backend_limits s3_limits = {
 	.object_max = 10000 * 5 * GIB,
 };
 
-static int head_once(struct s3 *s3, const char *key, struct object *ret,
-		     struct call *call)
+int s3_head_sum(struct s3 *s3, const char *key, struct object *ret,
+		char ret_sum[static S3_SUM_SIZE], struct call *call)
 {
 	CLEANUP_REPLY struct http_reply reply;
 	http_reply_init(&reply);
 	struct request rq = {.op = "head", .method = "HEAD", .key = key};
+	if (s3->crc64)
+		request_header(&rq, "x-amz-checksum-mode", "ENABLED");
 	int r = request_send(&s3->st, &rq, &reply, call);
 	if (r)
 		return r;
+	const char *sum = http_header(&reply, S3_SUM_HEADER);
+	(void)snprintf(ret_sum, S3_SUM_SIZE, "%s", sum ? sum : "");
 	r = s3_parse_object(&reply, ret);
 	return r ? request_log(&s3->st, &rq, r, "no size or version in the answer",
 			       &reply)
@@ -43,7 +47,8 @@ static int head_once(struct s3 *s3, const char *key, struct object *ret,
 
 int s3_head(struct backend *be, const char *key, struct object *ret, struct call *call)
 {
-	return head_once(s3_of(be), key, ret, call);
+	char sum[S3_SUM_SIZE];
+	return s3_head_sum(s3_of(be), key, ret, sum, call);
 }
 
 static const char *get_meta(const void *arg, const char *name)
@@ -277,7 +282,7 @@ static int connect_creds(struct s3 *s3, const struct backend_conf *conf)
 	if (conf->anonymous)
 		return 0;
 	return cred_aws_new(s3->st.http, conf->profile, !*s3->endpoint.host, s3->region,
-			    &s3->st.creds);
+			    conf->wait, &s3->st.creds);
 }
 
 static int set_encryption(struct s3 *s3, const struct backend_conf *conf)
@@ -296,7 +301,7 @@ int s3_open(const struct backend_conf *conf, struct backend **ret)
 		return -ENOMEM;
 	int r = store_init(&s3->st, &s3_dialect, &s3_ops, conf);
 	s3->st.be.limits = s3_limits;
-	s3->st.be.caps |= BACKEND_LIST_AFTER;
+	s3->st.be.caps |= BACKEND_LIST_AFTER | BACKEND_BEGIN_META;
 	s3->copy_max = 5 * GIB;
 	s3->requester_pays = conf->requester_pays;
 

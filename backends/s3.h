@@ -14,6 +14,6 @@ const char *s3_endpoint(const char *given, const struct profile *profile);
 
 /* Tests only: copy objects above this size in parts of at most this size. */
 void s3_set_copy_max_for_test(struct backend *be, uint64_t bytes);
-/* Tests only: send the checksum that is meant for Amazon to another store. */
+/* Tests only: as if the probe had found that the store takes CRC64NVME, or not. */
 void s3_set_crc64_for_test(struct backend *be, bool on);
 #endif

@@ -42,7 +42,8 @@ static int copied_etag(struct s3 *s3, const struct request *rq,
 	r = xml_find(reply->body.data, reply->body.len, 2, "ETag", &text);
 	if (!r)
 		r = http_parse_etag(text.data, ret);
-	return r ? request_log(&s3->st, rq, -EREMOTEIO, "no ETag in the answer", reply)
+	return r ? request_log(&s3->st, rq, r == -ENOMEM ? r : -EREMOTEIO,
+			       "no ETag in the answer", reply)
 		 : 0;
 }
 
@@ -82,8 +83,13 @@ static int copy_whole(struct s3 *s3, const char *source, const struct object *fr
 	int r = s3_send_placed(s3, &rq, &reply, call);
 	if (!r)
 		r = copied_etag(s3, &rq, &reply, "CopyObjectResult", etag);
-	if (!r)
-		r = s3_head(&s3->st.be, to, ret, call);
+	if (r)
+		return r;
+	r = s3_head(&s3->st.be, to, ret, call);
+	/* Who renames deletes the source next. */
+	if (r == -ENOENT || (!r && strcmp(ret->etag, etag) != 0))
+		return request_log(&s3->st, &rq, -EREMOTEIO,
+				   "what is there is not the copy", &reply);
 	if (!r && ret->size != from_obj->size)
 		r = request_log(&s3->st, &rq, -EBADMSG, "the copy has another size",
 				&reply);

@@ -37,6 +37,10 @@ static const struct {
 	{"XMinioInvalidObjectName", -EILSEQ},
 	{"XMinioInvalidResourceName", -EILSEQ},
 	{"EntityTooLarge", -EFBIG},
+	/* 400, all of them */
+	{"ExpiredToken", -EACCES},
+	{"InvalidToken", -EACCES},
+	{"TokenRefreshRequired", -EACCES},
 	{"InvalidObjectState", -ENODATA},
 	{"QuotaExceeded", -ENOSPC},
 	{"XMinioStorageFull", -ENOSPC},
@@ -105,14 +109,15 @@ static bool is_region(const char *s)
 	return *s && s[strspn(s, allowed)] == '\0';
 }
 
-void s3_error_parse(const struct http_reply *reply, struct store_error *ret)
+int s3_error_parse(const struct http_reply *reply, struct store_error *ret)
 {
 	static const struct xml_handler handler = {.open = on_open, .close = on_close};
 	*ret = (struct store_error){.status = reply->status};
 	struct fields f = {.e = ret};
 	/* What is no XML has no code: the status has to do. */
-	if (reply->body.len)
-		(void)xml_parse(reply->body.data, reply->body.len, &handler, &f);
+	if (reply->body.len &&
+	    xml_parse(reply->body.data, reply->body.len, &handler, &f) == -ENOMEM)
+		return -ENOMEM;
 	const char *code = http_header(reply, "x-minio-error-code");
 	if (!*ret->code && code)
 		keep(ret->code, sizeof ret->code, code);
@@ -121,4 +126,5 @@ void s3_error_parse(const struct http_reply *reply, struct store_error *ret)
 		keep(ret->region, sizeof ret->region, region);
 	if (!is_region(ret->region))
 		ret->region[0] = '\0';
+	return 0;
 }

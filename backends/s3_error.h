@@ -5,7 +5,7 @@
 #include "backends/request.h"
 
 /* status: of the reply, or what it should have been for a 200 with an error. */
-void s3_error_parse(const struct http_reply *reply, struct store_error *ret);
+int s3_error_parse(const struct http_reply *reply, struct store_error *ret);
 /* By backend.h's list. */
 int s3_errno(const struct store_error *e);
 bool s3_keys_expired(const struct store_error *e);

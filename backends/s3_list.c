@@ -100,7 +100,9 @@ static int on_field(struct answer *a, const char *name, const char *text, size_t
 	} else if (!strcmp(name, "ETag")) {
 		return *text ? http_parse_etag(text, e->obj.etag) : 0;
 	} else if (!strcmp(name, "LastModified") || !strcmp(name, "Initiated")) {
-		return date_parse_iso(text, &e->obj.mtime_ns);
+		/* Nonsense is no reason to hide a whole directory. */
+		if (date_parse_iso(text, &e->obj.mtime_ns))
+			e->obj.mtime_ns = 0;
 	} else if (!strcmp(name, "UploadId")) {
 		e->id_at = add_raw(a, text, len);
 	}

@@ -66,6 +66,9 @@ static int say(struct s3 *s3, const struct request *rq, int r, const char *class
 	if (rq->quiet || !e->status || store_errno_is_expected(r) ||
 	    store_errno_is_transient(r))
 		return r;
+	/* It is not the answer that failed. */
+	if (e->status < 400)
+		return request_log(&s3->st, rq, r, strerror(-r), reply);
 	return request_fail(&s3->st, rq, e, reply);
 }
 
@@ -83,8 +86,8 @@ static int send_quietly(struct s3 *s3, const struct request *rq, struct store_er
 	quiet.quiet = true;
 	*e = (struct store_error){0};
 	int r = request_send(&s3->st, &quiet, reply, call);
-	if (r && reply->status)
-		s3_error_parse(reply, e);
+	if (r && reply->status && s3_error_parse(reply, e))
+		e->status = 0;
 	return r;
 }
 

@@ -22,20 +22,34 @@ static int text_of(const void *bytes, size_t n, char ret[static 64])
 	return buf_error(&text);
 }
 
-static int prove_crc64(const struct sums *s, struct proof *ret)
+int s3_sum_text(uint64_t crc, char ret[static S3_SUM_SIZE])
 {
-	uint8_t crc[8];
+	uint8_t bytes[8];
 	for (int i = 0; i < 8; i++)
-		crc[i] = (uint8_t)(s->crc64nvme >> (56 - 8 * i));
-	ret->name = "x-amz-checksum-crc64nvme";
-	return text_of(crc, sizeof crc, ret->value);
+		bytes[i] = (uint8_t)(crc >> (56 - 8 * i));
+	return text_of(bytes, sizeof bytes, ret);
+}
+
+int s3_sum_parse(const char *text, uint64_t *ret)
+{
+	CLEANUP_BUF struct buf bytes;
+	buf_init(&bytes, S3_SUM_SIZE);
+	if (base64_decode(&bytes, text, strlen(text)) || bytes.len != 8)
+		return -EBADMSG;
+	uint64_t crc = 0;
+	for (int i = 0; i < 8; i++)
+		crc = crc << 8 | (uint8_t)bytes.data[i];
+	*ret = crc;
+	return 0;
 }
 
 static int prove_source(const struct source *src, struct sums *s, struct proof *ret)
 {
 	int r = sums_of_source(src, s);
-	if (!r && s->want_crc64nvme)
-		r = prove_crc64(s, ret);
+	if (!r && s->want_crc64nvme) {
+		ret->name = S3_SUM_HEADER;
+		r = s3_sum_text(s->crc64nvme, ret->value);
+	}
 	if (!r && s->want_md5) {
 		ret->name = "content-md5";
 		r = text_of(s->md5, sizeof s->md5, ret->value);
@@ -45,8 +59,8 @@ static int prove_source(const struct source *src, struct sums *s, struct proof *
 	return r;
 }
 
-/* Over http the signature covers the body.  Over https TLS does, and a checksum
- * for the server to verify is enough.  Small bodies are always signed. */
+/* A checksum for the server to verify comes with every body.  Over http the signature
+ * covers it as well, over https TLS does.  Small bodies are always signed. */
 static int prove(struct store *st, const struct request *rq, struct proof *ret)
 {
 	const struct s3 *s3 = s3_of(&st->be);
@@ -61,7 +75,7 @@ static int prove(struct store *st, const struct request *rq, struct proof *ret)
 	}
 	struct sums sums = {.want_sha256 = !https,
 			    .want_crc64nvme = s3->crc64,
-			    .want_md5 = https && !s3->crc64};
+			    .want_md5 = !s3->crc64};
 	int r = prove_source(rq->source, &sums, ret);
 	if (r != -ENOTSUP)
 		return r;
@@ -100,9 +114,7 @@ static int make_url(const struct s3 *s3, const struct request *rq, struct attemp
 	buf_addf(&a->url, "%s://%s%s%s%s",
 		 amazon || s3->endpoint.https ? "https" : "http", a->host.data,
 		 a->path.data, a->query.len ? "?" : "", a->query.data);
-	if (buf_error(&a->host) || buf_error(&a->path) || buf_error(&a->query))
-		return -ENAMETOOLONG;
-	return buf_error(&a->url);
+	return attempt_url_error(a);
 }
 
 /* The derived key, from the last time if nothing changed. */
@@ -202,6 +214,16 @@ static bool moved(struct store *st, const struct store_error *e)
 	return true;
 }
 
+static const char *region(const struct store *st)
+{
+	return ((const struct s3 *)st)->region;
+}
+
+static bool untagged(const struct store *st)
+{
+	return ((const struct s3 *)st)->tags_refused;
+}
+
 const struct dialect s3_dialect = {
 	.log = "s3",
 	.prove = prove,
@@ -210,6 +232,8 @@ const struct dialect s3_dialect = {
 	.error = s3_errno,
 	.expired = s3_keys_expired,
 	.moved = moved,
+	.region = region,
+	.untagged = untagged,
 };
 
 int s3_expect_xml(struct s3 *s3, const struct request *rq, const struct http_reply *reply,
@@ -219,12 +243,12 @@ int s3_expect_xml(struct s3 *s3, const struct request *rq, const struct http_rep
 	int r = xml_root_is(reply->body.data, reply->body.len, root);
 	if (!r)
 		return 0;
-	s3_error_parse(reply, &e);
-	if (r == -ENOENT && *e.code) {
+	int parsed = r == -ENOENT ? s3_error_parse(reply, &e) : r;
+	if (!parsed && *e.code) {
 		/* As if it had come with the status that belongs to it. */
 		e.status = 500;
 		return request_fail(&s3->st, rq, &e, reply);
 	}
-	return request_log(&s3->st, rq, r == -ENOMEM ? r : -EREMOTEIO,
+	return request_log(&s3->st, rq, parsed == -ENOMEM ? parsed : -EREMOTEIO,
 			   "a 200 without the answer", reply);
 }

@@ -12,7 +12,9 @@ extern const struct dialect s3_dialect;
 
 enum {
 	S3_REGION_SIZE = 64,
+	S3_SUM_SIZE = 64, /* a checksum of 8 bytes in base64, or what is sent instead */
 };
+#define S3_SUM_HEADER "x-amz-checksum-crc64nvme"
 
 struct s3 {
 	struct store st;
@@ -20,7 +22,7 @@ struct s3 {
 	struct endpoint
 		endpoint;  /* where it is given; else host is "" and it is Amazon */
 	bool virtual_host; /* the bucket is part of the host's name */
-	bool crc64;	   /* Amazon's checksum instead of MD5 */
+	bool crc64;	   /* takes CRC64NVME, instead of MD5; settled by probe */
 	char *bucket;	   /* owned */
 	uint64_t copy_max; /* bytes that one CopyObject takes */
 	bool requester_pays;
@@ -49,6 +51,11 @@ int s3_expect_xml(struct s3 *s3, const struct request *rq, const struct http_rep
  * -EBADMSG. */
 int s3_parse_object(const struct http_reply *reply, struct object *ret);
 
+/* A CRC64NVME as S3 writes it: base64, the highest byte first. */
+int s3_sum_text(uint64_t crc, char ret[static S3_SUM_SIZE]);
+/* -EBADMSG. */
+int s3_sum_parse(const char *text, uint64_t *ret);
+
 /* The headers of a write: preconditions, or metadata.  The texts live here. */
 struct s3_meta {
 	char mtime[DATE_ISO_SIZE];
@@ -69,6 +76,9 @@ int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *o
 /* The operations, by file. */
 int s3_probe(struct backend *be, bool writes, struct call *call);
 int s3_head(struct backend *be, const char *key, struct object *ret, struct call *call);
+/* And the checksum that the store has of it; "" if it tells none. */
+int s3_head_sum(struct s3 *s3, const char *key, struct object *ret,
+		char ret_sum[static S3_SUM_SIZE], struct call *call);
 int s3_put(struct backend *be, const char *key, const struct source *src,
 	   const struct put_opts *opts, struct object *ret, struct call *call);
 int s3_del(struct backend *be, const char *key, const struct cond *cond,

@@ -1,5 +1,6 @@
 /* source.c - see source.h.
  *
+ *   MASTFS_SOURCE is a URL, and wins.  Else
  *   STORAGE_BACKEND  becomes
  *   local            file://STORAGE_LOCAL_PATH (or STORAGE_BUCKET)/STORAGE_PREFIX
  *   s3               s3://STORAGE_BUCKET/STORAGE_PREFIX
@@ -20,6 +21,7 @@
 #include "backends/placement.h"
 #include "backends/profile.h"
 #include "backends/s3.h"
+#include "backends/secret_file.h"
 #include "backends/url.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
@@ -35,6 +37,7 @@ const char source_help[] =
 	"SOURCE is s3://bucket/prefix, az://account/container/prefix,\n"
 	"gs://bucket/prefix, file:///directory, or mast: for the public archive.\n"
 	"Without it:\n"
+	"  MASTFS_SOURCE           a SOURCE; wins over what follows\n"
 	"  STORAGE_BACKEND=s3      STORAGE_BUCKET, STORAGE_PREFIX\n"
 	"  STORAGE_BACKEND=minio   the same, and S3_ENDPOINT_URL\n"
 	"  STORAGE_BACKEND=azure   AZURE_STORAGE_ACCOUNT (or the account of\n"
@@ -48,8 +51,8 @@ const char source_help[] =
 const char source_keys_help[] =
 	"Keys are never options.  They come from the environment (AWS_ACCESS_KEY_ID and\n"
 	"AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_KEY,\n"
-	"GOOGLE_APPLICATION_CREDENTIALS), from ~/.aws, or from the role of the "
-	"machine.\n";
+	"GOOGLE_APPLICATION_CREDENTIALS), from a file that NAME_FILE names for NAME\n"
+	"(AWS_SECRET_ACCESS_KEY_FILE), from ~/.aws, or from the role of the machine.\n";
 
 const char source_keys_hint[] =
 	"keys belong in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
@@ -269,7 +272,10 @@ static int check_url(const struct settings *s, const char *what, char **field)
 
 static int from_environment(struct settings *s)
 {
+	const char *url = variable("MASTFS_SOURCE");
 	const char *backend = variable("STORAGE_BACKEND");
+	if (url)
+		return set(&s->url, url);
 	if (!backend) {
 		log_error("mount", "no source: give " SOURCES ", or set STORAGE_BACKEND");
 		return -EINVAL;
@@ -398,7 +404,9 @@ static int check(struct settings *s)
 
 int source_choose(struct settings *s, const char *argument)
 {
-	int r = settle_paths();
+	int r = secret_files_load();
+	if (r == 0)
+		r = settle_paths();
 	if (r == 0)
 		r = argument ? set(&s->url, argument) : from_environment(s);
 	return r == 0 ? check(s) : r;

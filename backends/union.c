@@ -11,6 +11,7 @@
 #define UNDER	  "under:"
 #define UNDER_DIR UNDER "dir"
 enum { UNDER_LEN = sizeof(UNDER) - 1 };
+#define UNDER_PROBE_NS (3 * NS_PER_S)
 
 static struct both *both_of(struct backend *be)
 {
@@ -168,6 +169,15 @@ static int union_warm(struct backend *be, uint32_t n, struct call *call)
 	return r ? r : backend_warm(u->under, n, call);
 }
 
+static void union_health(struct backend *be, struct store_health *ret)
+{
+	struct both *u = both_of(be);
+	struct store_health under;
+	backend_health(u->own, ret);
+	backend_health(u->under, &under);
+	health_merge(ret, &under);
+}
+
 /* --- writing --- */
 
 /* The own bucket's condition.  True: it is in the place of "over this version", and
@@ -305,7 +315,6 @@ static void take_over(struct both *u)
 	uint32_t own =
 		u->own->caps & ~(uint32_t)(BACKEND_RENAME | BACKEND_LIST_AFTER | both);
 	u->base.caps = own | (u->own->caps & u->under->caps & both);
-	u->base.limits = u->own->limits;
 }
 
 static int union_probe(struct backend *be, bool writes, struct call *call)
@@ -314,7 +323,12 @@ static int union_probe(struct backend *be, bool writes, struct call *call)
 	int r = backend_probe(u->own, writes, call);
 	if (r)
 		return r;
-	r = backend_probe(u->under, false, call);
+	/* The user's own bucket does not wait long for the other one. */
+	struct call brief = {.deadline_ns = clock_add(clock_now_ns(), UNDER_PROBE_NS),
+			     .outer = call};
+	if (call && call->deadline_ns < brief.deadline_ns)
+		brief.deadline_ns = call->deadline_ns;
+	r = backend_probe(u->under, false, &brief);
 	if (r == -ETIMEDOUT || r == -EIO) {
 		log_warn("mount",
 			 "%s does not answer: its files cannot be read until it does",
@@ -358,6 +372,7 @@ static struct backend_ops ops_around(const struct backend *own,
 		.lasts = union_lasts,
 		.check = checks ? union_check : NULL,
 		.warm = union_warm,
+		.health = union_health,
 		.hides = own->ops->hides || under->ops->hides ? union_hides : NULL,
 	};
 }
@@ -382,6 +397,7 @@ int union_new(struct backend *own, struct backend *under, uint64_t ttl_ns,
 	u->ops = ops_around(own, under);
 	u->base.ops = &u->ops;
 	u->base.reserved = WHITE_PREFIX;
+	u->base.limits = own->limits;
 	take_over(u);
 	*ret = &u->base;
 	return 0;

@@ -135,7 +135,9 @@ int xml_find(const char *bytes, size_t n, int depth, const char *name, struct bu
 	static const struct xml_handler handler = {.close = find_close};
 	struct find f = {.depth = depth, .name = name, .ret = ret};
 	int r = xml_parse(bytes, n, &handler, &f);
-	return r ? r : f.found ? 0 : -ENOENT;
+	if (r || !f.found)
+		return r ? r : -ENOENT;
+	return ret ? buf_error_or(ret, -EBADMSG) : 0;
 }
 
 int xml_root_is(const char *bytes, size_t n, const char *name)

@@ -7,7 +7,15 @@
  *
  * cfitsio reads the end of a file before anything else, and so do the data models of
  * pipelines; astropy does not.  So the last block comes together with the first one as
- * soon as somebody on this mount read it, and no more when nobody has for a while.
+ * soon as somebody on this mount read it, and no more when nobody has for a while.  In
+ * the same way it is learnt here that
+ *
+ *   - readers go from header to header: all headers of a file that was never seen, but
+ *     whose kind was (scan.h), come when it is opened;
+ *   - those who do read whole arrays afterwards, as data models do: the first ones
+ *     come with the headers, 28 MiB of them.  It is dear where it is wrong, so it is
+ *     believed for few openings, and of no file whose first array is larger than those
+ *     of walk.h.
  */
 #ifndef CACHE_AHEAD_H
 #define CACHE_AHEAD_H

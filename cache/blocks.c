@@ -15,6 +15,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
+#include "backends/util/metrics.h"
 #include "cache/version.h"
 #include "backends/util/banned.h"
 
@@ -37,6 +38,8 @@ struct reader {
 	bool started;	   /* runs for all that is missing */
 	char *dst;	   /* where pos goes; NULL = only make it present */
 	struct call *call;
+	uint64_t missing;    /* bytes that were not here when they were wanted */
+	uint64_t missing_to; /* counted so far */
 };
 
 static uint64_t reader_last(const struct reader *rd)
@@ -130,6 +133,22 @@ static int verify_locked(struct reader *rd)
 	return 0;
 }
 
+/* Blocks [b, b + n) are not here. */
+static void note_missing(struct reader *rd, uint64_t b, uint64_t n)
+{
+	uint64_t from = b * BLOCK_SIZE, to = (b + n) * BLOCK_SIZE;
+	if (from < rd->pos)
+		from = rd->pos;
+	if (from < rd->missing_to)
+		from = rd->missing_to;
+	if (to > rd->end)
+		to = rd->end;
+	if (from >= to)
+		return;
+	rd->missing += to - from;
+	rd->missing_to = to;
+}
+
 /* Runs for what is missing of the rest, as far as one read may start them. */
 static int start_locked(struct reader *rd)
 {
@@ -141,8 +160,11 @@ static int start_locked(struct reader *rd)
 	rd->started = true;
 	while (b <= last) {
 		int64_t n = 1;
-		if (block_state_locked(v, b) == BLOCK_ABSENT)
+		enum block_state s = block_state_locked(v, b);
+		if (s == BLOCK_ABSENT)
 			n = run_start_locked(v, b, last, rd->id, rd->call->prio);
+		if (s == BLOCK_ABSENT || s == BLOCK_BUSY)
+			note_missing(rd, b, n < 0 ? 1 : (uint64_t)n);
 		if (n < 0) {
 			/* Fine if one of ours could be started: it comes back. */
 			r = b == rd->pos / BLOCK_SIZE ? (int)n : 0;
@@ -202,12 +224,15 @@ static int wait_locked(struct reader *rd)
 			run_promote_locked(run, rd->id);
 		run->waiters++;
 	}
+	struct waiter w = {.block = block, .run = run};
+	waiter_add_locked(v, &w);
 	int r = call_check(rd->call);
 	while (!r && block_state_locked(v, block) == BLOCK_BUSY &&
 	       (!run || run->state != RUN_ENDED)) {
-		cond_wait_ms(&v->changed, &v->lock, WAIT_SLICE_MS);
+		cond_wait_ms(&w.wake, &v->lock, WAIT_SLICE_MS);
 		r = call_check(rd->call);
 	}
+	waiter_del_locked(v, &w);
 	if (!run)
 		return r;
 	/* Nobody wants it any more: its connection is needed. */
@@ -236,8 +261,8 @@ static int step_locked(struct reader *rd)
 	return r ? r : start_locked(rd);
 }
 
-int blocks_bring(struct version *v, uint64_t off, void *dst, uint64_t len,
-		 struct call *call)
+static int bring(struct version *v, uint64_t off, void *dst, uint64_t len,
+		 struct call *call, uint64_t *ret_missing)
 {
 	uint64_t end;
 	if (__builtin_add_overflow(off, len, &end) || end > v->obj.size)
@@ -263,7 +288,15 @@ int blocks_bring(struct version *v, uint64_t off, void *dst, uint64_t len,
 	active_del_locked(v, &active);
 	if (dst && !r)
 		fill_consider_locked(v);
+	*ret_missing = rd.missing;
 	return r;
+}
+
+int blocks_bring(struct version *v, uint64_t off, void *dst, uint64_t len,
+		 struct call *call)
+{
+	uint64_t missing;
+	return bring(v, off, dst, len, call, &missing);
 }
 
 /* What goes on in the background leaves the link to those who wait. */
@@ -275,12 +308,23 @@ static void demand(struct blocks *bl, const struct call *call, uint32_t n)
 	atomic_store(&bl->demand_ns, clock_now_ns());
 }
 
+/* A read that had to wait for a part of it was no hit; of its bytes the rest was. */
+static void count_read(uint64_t len, uint64_t missing)
+{
+	metrics_add(missing ? METRIC_READS_FETCHED : METRIC_READS_CACHED, 1);
+	metrics_add(METRIC_READ_FETCHED_BYTES, missing);
+	metrics_add(METRIC_READ_CACHED_BYTES, len - missing);
+}
+
 int blocks_read(struct blocks *bl, struct version *v, uint64_t off, void *dst, size_t len,
 		struct call *call)
 {
+	uint64_t missing = 0;
 	demand(bl, call, 1);
-	int r = blocks_bring(v, off, dst, len, call);
+	int r = bring(v, off, dst, len, call, &missing);
 	demand(bl, call, (uint32_t)-1);
+	if (r == 0)
+		count_read(len, missing);
 	return r;
 }
 
@@ -363,6 +407,7 @@ void blocks_stats(struct blocks *bl, struct blocks_stats *ret)
 {
 	uint64_t reserved = atomic_load(&bl->reserved), used = atomic_load(&bl->used);
 	*ret = (struct blocks_stats){
+		.max_bytes = bl->max_bytes,
 		.used_bytes = used > reserved ? used - reserved : 0,
 		.fetched_bytes = atomic_load(&bl->fetched_bytes),
 		.gets = atomic_load(&bl->gets),
@@ -401,6 +446,7 @@ static void bl_done(struct blocks *bl)
 {
 	fill_free(bl);
 	pool_free(bl->pool);
+	free(bl->flush_rows);
 	index_free(bl->index);
 	store_free(bl->store);
 	(void)pthread_cond_destroy(&bl->flush_wanted);

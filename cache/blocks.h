@@ -90,8 +90,8 @@ int blocks_export(struct blocks *bl, struct version *v, uint64_t len, int fd,
 /* Fetch everything that is missing.  -ENOSPC if it does not fit. */
 int blocks_complete(struct blocks *bl, struct version *v, struct call *call);
 
-/* The file at path (same filesystem as dir) is the whole content of v: take it
- * over without copying; path is gone afterwards, whatever is returned.
+/* The file at path (same filesystem as dir) is the whole content of v, and synced: take
+ * it over without copying; path is gone afterwards, whatever is returned.
  * -ENOSPC: no room, the file was removed and will be fetched when read. */
 int blocks_adopt(struct blocks *bl, struct version *v, const char *path);
 
@@ -118,7 +118,8 @@ struct index *blocks_index(struct blocks *bl);
 uint64_t blocks_shrink(struct blocks *bl, uint64_t bytes);
 
 struct blocks_stats {
-	uint64_t used_bytes, fetched_bytes, gets, evicted_bytes, bypassed, crc_errors;
+	uint64_t max_bytes, used_bytes, fetched_bytes, gets, evicted_bytes, bypassed,
+		crc_errors;
 };
 void blocks_stats(struct blocks *bl, struct blocks_stats *ret);
 /* Write what is known to the index now and wait for it: tests, unmount. */

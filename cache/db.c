@@ -98,6 +98,15 @@ static int ask_int(struct db *db, const char *sql, int *ret)
 	return r < 0 ? r : 0;
 }
 
+/* What the check says where the disk or memory failed it and not the file. */
+static int unread_errno(const char *says)
+{
+	static const char words[] = "unable to get the page. error code=";
+	const char *at = strstr(says, words);
+	int r = at ? code_errno((int)strtol(at + strlen(words), NULL, 10)) : 0;
+	return r == -EUCLEAN ? 0 : r;
+}
+
 static int check_whole(struct db *db)
 {
 	sqlite3_stmt *st = NULL;
@@ -107,10 +116,12 @@ static int check_whole(struct db *db)
 	r = db_step(db, st);
 	if (r == 1) {
 		const char *says = (const char *)sqlite3_column_text(st, 0);
-		r = 0;
-		if (!says || strcmp(says, "ok")) {
-			log_warn("cache", "%s is damaged: %s", db->path,
-				 says ? says : "no answer");
+		r = says ? unread_errno(says) : -ENOMEM;
+		if (r) {
+			log_error("cache", "%s cannot be checked: %s", db->path,
+				  says ? says : "no memory");
+		} else if (strcmp(says, "ok") != 0) {
+			log_warn("cache", "%s is damaged: %s", db->path, says);
 			r = -EUCLEAN;
 		}
 	}

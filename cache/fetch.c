@@ -160,7 +160,7 @@ static void end(struct run *run, int r)
 	run->no_room = no_room;
 	run->state = RUN_ENDED;
 	unlink_locked(run);
-	(void)pthread_cond_broadcast(&v->changed);
+	waiters_wake_locked(v, run);
 }
 
 static void run_job(void *arg)

@@ -12,11 +12,11 @@
  */
 #include "cache/version.h"
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
+#include "backends/util/thread.h"
 #include "backends/util/banned.h"
 
 enum {
@@ -172,13 +172,9 @@ int fill_start(struct blocks *bl, bool completes)
 	(void)pthread_mutex_init(&f->lock, NULL);
 	cond_init_monotonic(&f->changed);
 	bl->fill = f;
-	sigset_t all, old;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&f->thread, NULL, filler, f);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	int r = thread_start(&f->thread, 0, filler, f);
 	f->started = !r;
-	return -r;
+	return r;
 }
 
 void fill_stop(struct blocks *bl)

@@ -7,10 +7,10 @@
  */
 #include "cache/version.h"
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/thread.h"
 #include "cache/frame.h"
 #include "cache/scan.h"
 #include "backends/util/banned.h"
@@ -39,7 +39,7 @@ static void copy_extent(const struct extent *e, uint64_t no, uint64_t n_blocks,
 
 /* The next dirty extents, at most ROWS; they are clean from here on. */
 static size_t snapshot(struct version *v, struct index_extent *rows,
-		       uint64_t *ret_disk_bytes)
+		       uint64_t *ret_disk_bytes, bool *ret_settled)
 {
 	size_t n = 0;
 	SCOPED_LOCK(&v->lock);
@@ -53,11 +53,12 @@ static size_t snapshot(struct version *v, struct index_extent *rows,
 			    &rows[n++]);
 	}
 	*ret_disk_bytes = v->disk_bytes;
+	*ret_settled = v->settled;
 	return n;
 }
 
 static int flush_rows(struct version *v, const struct index_extent *rows, size_t n,
-		      uint64_t disk_bytes)
+		      uint64_t disk_bytes, bool settled)
 {
 	struct blocks *bl = v->bl;
 	struct index_version row = {
@@ -70,7 +71,7 @@ static int flush_rows(struct version *v, const struct index_extent *rows, size_t
 	if (!row.atime_ns)
 		row.atime_ns = clock_wall_ns();
 	row.atime_ns = frame_rank(v, row.atime_ns);
-	int r = store_sync(bl->store, &v->id);
+	int r = settled ? store_check(bl->store, &v->id) : store_sync(bl->store, &v->id);
 	if (r == -ENODATA)
 		return version_check_file(v, NULL); /* dirty again, if it was so */
 	if (!r)
@@ -83,11 +84,12 @@ static int flush_rows(struct version *v, const struct index_extent *rows, size_t
 static void flush_version(struct version *v, struct index_extent *rows)
 {
 	uint64_t disk_bytes;
+	bool settled;
 	size_t n;
 	scan_flush(v);
-	while ((n = snapshot(v, rows, &disk_bytes)))
+	while ((n = snapshot(v, rows, &disk_bytes, &settled)))
 		/* What could not be written is forgotten at the next start. */
-		if (flush_rows(v, rows, n, disk_bytes))
+		if (flush_rows(v, rows, n, disk_bytes, settled))
 			return;
 }
 
@@ -169,12 +171,11 @@ static void *flusher(void *arg)
 	struct blocks *bl = arg;
 	uint64_t round, ms = ROUND_MS;
 	(void)pthread_setname_np(pthread_self(), "mastfs-index");
-	struct index_extent *rows = calloc(ROWS, sizeof *rows);
+	struct index_extent *rows = bl->flush_rows;
 	for (bool more = true, asked; more;) {
 		more = wait_round(bl, ms, &round, &asked);
 		uint64_t start = clock_now_ns();
-		if (rows)
-			flush_round(bl, rows, asked);
+		flush_round(bl, rows, asked);
 		/* A slow disk is left in peace half of the time. */
 		uint64_t took = (clock_now_ns() - start) / NS_PER_MS;
 		ms = took > ROUND_MS ? took : ROUND_MS;
@@ -184,21 +185,19 @@ static void *flusher(void *arg)
 		(void)pthread_cond_broadcast(&bl->changed);
 	}
 	/* What the last round itself found damaged. */
-	if (rows)
-		flush_round(bl, rows, true);
+	flush_round(bl, rows, true);
 	unload_idle(bl, 0);
-	free(rows);
 	return NULL;
 }
 
 int flush_start(struct blocks *bl)
 {
-	sigset_t all, old;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&bl->flusher, NULL, flusher, bl);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -r;
+	/* Here, where it can fail: without it nothing would ever be written out or let
+	 * go of. */
+	bl->flush_rows = calloc(ROWS, sizeof *bl->flush_rows);
+	if (!bl->flush_rows)
+		return -ENOMEM;
+	return thread_start(&bl->flusher, 0, flusher, bl);
 }
 
 void flush_stop(struct blocks *bl)

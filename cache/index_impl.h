@@ -11,6 +11,7 @@
 #ifndef CACHE_INDEX_IMPL_H
 #define CACHE_INDEX_IMPL_H
 #include <pthread.h>
+#include <stdatomic.h>
 #include "backends/util/cleanup.h"
 #include "cache/db.h"
 #include "cache/index.h"
@@ -36,7 +37,12 @@ enum index_part_no {
 extern const struct index_part index_base, index_blocks, index_layout, index_mtime,
 	index_names;
 
+/* Has anybody ever set a time?  A listing asks for that of each name. */
+enum index_mtimes { INDEX_MTIMES_UNKNOWN, INDEX_MTIMES_NONE, INDEX_MTIMES_SOME };
+
 struct index {
+	_Atomic int mtimes; /* changes under lock */
+
 	/* guarded by lock */
 	pthread_mutex_t lock;
 	struct db db;

@@ -11,12 +11,13 @@ static const char schema[] =
 static const char tidy[] =
 	"DELETE FROM mtime WHERE id <= (SELECT max(id) FROM mtime) - 1000000";
 
-enum statement { ST_SET_MTIME, ST_GET_MTIME, ST_COUNT };
+enum statement { ST_SET_MTIME, ST_GET_MTIME, ST_ANY, ST_COUNT };
 
 static const char *const sql[ST_COUNT] = {
 	[ST_SET_MTIME] = "INSERT OR REPLACE INTO mtime(key, etag, mtime_ns)"
 			 " VALUES(?1, ?2, ?3)",
 	[ST_GET_MTIME] = "SELECT mtime_ns FROM mtime WHERE key=?1 AND etag=?2",
+	[ST_ANY] = "SELECT 1 FROM mtime LIMIT 1",
 };
 
 const struct index_part index_mtime = {schema, tidy, sql, ST_COUNT};
@@ -29,6 +30,7 @@ static sqlite3_stmt *statement(struct index *ix, enum statement which)
 int index_set_mtime(struct index *ix, const char *key, const char *etag, int64_t mtime_ns)
 {
 	SCOPED_LOCK(&ix->lock);
+	atomic_store(&ix->mtimes, INDEX_MTIMES_SOME);
 	sqlite3_stmt *st = statement(ix, ST_SET_MTIME);
 	index_bind_bytes(st, 1, key);
 	index_bind_bytes(st, 2, etag);
@@ -36,14 +38,31 @@ int index_set_mtime(struct index *ix, const char *key, const char *etag, int64_t
 	return db_run(&ix->db, st);
 }
 
+static int look_for_any_locked(struct index *ix)
+{
+	sqlite3_stmt *st = statement(ix, ST_ANY);
+	int r = db_step(&ix->db, st);
+	if (r > 0)
+		index_reset(st);
+	if (r >= 0)
+		atomic_store(&ix->mtimes, r ? INDEX_MTIMES_SOME : INDEX_MTIMES_NONE);
+	return r < 0 ? r : 0;
+}
+
 int index_get_mtime(struct index *ix, const char *key, const char *etag,
 		    int64_t *ret_mtime_ns)
 {
+	if (atomic_load(&ix->mtimes) == INDEX_MTIMES_NONE)
+		return -ENOENT;
 	SCOPED_LOCK(&ix->lock);
+	int r = atomic_load(&ix->mtimes) == INDEX_MTIMES_UNKNOWN ? look_for_any_locked(ix)
+								 : 0;
+	if (r || atomic_load(&ix->mtimes) == INDEX_MTIMES_NONE)
+		return r ? r : -ENOENT;
 	sqlite3_stmt *st = statement(ix, ST_GET_MTIME);
 	index_bind_bytes(st, 1, key);
 	index_bind_bytes(st, 2, etag);
-	int r = db_step(&ix->db, st);
+	r = db_step(&ix->db, st);
 	if (r <= 0)
 		return r ? r : -ENOENT;
 	*ret_mtime_ns = sqlite3_column_int64(st, 0);

@@ -5,33 +5,44 @@
  *  (2) The changes of one call are applied together or not at all.
  *  (3) Commits are applied in the order in which they were handed in.
  *  (4) A row whose CRC does not match ends the load: no guess, nothing touched.
+ *  (5) What journal_forget was given is gone before anything that was handed in after it
+ *      is there.
  */
-#include "cache/journal.h"
+#include "cache/journal_impl.h"
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include "backends/crc.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/cond.h"
 #include "backends/util/log.h"
-#include "cache/db.h"
+#include "backends/util/thread.h"
 #include "backends/util/banned.h"
 
 static const char schema[] =
-	"CREATE TABLE staged(id INTEGER PRIMARY KEY, key TEXT NOT NULL,"
+	"CREATE TABLE IF NOT EXISTS staged(id INTEGER PRIMARY KEY, key TEXT NOT NULL,"
 	" state INTEGER NOT NULL, local INTEGER NOT NULL, synced INTEGER NOT NULL,"
 	" size INTEGER NOT NULL, base TEXT NOT NULL, tag TEXT NOT NULL,"
 	" base_tag TEXT NOT NULL, upload_id TEXT NOT NULL, crc INTEGER NOT NULL);"
-	"CREATE TABLE gone(key TEXT PRIMARY KEY, etag TEXT NOT NULL, tag TEXT NOT NULL,"
-	" crc INTEGER NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE dir(key TEXT PRIMARY KEY, crc INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS gone(key TEXT PRIMARY KEY, etag TEXT NOT NULL,"
+	" tag TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS dir(key TEXT PRIMARY KEY, crc INTEGER NOT NULL)"
+	" WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS upload(id INTEGER PRIMARY KEY,"
+	" staged_id INTEGER NOT NULL, key TEXT NOT NULL, upload_id TEXT NOT NULL,"
+	" tag TEXT NOT NULL, crc INTEGER NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS part(upload INTEGER NOT NULL, number INTEGER "
+	"NOT NULL,"
+	" size INTEGER NOT NULL, sum INTEGER NOT NULL, receipt TEXT NOT NULL,"
+	" crc INTEGER NOT NULL, PRIMARY KEY(upload,number)) WITHOUT ROWID;"
 	/* The highest id ever given out: an id is never used for two files. */
-	"CREATE TABLE last_id(one INTEGER PRIMARY KEY CHECK(one=1), id INTEGER NOT NULL);"
-	"INSERT INTO last_id VALUES(1,0)";
+	"CREATE TABLE IF NOT EXISTS last_id(one INTEGER PRIMARY KEY CHECK(one=1),"
+	" id INTEGER NOT NULL);"
+	"INSERT OR IGNORE INTO last_id VALUES(1,0)";
 
-enum { SCHEMA_VERSION = 1 };
+/* 2: upload and part.  An older one gets the tables that it has not. */
+enum { SCHEMA_VERSION = 2 };
 
 static const char *const change_sql[] = {
 	[JOURNAL_PUT_ROW] = "INSERT OR REPLACE INTO staged VALUES(?,?,?,?,?,?,?,?,?,?,?)",
@@ -40,65 +51,31 @@ static const char *const change_sql[] = {
 	[JOURNAL_DEL_GONE] = "DELETE FROM gone WHERE key=?",
 	[JOURNAL_PUT_DIR] = "INSERT OR REPLACE INTO dir VALUES(?,?)",
 	[JOURNAL_DEL_DIR] = "DELETE FROM dir WHERE key=?",
+	[JOURNAL_PUT_UPLOAD] = "INSERT OR REPLACE INTO upload VALUES(?,?,?,?,?,?)",
+	[JOURNAL_DEL_UPLOAD] = "DELETE FROM upload WHERE id=?",
+	[JOURNAL_PUT_PART] = "INSERT OR REPLACE INTO part VALUES(?,?,?,?,?,?)",
 };
-enum { N_KINDS = sizeof(change_sql) / sizeof(*change_sql) };
+_Static_assert(sizeof(change_sql) / sizeof(*change_sql) == JOURNAL_KINDS, "each kind");
 
-/* One caller's changes, on its stack until done. */
+/* One caller's changes, on its stack until done; or posted, and the writer's. */
 struct request {
 	struct request *next;
 	const struct journal_change *changes;
 	size_t n;
-	bool durable, done;
+	bool durable, done, posted;
+	bool forgets; /* deletions that are owed if they cannot be done */
 	int result;
 };
 
-struct journal {
-	/* the writer thread's, after journal_load */
-	struct db db;
-	sqlite3_stmt *change[N_KINDS], *last_id;
-	enum db_sync sync;
+/* How long what was posted waits for company, and how much of it may wait. */
+enum { POST_MS = 50, POSTS_MAX = 1000 };
 
-	/* guarded by lock */
-	pthread_mutex_t lock;
-	pthread_cond_t work, done;
-	struct request *head, **tail;
-	bool closing;
-
-	/* set once */
-	pthread_t writer;
-	bool started, is_new;
-
-	/* atomic */
-	_Atomic uint64_t id;
+struct posted {
+	struct request rq; /* first */
+	struct journal_change change;
+	struct journal_row row;
+	char strings[]; /* of row */
 };
-
-static uint32_t strings_crc(uint32_t crc, const char *const *strings, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		crc = crc32c(crc, strings[i], strlen(strings[i]) + 1);
-	return crc;
-}
-
-static uint32_t row_crc(const struct journal_row *row)
-{
-	uint64_t numbers[] = {row->id, (uint64_t)row->state, row->local, row->synced,
-			      row->size};
-	const char *strings[] = {row->key, row->base, row->tag, row->base_tag,
-				 row->upload_id};
-	return strings_crc(crc32c(0, numbers, sizeof(numbers)), strings,
-			   sizeof(strings) / sizeof(*strings));
-}
-
-static uint32_t gone_crc(const char *key, const char *etag, const char *tag)
-{
-	const char *strings[] = {key, etag, tag};
-	return strings_crc(0, strings, sizeof(strings) / sizeof(*strings));
-}
-
-static uint32_t dir_crc(const char *key)
-{
-	return strings_crc(0, &key, 1);
-}
 
 static void bind_text(sqlite3_stmt *st, int at, const char *text)
 {
@@ -112,13 +89,13 @@ static void bind_row(sqlite3_stmt *st, const struct journal_row *row)
 	bind_text(st, 2, row->key);
 	(void)sqlite3_bind_int(st, 3, (int)row->state);
 	(void)sqlite3_bind_int(st, 4, row->local);
-	(void)sqlite3_bind_int(st, 5, row->synced);
+	(void)sqlite3_bind_int(st, 5, journal_row_flags(row));
 	(void)sqlite3_bind_int64(st, 6, (sqlite3_int64)row->size);
 	bind_text(st, 7, row->base);
 	bind_text(st, 8, row->tag);
 	bind_text(st, 9, row->base_tag);
 	bind_text(st, 10, row->upload_id);
-	(void)sqlite3_bind_int64(st, 11, row_crc(row));
+	(void)sqlite3_bind_int64(st, 11, journal_row_crc(row));
 }
 
 static void bind_gone(sqlite3_stmt *st, const struct journal_change *c)
@@ -127,10 +104,36 @@ static void bind_gone(sqlite3_stmt *st, const struct journal_change *c)
 	bind_text(st, 1, c->key);
 	bind_text(st, 2, etag);
 	bind_text(st, 3, tag);
-	(void)sqlite3_bind_int64(st, 4, gone_crc(c->key, etag, tag));
+	(void)sqlite3_bind_int64(st, 4, journal_gone_crc(c->key, etag, tag));
 }
 
-static int apply_change(struct journal *jn, const struct journal_change *c)
+static void bind_upload(sqlite3_stmt *st, const struct journal_upload *up)
+{
+	(void)sqlite3_bind_int64(st, 1, (sqlite3_int64)up->id);
+	(void)sqlite3_bind_int64(st, 2, (sqlite3_int64)up->staged_id);
+	bind_text(st, 3, up->key);
+	bind_text(st, 4, up->upload_id);
+	bind_text(st, 5, up->tag);
+	(void)sqlite3_bind_int64(st, 6, journal_upload_crc(up));
+}
+
+static void bind_part(sqlite3_stmt *st, const struct journal_change *c)
+{
+	(void)sqlite3_bind_int64(st, 1, (sqlite3_int64)c->id);
+	(void)sqlite3_bind_int64(st, 2, c->part->number);
+	(void)sqlite3_bind_int64(st, 3, (sqlite3_int64)c->part->size);
+	(void)sqlite3_bind_int64(st, 4, c->crc);
+	bind_text(st, 5, c->part->receipt);
+	(void)sqlite3_bind_int64(st, 6, journal_part_crc(c->id, c->part, c->crc));
+}
+
+static int delete_parts(struct journal *jn, uint64_t id)
+{
+	(void)sqlite3_bind_int64(jn->del_parts, 1, (sqlite3_int64)id);
+	return db_run(&jn->db, jn->del_parts);
+}
+
+int journal_apply(struct journal *jn, const struct journal_change *c)
 {
 	sqlite3_stmt *st = jn->change[c->kind];
 	switch (c->kind) {
@@ -143,9 +146,22 @@ static int apply_change(struct journal *jn, const struct journal_change *c)
 	case JOURNAL_PUT_GONE:
 		bind_gone(st, c);
 		break;
+	case JOURNAL_PUT_UPLOAD:
+		bind_upload(st, c->upload);
+		break;
+	case JOURNAL_PUT_PART:
+		bind_part(st, c);
+		break;
+	case JOURNAL_DEL_UPLOAD: {
+		int r = delete_parts(jn, c->id);
+		if (r)
+			return r;
+		(void)sqlite3_bind_int64(st, 1, (sqlite3_int64)c->id);
+		break;
+	}
 	case JOURNAL_PUT_DIR:
 		bind_text(st, 1, c->key);
-		(void)sqlite3_bind_int64(st, 2, dir_crc(c->key));
+		(void)sqlite3_bind_int64(st, 2, journal_dir_crc(c->key));
 		break;
 	default:
 		bind_text(st, 1, c->key);
@@ -156,7 +172,7 @@ static int apply_change(struct journal *jn, const struct journal_change *c)
 static int apply_request(struct journal *jn, const struct request *rq)
 {
 	for (size_t i = 0; i < rq->n; i++) {
-		int r = apply_change(jn, &rq->changes[i]);
+		int r = journal_apply(jn, &rq->changes[i]);
 		if (r)
 			return r;
 	}
@@ -182,6 +198,8 @@ static int commit_batch(struct journal *jn, struct request *first, struct reques
 	jn->sync = want;
 
 	r = db_exec(&jn->db, "BEGIN IMMEDIATE");
+	if (!r)
+		r = journal_apply_owed(jn);
 	for (struct request *rq = first; !r && rq != end; rq = rq->next)
 		r = apply_request(jn, rq);
 	if (!r)
@@ -190,6 +208,8 @@ static int commit_batch(struct journal *jn, struct request *first, struct reques
 		r = db_exec(&jn->db, "COMMIT");
 	if (r && !sqlite3_get_autocommit(jn->db.sq))
 		(void)db_exec(&jn->db, "ROLLBACK");
+	if (!r)
+		journal_paid(jn);
 	return r;
 }
 
@@ -198,9 +218,48 @@ static int commit_batch(struct journal *jn, struct request *first, struct reques
 static void commit_all(struct journal *jn, struct request *first)
 {
 	int r = commit_batch(jn, first, NULL);
-	for (struct request *rq = first; rq; rq = rq->next)
+	for (struct request *rq = first; rq; rq = rq->next) {
 		rq->result =
 			r && (first->next != NULL) ? commit_batch(jn, rq, rq->next) : r;
+		if (rq->result && rq->forgets)
+			journal_owe(jn, rq->changes, rq->n);
+	}
+}
+
+/* Is there anything that must be done now? */
+static bool due_locked(const struct journal *jn)
+{
+	return jn->n_waiting || (jn->n_posted && clock_now_ns() >= jn->post_due_ns);
+}
+
+static struct request *take_locked(struct journal *jn)
+{
+	while (!jn->closing && !due_locked(jn)) {
+		if (jn->n_posted)
+			cond_wait_ms(&jn->work, &jn->lock, POST_MS);
+		else
+			(void)pthread_cond_wait(&jn->work, &jn->lock);
+	}
+	struct request *batch = jn->head;
+	jn->head = NULL;
+	jn->tail = &jn->head;
+	jn->n_waiting = jn->n_posted = 0;
+	return batch;
+}
+
+/* A request is its caller's again once done is set. */
+static void give_back_locked(struct journal *jn, struct request *batch)
+{
+	while (batch) {
+		struct request *rq = batch;
+		batch = rq->next;
+		jn->has_rows |= !rq->result;
+		if (rq->posted)
+			free(rq);
+		else
+			rq->done = true;
+	}
+	(void)pthread_cond_broadcast(&jn->done);
 }
 
 static void *writer_main(void *arg)
@@ -209,39 +268,106 @@ static void *writer_main(void *arg)
 	(void)pthread_setname_np(pthread_self(), "journal");
 	(void)pthread_mutex_lock(&jn->lock);
 	while (jn->head || !jn->closing) {
-		struct request *batch = jn->head;
-		if (!batch) {
-			(void)pthread_cond_wait(&jn->work, &jn->lock);
+		struct request *batch = take_locked(jn);
+		if (!batch)
 			continue;
-		}
-		jn->head = NULL;
-		jn->tail = &jn->head;
 		(void)pthread_mutex_unlock(&jn->lock);
 		commit_all(jn, batch);
 		(void)pthread_mutex_lock(&jn->lock);
-		/* A request is its caller's again once done is set. */
-		while (batch) {
-			struct request *next = batch->next;
-			batch->done = true;
-			batch = next;
-		}
-		(void)pthread_cond_broadcast(&jn->done);
+		give_back_locked(jn, batch);
 	}
 	(void)pthread_mutex_unlock(&jn->lock);
+	if (jn->owed)
+		(void)commit_batch(jn, NULL, NULL);
 	return NULL;
+}
+
+static void add_locked(struct journal *jn, struct request *rq)
+{
+	*jn->tail = rq;
+	jn->tail = &rq->next;
+}
+
+static int wait_for(struct journal *jn, struct request *rq)
+{
+	SCOPED_LOCK(&jn->lock);
+	add_locked(jn, rq);
+	jn->n_waiting++;
+	(void)pthread_cond_signal(&jn->work);
+	while (!rq->done)
+		(void)pthread_cond_wait(&jn->done, &jn->lock);
+	return rq->result;
 }
 
 int journal_commit(struct journal *jn, const struct journal_change *changes, size_t n,
 		   bool durable)
 {
 	struct request rq = {.changes = changes, .n = n, .durable = durable};
-	SCOPED_LOCK(&jn->lock);
-	*jn->tail = &rq;
-	jn->tail = &rq.next;
-	(void)pthread_cond_signal(&jn->work);
-	while (!rq.done)
-		(void)pthread_cond_wait(&jn->done, &jn->lock);
-	return rq.result;
+	return wait_for(jn, &rq);
+}
+
+void journal_forget(struct journal *jn, const struct journal_change *changes, size_t n,
+		    bool durable)
+{
+	struct request rq = {
+		.changes = changes, .n = n, .durable = durable, .forgets = true};
+	(void)wait_for(jn, &rq);
+}
+
+static const char *keep_string(char **at, const char *s)
+{
+	char *copy = *at;
+	size_t size = strlen(s) + 1;
+	memcpy(copy, s, size);
+	*at += size;
+	return copy;
+}
+
+/* NULL: no memory. */
+static struct posted *copy_row(const struct journal_row *row)
+{
+	size_t size = strlen(row->key) + strlen(row->base) + strlen(row->tag) +
+		      strlen(row->base_tag) + strlen(row->upload_id) + 5;
+	struct posted *p = calloc(1, sizeof(*p) + size);
+	if (!p)
+		return NULL;
+	char *at = p->strings;
+	p->row = *row;
+	p->row.key = keep_string(&at, row->key);
+	p->row.base = keep_string(&at, row->base);
+	p->row.tag = keep_string(&at, row->tag);
+	p->row.base_tag = keep_string(&at, row->base_tag);
+	p->row.upload_id = keep_string(&at, row->upload_id);
+	p->change = (struct journal_change){.kind = JOURNAL_PUT_ROW, .row = &p->row};
+	p->rq = (struct request){.changes = &p->change, .n = 1, .posted = true};
+	return p;
+}
+
+/* Not where nothing was committed before: see journal_is_new. */
+static bool post_locked(struct journal *jn, struct posted *p)
+{
+	if (!p || !jn->has_rows || jn->n_posted >= POSTS_MAX)
+		return false;
+	bool wakes = !jn->head;
+	add_locked(jn, &p->rq);
+	if (!jn->n_posted++)
+		jn->post_due_ns = clock_now_ns() + POST_MS * NS_PER_MS;
+	if (wakes)
+		(void)pthread_cond_signal(&jn->work);
+	return true;
+}
+
+int journal_post_row(struct journal *jn, const struct journal_row *row)
+{
+	struct posted *p = copy_row(row);
+	(void)pthread_mutex_lock(&jn->lock);
+	bool posted = post_locked(jn, p);
+	(void)pthread_mutex_unlock(&jn->lock);
+	if (posted)
+		return 0;
+	free(p);
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = row};
+	return journal_commit(jn, &c, 1, false);
 }
 
 uint64_t journal_new_id(struct journal *jn)
@@ -254,95 +380,11 @@ bool journal_is_new(const struct journal *jn)
 	return jn->is_new;
 }
 
-static const char *column(sqlite3_stmt *st, int at)
+int journal_start(struct journal *jn)
 {
-	const char *text = (const char *)sqlite3_column_text(st, at);
-	return text ? text : "";
-}
-
-static int visit_row(struct journal *jn, sqlite3_stmt *st,
-		     const struct journal_visitor *v)
-{
-	struct journal_row row = {
-		.id = (uint64_t)sqlite3_column_int64(st, 0),
-		.key = column(st, 1),
-		.state = (enum row_state)sqlite3_column_int(st, 2),
-		.local = sqlite3_column_int(st, 3) != 0,
-		.synced = sqlite3_column_int(st, 4) != 0,
-		.size = (uint64_t)sqlite3_column_int64(st, 5),
-		.base = column(st, 6),
-		.tag = column(st, 7),
-		.base_tag = column(st, 8),
-		.upload_id = column(st, 9),
-	};
-	if (row_crc(&row) != (uint32_t)sqlite3_column_int64(st, 10)) {
-		log_error("journal", "%s: the row of staged file %llu is damaged",
-			  jn->db.path, (unsigned long long)row.id);
-		return -EUCLEAN;
-	}
-	if (row.id > atomic_load(&jn->id))
-		atomic_store(&jn->id, row.id);
-	return v->row(v->arg, &row);
-}
-
-static int damaged(const struct journal *jn, const char *what, const char *key)
-{
-	log_error("journal", "%s: the row of %s %s is damaged", jn->db.path, what, key);
-	return -EUCLEAN;
-}
-
-static int visit_gone(struct journal *jn, sqlite3_stmt *st,
-		      const struct journal_visitor *v)
-{
-	const char *key = column(st, 0), *etag = column(st, 1), *tag = column(st, 2);
-	/* A wrong key here would remove what nobody asked to remove. */
-	if (!*key || gone_crc(key, etag, tag) != (uint32_t)sqlite3_column_int64(st, 3))
-		return damaged(jn, "the removed name", key);
-	return v->gone(v->arg, key, etag, tag);
-}
-
-static int visit_dir(struct journal *jn, sqlite3_stmt *st,
-		     const struct journal_visitor *v)
-{
-	const char *key = column(st, 0);
-	if (dir_crc(key) != (uint32_t)sqlite3_column_int64(st, 1))
-		return damaged(jn, "the directory", key);
-	return v->dir(v->arg, key);
-}
-
-typedef int visit_fn(struct journal *jn, sqlite3_stmt *st,
-		     const struct journal_visitor *v);
-
-static int each(struct journal *jn, const char *sql, visit_fn *fn,
-		const struct journal_visitor *v)
-{
-	sqlite3_stmt *st = NULL;
-	int r = db_prepare(&jn->db, sql, &st);
-	while (!r) {
-		r = db_step(&jn->db, st);
-		if (r <= 0)
-			break;
-		r = fn(jn, st, v);
-	}
-	(void)sqlite3_finalize(st);
-	return r;
-}
-
-static int start_writer(struct journal *jn)
-{
-	int r = pthread_create(&jn->writer, NULL, writer_main, jn);
+	int r = thread_start(&jn->writer, 0, writer_main, jn);
 	jn->started = !r;
-	return -r;
-}
-
-int journal_load(struct journal *jn, const struct journal_visitor *v)
-{
-	int r = each(jn, "SELECT * FROM staged ORDER BY id", visit_row, v);
-	if (!r)
-		r = each(jn, "SELECT key,etag,tag,crc FROM gone", visit_gone, v);
-	if (!r)
-		r = each(jn, "SELECT key,crc FROM dir", visit_dir, v);
-	return r ? r : start_writer(jn);
+	return r;
 }
 
 static int read_last_id(struct journal *jn)
@@ -351,11 +393,15 @@ static int read_last_id(struct journal *jn)
 	int r = db_prepare(&jn->db, "SELECT id FROM last_id", &st);
 	if (!r)
 		r = db_step(&jn->db, st);
-	if (r == 1) {
-		atomic_store(&jn->id, (uint64_t)sqlite3_column_int64(st, 0));
-		jn->is_new = !atomic_load(&jn->id);
+	sqlite3_int64 id = r == 1 ? sqlite3_column_int64(st, 0) : -1;
+	/* Nobody gave out half of all ids.  From a wrong one on they would start over,
+	 * and a new file take the place of one that the bucket does not have. */
+	if (r == 1 && id >= 0 && id <= INT64_MAX / 2) {
+		atomic_store(&jn->id, (uint64_t)id);
+		jn->is_new = !id;
+		jn->has_rows = id;
 		r = 0;
-	} else if (!r) {
+	} else if (r >= 0) {
 		r = -EUCLEAN;
 	}
 	(void)sqlite3_finalize(st);
@@ -368,14 +414,17 @@ int journal_open(const char *path, struct journal **ret)
 	if (!jn)
 		return -ENOMEM;
 	(void)pthread_mutex_init(&jn->lock, NULL);
-	(void)pthread_cond_init(&jn->work, NULL);
+	cond_init_monotonic(&jn->work);
 	(void)pthread_cond_init(&jn->done, NULL);
 	jn->tail = &jn->head;
 	jn->sync = DB_SYNC_FULL;
 
 	int r = db_open(path, schema, SCHEMA_VERSION, DB_SYNC_FULL, &jn->db);
-	for (int i = 0; !r && i < N_KINDS; i++)
+	for (int i = 0; !r && i < JOURNAL_KINDS; i++)
 		r = db_prepare(&jn->db, change_sql[i], &jn->change[i]);
+	if (!r)
+		r = db_prepare(&jn->db, "DELETE FROM part WHERE upload=?",
+			       &jn->del_parts);
 	if (!r)
 		r = db_prepare(&jn->db, "UPDATE last_id SET id=?", &jn->last_id);
 	if (!r)
@@ -406,8 +455,10 @@ void journal_close(struct journal *jn)
 		(void)pthread_mutex_unlock(&jn->lock);
 		(void)pthread_join(jn->writer, NULL);
 	}
-	for (int i = 0; i < N_KINDS; i++)
+	journal_paid(jn);
+	for (int i = 0; i < JOURNAL_KINDS; i++)
 		(void)sqlite3_finalize(jn->change[i]);
+	(void)sqlite3_finalize(jn->del_parts);
 	(void)sqlite3_finalize(jn->last_id);
 	db_close(&jn->db);
 	(void)pthread_cond_destroy(&jn->work);

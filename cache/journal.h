@@ -1,7 +1,8 @@
 /* journal.h - the durable rows behind staged files: what this disk owes the bucket.
  *
- * Three tables: staged files, names whose removal from the bucket is due, and
- * directories that exist on this disk only.  One writer thread; callers hand it
+ * Tables: staged files; uploads in parts that are not over, and the parts of them that
+ * are there; names whose removal from the bucket is due; and directories that exist on
+ * this disk only.  One writer thread; callers hand it
  * changes and wait, and what several hand in at once is one commit.  A commit
  * that is `durable` is synced before it returns (power loss); one that is not
  * survives the daemon's death at once and the machine's a little later.
@@ -31,20 +32,34 @@ struct journal_row {
 	enum row_state state;
 	bool local;	       /* never goes to the bucket under this name (P6) */
 	bool synced;	       /* an fsync of it was acknowledged while it was open */
+	bool mtime_set;	       /* its time was set by hand */
 	uint64_t size;	       /* bytes, when it was sealed or synced */
 	const char *base;      /* etag it replaces; "" = the key did not exist (P5) */
 	const char *tag;       /* of its upload; "" before it is sealed */
 	const char *base_tag;  /* of uploads of ours that may be the base, see tags.h */
-	const char *upload_id; /* unfinished upload in parts; "" = none */
+	const char *upload_id; /* in a journal of an older mastfs: an unfinished upload in
+				  parts; "" since */
+};
+
+/* Begun, and neither finished nor aborted, as far as we know.  It stays when the row of
+ * its file goes. */
+struct journal_upload {
+	uint64_t id, staged_id; /* its own, of the same numbers; its file's */
+	const char *key;
+	const char *upload_id; /* see parts.h for one that is not known */
+	const char *tag;       /* of the object that it makes */
 };
 
 enum journal_kind {
-	JOURNAL_PUT_ROW,  /* row */
-	JOURNAL_DEL_ROW,  /* id */
-	JOURNAL_PUT_GONE, /* key, etag, tag: remove that version from the bucket */
-	JOURNAL_DEL_GONE, /* key */
-	JOURNAL_PUT_DIR,  /* key: a directory that is only here */
-	JOURNAL_DEL_DIR,  /* key */
+	JOURNAL_PUT_ROW,    /* row */
+	JOURNAL_DEL_ROW,    /* id */
+	JOURNAL_PUT_GONE,   /* key, etag, tag: remove that version from the bucket */
+	JOURNAL_DEL_GONE,   /* key */
+	JOURNAL_PUT_DIR,    /* key: a directory that is only here */
+	JOURNAL_DEL_DIR,    /* key */
+	JOURNAL_PUT_UPLOAD, /* upload */
+	JOURNAL_DEL_UPLOAD, /* id: with its parts */
+	JOURNAL_PUT_PART,   /* id of the upload, part, crc: CRC32C of its bytes */
 };
 
 struct journal_change {
@@ -52,7 +67,10 @@ struct journal_change {
 	const struct journal_row *row; /* borrowed until the commit returns */
 	uint64_t id;
 	const char *key;
-	const char *etag, *tag; /* see removal.h; NULL = "" */
+	const char *etag, *tag;		     /* see removal.h; NULL = "" */
+	const struct journal_upload *upload; /* borrowed, as part */
+	const struct part *part;
+	uint32_t crc;
 };
 
 /* Called for each row while loading; < 0 ends it with that error. */
@@ -61,6 +79,9 @@ struct journal_visitor {
 	int (*row)(void *arg, const struct journal_row *row);
 	int (*gone)(void *arg, const char *key, const char *etag, const char *tag);
 	int (*dir)(void *arg, const char *key);
+	/* After all rows; each part after its upload.  NULL: nobody asks. */
+	int (*upload)(void *arg, const struct journal_upload *upload);
+	int (*part)(void *arg, uint64_t upload_id, const struct part *part, uint32_t crc);
 };
 
 /* Opens or makes path.  -EUCLEAN: damaged, nothing was touched. */
@@ -71,6 +92,14 @@ int journal_load(struct journal *jn, const struct journal_visitor *v);
 /* All of it or nothing, in one transaction. */
 int journal_commit(struct journal *jn, const struct journal_change *changes, size_t n,
 		   bool durable);
+/* Deletions of what is over, that nobody can undo or wait for: what cannot be done now is
+ * done with the next commit, before it, and until it is done no commit is. */
+void journal_forget(struct journal *jn, const struct journal_change *changes, size_t n,
+		    bool durable);
+/* What is no worse for being lost: nobody waits for it.  It is applied in its place among
+ * the commits, with the next of them or within moments; that it failed only the log says.
+ * At first, and when too much waits already, it is a commit like any other. */
+int journal_post_row(struct journal *jn, const struct journal_row *row);
 /* Never one that a row has or had.  A file may still be there under it: after power
  * loss the file can outlive what the journal knew of its id. */
 uint64_t journal_new_id(struct journal *jn);

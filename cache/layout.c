@@ -94,6 +94,12 @@ int layout_copy(struct layout *to, const struct layout *from)
 	return 0;
 }
 
+bool layout_same(const struct layout *a, const struct layout *b)
+{
+	return a->size == b->size && a->n == b->n && a->complete == b->complete &&
+	       (!a->n || !memcmp(a->hdus, b->hdus, a->n * sizeof *a->hdus));
+}
+
 /* -- looking -- */
 
 uint64_t layout_next(const struct layout *l)

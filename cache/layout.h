@@ -45,6 +45,8 @@ int layout_add(struct layout *l, const struct hdu *h);
 void layout_end(struct layout *l);
 /* to: initialised, of a file of the same bytes.  Forgets what it knew. */
 int layout_copy(struct layout *to, const struct layout *from);
+/* Do they tell the same of files of the same size? */
+bool layout_same(const struct layout *a, const struct layout *b);
 
 /* Offset of the first header that is not known yet; size if it is complete. */
 uint64_t layout_next(const struct layout *l);

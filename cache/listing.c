@@ -6,7 +6,12 @@
 #include "backends/util/map.h"
 #include "backends/util/banned.h"
 
-enum { ENTRIES_FIRST = 16, TEXT_FIRST = 1024, SLOTS_FIRST = 32 };
+enum {
+	ENTRIES_FIRST = 16,
+	TEXT_FIRST = 1024,
+	SLOTS_FIRST = 32,
+	SLOT_BYTES = sizeof(uint32_t) + 1, /* a slot and its tag */
+};
 
 struct listing *listing_new(void)
 {
@@ -51,19 +56,59 @@ void listing_object(const struct listing *ls, uint32_t no, struct object *ret)
 	memcpy(ret->etag, etag, strlen(etag) + 1);
 }
 
-/* The slot of the name, or the free one where it belongs. */
-static uint32_t *slot_of(const struct listing *ls, const char *name)
+static uint32_t hash_of(const char *name)
 {
-	uint32_t at = (uint32_t)map_hash_string(name) & (ls->n_slots - 1);
-	while (ls->slots[at] && strcmp(listing_name(ls, ls->slots[at] - 1), name) != 0)
+	return (uint32_t)map_hash_string(name);
+}
+
+/* Not one of the bits that choose the slot. */
+static uint8_t tag_of(uint32_t hash)
+{
+	return (uint8_t)(hash >> 24);
+}
+
+static bool is_at(const struct listing *ls, uint32_t at, const char *name, uint32_t hash)
+{
+	return ls->tags[at] == tag_of(hash) &&
+	       !strcmp(listing_name(ls, ls->slots[at] - 1), name);
+}
+
+/* The slot of the name, or the free one where it belongs. */
+static uint32_t slot_of(const struct listing *ls, const char *name, uint32_t hash)
+{
+	uint32_t at = hash & (ls->n_slots - 1);
+	while (ls->slots[at] && !is_at(ls, at, name, hash))
 		at = (at + 1) & (ls->n_slots - 1);
-	return &ls->slots[at];
+	return at;
+}
+
+static uint32_t find(const struct listing *ls, const char *name, uint32_t hash)
+{
+	uint32_t no = ls->n_slots ? ls->slots[slot_of(ls, name, hash)] : 0;
+	return no ? no - 1 : LISTING_NONE;
 }
 
 uint32_t listing_find(const struct listing *ls, const char *name)
 {
-	uint32_t slot = ls->n_slots ? *slot_of(ls, name) : 0;
-	return slot ? slot - 1 : LISTING_NONE;
+	return ls->n ? find(ls, name, hash_of(name)) : LISTING_NONE;
+}
+
+static void take_slot(struct listing *ls, uint32_t at, uint32_t hash, uint32_t no)
+{
+	ls->slots[at] = no + 1;
+	ls->tags[at] = tag_of(hash);
+}
+
+/* All names differ: none is compared. */
+static void fill_slots(struct listing *ls)
+{
+	for (uint32_t i = 0; i < ls->n; i++) {
+		uint32_t hash = hash_of(listing_name(ls, i));
+		uint32_t at = hash & (ls->n_slots - 1);
+		while (ls->slots[at])
+			at = (at + 1) & (ls->n_slots - 1);
+		take_slot(ls, at, hash, i);
+	}
 }
 
 /* At most three quarters of the slots are taken. */
@@ -72,14 +117,14 @@ static int room_in_slots(struct listing *ls)
 	if (ls->n + 1 <= ls->n_slots / 4 * 3)
 		return 0;
 	uint32_t n_slots = ls->n_slots ? ls->n_slots * 2 : SLOTS_FIRST;
-	uint32_t *slots = n_slots ? calloc(n_slots, sizeof(*slots)) : NULL;
+	uint32_t *slots = n_slots ? calloc(n_slots, SLOT_BYTES) : NULL;
 	if (!slots)
 		return n_slots ? -ENOMEM : -EFBIG;
 	free(ls->slots);
 	ls->slots = slots;
+	ls->tags = (uint8_t *)(slots + n_slots);
 	ls->n_slots = n_slots;
-	for (uint32_t i = 0; i < ls->n; i++)
-		*slot_of(ls, listing_name(ls, i)) = i + 1;
+	fill_slots(ls);
 	return 0;
 }
 
@@ -120,8 +165,8 @@ static void add_text(struct listing *ls, const char *s, size_t size)
 	ls->text_len += size;
 }
 
-static int add_new(struct listing *ls, const char *name, const struct listed *entry,
-		   const char *etag)
+static int add_new(struct listing *ls, const char *name, uint32_t hash,
+		   const struct listed *entry, const char *etag)
 {
 	size_t name_size = strlen(name) + 1, etag_size = strlen(etag) + 1;
 	int r = room_in_slots(ls);
@@ -136,16 +181,16 @@ static int add_new(struct listing *ls, const char *name, const struct listed *en
 	e->text = (uint32_t)ls->text_len;
 	add_text(ls, name, name_size);
 	add_text(ls, etag, etag_size);
-	*slot_of(ls, name) = ++ls->n;
+	take_slot(ls, slot_of(ls, name, hash), hash, ls->n++);
 	return 0;
 }
 
 static int add(struct listing *ls, const char *name, const struct listed *entry,
 	       const char *etag)
 {
-	uint32_t no = listing_find(ls, name);
+	uint32_t hash = hash_of(name), no = find(ls, name, hash);
 	if (no == LISTING_NONE)
-		return add_new(ls, name, entry, etag);
+		return add_new(ls, name, hash, entry, etag);
 	if (entry->dir) {
 		uint32_t text = ls->entries[no].text;
 		ls->entries[no] = *entry;
@@ -194,5 +239,5 @@ void listing_trim(struct listing *ls)
 uint64_t listing_bytes(const struct listing *ls)
 {
 	return sizeof(*ls) + ls->alloc * sizeof(*ls->entries) + ls->text_alloc +
-	       ls->n_slots * sizeof(*ls->slots);
+	       ls->n_slots * SLOT_BYTES;
 }

@@ -31,6 +31,9 @@ struct listing {
 	struct listed *entries;	     /* owned */
 	char *text;		     /* owned */
 	uint32_t *slots;	     /* owned: number + 1, 0 = free */
+	/* In slots' memory, one a slot: a byte of the hash, which spares looks at names
+	 * that are elsewhere in memory. */
+	uint8_t *tags;
 };
 
 struct listing *listing_new(void); /* one reference; NULL without memory */

@@ -2,8 +2,8 @@
 #include "cache/local_only.h"
 #include <fnmatch.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
-#include "backends/backend.h"
 #include "backends/util/banned.h"
 
 enum { PATTERN_SIZE = 256, NAME_SIZE = 256 };
@@ -56,4 +56,56 @@ bool local_only_match(const char *patterns, const char *key)
 		at += *at == ':';
 	}
 	return false;
+}
+
+/* --- what it will be called --- */
+
+static size_t suffix_by_patterns(const char *patterns, const char *name, size_t len)
+{
+	for (const char *at = patterns; *at;) {
+		size_t n = strcspn(at, ":");
+		/* Star and an ending without any other sign of a pattern. */
+		bool ending = n > 2 && n < PATTERN_SIZE && at[0] == '*' && at[1] == '.' &&
+			      strcspn(at + 1, "*?[\\/") >= n - 1;
+		if (ending && len > n - 1 && !memcmp(name + len - (n - 1), at + 1, n - 1))
+			return n - 1;
+		at += n;
+		at += *at == ':';
+	}
+	return 0;
+}
+
+static bool all_of(const char *s, size_t n, const char *set)
+{
+	return strspn(s, set) >= n;
+}
+
+#define HEX   "0123456789abcdefABCDEF"
+#define ALNUM "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+/* How much of the name is the final one, from *skip on; 0: it cannot be told. */
+static size_t final_part(const char *patterns, const char *name, size_t *skip)
+{
+	size_t len = strlen(name), n = suffix_by_patterns(patterns, name, len);
+	*skip = 0;
+	if (n)
+		return len - n;
+	if (len > 9 && name[len - 9] == '.' && all_of(name + len - 8, 8, HEX))
+		return len - 9;
+	*skip = 1;
+	if (len > 8 && name[0] == '.' && name[len - 7] == '.' &&
+	    all_of(name + len - 6, 6, ALNUM))
+		return len - 8;
+	return 0;
+}
+
+bool local_only_target(const char *patterns, const char *key, char ret[static KEY_SIZE])
+{
+	const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
+	size_t skip, n = final_part(patterns, name, &skip);
+	if (!n || (size_t)(name - key) + n >= KEY_SIZE)
+		return false;
+	(void)snprintf(ret, KEY_SIZE, "%.*s%.*s", (int)(name - key), key, (int)n,
+		       name + skip);
+	return !local_only_match(patterns, ret);
 }

@@ -50,6 +50,11 @@ static struct entry *entry_new(const char *name, enum answer answer,
 	return e;
 }
 
+bool names_entry_denies(const struct entry *e, bool dir)
+{
+	return e->answer == IS_ABSENT || e->answer == (dir ? IS_NO_DIR : IS_NO_FILE);
+}
+
 void names_entry_object(const struct entry *e, struct object *ret)
 {
 	*ret = (struct object){.size = e->size, .mtime_ns = e->mtime_ns};
@@ -223,14 +228,22 @@ char *names_split(const char *path, const char **ret_name)
 	return strndup(path, slash ? (size_t)(slash - path) : 0);
 }
 
+/* It says nothing against what is known. */
+static bool spares(const struct entry *e, const struct entry *old)
+{
+	return (e->answer == IS_NO_DIR && old->answer == IS_FILE) ||
+	       (e->answer == IS_NO_FILE && old->answer == IS_DIR);
+}
+
 static void enter(struct names *nm, const char *dir, struct entry *e, uint64_t asked_ns)
 {
 	SCOPED_LOCK(&nm->lock);
 	struct directory *d = names_dir_get_locked(nm, dir);
 	struct entry *old = d ? names_entry_find(&d->entries, e->text) : NULL;
 	/* An answer that was on its way while we wrote says nothing new. */
-	if (!d || (asked_ns &&
-		   ((old && old->local_ns >= asked_ns) || d->doubted_ns >= asked_ns))) {
+	if (!d || (old && spares(e, old)) ||
+	    (asked_ns &&
+	     ((old && old->local_ns >= asked_ns) || d->doubted_ns >= asked_ns))) {
 		free(e);
 		return;
 	}
@@ -273,6 +286,11 @@ void names_removed(struct names *nm, const char *path)
 	names_note(nm, path, IS_ABSENT, NULL, 0);
 }
 
+void names_kind_removed(struct names *nm, const char *path, enum name_kind kind)
+{
+	names_note(nm, path, kind == NAME_DIR ? IS_NO_DIR : IS_NO_FILE, NULL, 0);
+}
+
 static void forget(struct names *nm, const char *dir, const char *name)
 {
 	SCOPED_LOCK(&nm->lock);
@@ -297,6 +315,36 @@ void names_forget(struct names *nm, const char *path)
 	keeper_drop(nm, dir);
 }
 
+void names_changing(struct names *nm, const char *path)
+{
+	const char *name;
+	CLEANUP_FREE char *dir = names_split(path, &name);
+	if (!dir)
+		return;
+	(void)pthread_mutex_lock(&nm->lock);
+	struct directory *d = names_dir_get_locked(nm, dir);
+	if (d) {
+		d->changing++;
+		d->pins++;
+	}
+	(void)pthread_mutex_unlock(&nm->lock);
+	keeper_drop(nm, dir);
+}
+
+void names_changed(struct names *nm, const char *path)
+{
+	const char *name;
+	CLEANUP_FREE char *dir = names_split(path, &name);
+	if (!dir)
+		return;
+	SCOPED_LOCK(&nm->lock);
+	struct directory *d = names_dir_find_locked(nm, dir);
+	if (d && d->changing) {
+		d->changing--;
+		d->pins--;
+	}
+}
+
 bool names_fresh(uint64_t since_ns, uint64_t ttl_ns)
 {
 	return since_ns && clock_now_ns() < clock_add(since_ns, ttl_ns);
@@ -305,12 +353,19 @@ bool names_fresh(uint64_t since_ns, uint64_t ttl_ns)
 static int entry_answer(const struct entry *e, enum name_kind *ret_kind,
 			struct object *ret_obj)
 {
-	if (e->answer == IS_ABSENT)
+	if (e->answer >= IS_ABSENT)
 		return -ENOENT;
 	*ret_kind = e->answer == IS_DIR ? NAME_DIR : NAME_FILE;
 	if (e->answer == IS_FILE)
 		names_entry_object(e, ret_obj);
 	return 0;
+}
+
+/* One kind of it was removed, and the listing has the other. */
+static bool lists_other(const struct listing *ls, const struct entry *e)
+{
+	uint32_t no = e->answer > IS_ABSENT ? listing_find(ls, e->text) : LISTING_NONE;
+	return no != LISTING_NONE && !names_entry_denies(e, ls->entries[no].dir);
 }
 
 /* By the listing, or by as much of it as is there.  -EAGAIN: it does not tell. */
@@ -342,9 +397,9 @@ int names_lookup_known(struct names *nm, const char *path, const char *dir,
 	d->used_ns = clock_now_ns();
 	struct entry *e = names_entry_find(&d->entries, name);
 	bool complete = d->listing && names_fresh(d->listed_ns, nm->conf.ttl_ns);
-	uint64_t ttl = e && e->answer == IS_ABSENT && !complete ? nm->conf.negative_ttl_ns
+	uint64_t ttl = e && e->answer >= IS_ABSENT && !complete ? nm->conf.negative_ttl_ns
 								: nm->conf.ttl_ns;
-	if (e)
+	if (e && !(complete && lists_other(d->listing, e)))
 		return names_fresh(e->known_ns, ttl) ? entry_answer(e, ret_kind, ret_obj)
 						     : -EAGAIN;
 	int r = listed_answer(nm, d, name, ret_kind, ret_obj, complete);

@@ -12,7 +12,9 @@
  *
  * Paths have no slash at either end; "" is the root.  Keys that cannot be file
  * names (empty or dot parts, NUL, over 255 bytes) are left out and counted in one
- * log line per listing.  Where both "a" and "a/..." exist the directory wins.
+ * log line per listing.  Where both "a" and "a/..." exist the directory wins, for a name
+ * with a dot once it was listed: to look for one behind each product would be a request
+ * for each.
  */
 #ifndef CACHE_NAMES_H
 #define CACHE_NAMES_H
@@ -46,6 +48,9 @@ void names_free(struct names *nm);
 int names_lookup(struct names *nm, const char *path, enum name_kind *ret_kind,
 		 struct object *ret_obj, struct call *call);
 
+/* The last that was heard of it, however long ago, is that. */
+bool names_was(struct names *nm, const char *path, enum name_kind kind);
+
 /* Every name in a directory that was there at names_open and still is; each once, in
  * the order of the store.  Places (from 0) keep their meaning while it is open. */
 struct names_stream;
@@ -65,13 +70,23 @@ int names_open(struct names *nm, const char *dir, struct listing *known,
  * error of a page that did not come (P10).  call NULL: -EAGAIN instead of waiting. */
 int names_next(struct names_stream *s, uint32_t *place, struct name *ret,
 	       struct call *call);
+/* It is known by now that the bucket does not have the name (any more). */
+bool names_lost(struct names_stream *s, const struct name *name);
 void names_close(struct names_stream *s);
 
 /* This mount put or removed it just now.  Before the journal forgets the change: what
  * is kept of the directory for the next mount goes here. */
 void names_put(struct names *nm, const char *path, const struct object *obj);
+/* It is about to be changed, and no row of the journal says so: were we to die of it, the
+ * next mount must not believe the listing that is kept of its directory. */
+void names_changing(struct names *nm, const char *path);
+/* After each names_changing: what became of it is known, or what is believed of the name
+ * is given up (names_put, names_forget). */
+void names_changed(struct names *nm, const char *path);
 void names_put_dir(struct names *nm, const char *path);
 void names_removed(struct names *nm, const char *path);
+/* Something of that kind; another kind may have the name by now. */
+void names_kind_removed(struct names *nm, const char *path, enum name_kind kind);
 /* Names and directories that are remembered now (P9). */
 uint64_t names_count(struct names *nm);
 /* What is believed about it turned out wrong: ask again. */

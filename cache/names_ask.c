@@ -31,13 +31,35 @@ static int ask_dir(struct names *nm, const char *path, struct call *call)
 	return 0;
 }
 
+static bool was(struct names *nm, const char *dir, const char *name, enum name_kind kind)
+{
+	SCOPED_LOCK(&nm->lock);
+	struct directory *d = names_dir_find_locked(nm, dir);
+	const struct entry *e = d ? names_entry_find(&d->entries, name) : NULL;
+	/* That the other kind was removed says nothing against what was listed. */
+	bool open =
+		!e || (e->answer > IS_ABSENT && !names_entry_denies(e, kind == NAME_DIR));
+	if (!open || !d || !d->listing)
+		return e && e->answer == (kind == NAME_DIR ? IS_DIR : IS_FILE);
+	uint32_t no = listing_find(d->listing, name);
+	return no != LISTING_NONE && d->listing->entries[no].dir == (kind == NAME_DIR);
+}
+
+bool names_was(struct names *nm, const char *path, enum name_kind kind)
+{
+	const char *name;
+	CLEANUP_FREE char *dir = names_split(path, &name);
+	return dir && was(nm, dir, name, kind);
+}
+
 /* A name with a dot is asked for as a file first, one without as a directory:
  * observations have none, products have one.  So a cold path is mostly one
- * request a part. */
-static int ask(struct names *nm, const char *path, const char *name,
+ * request a part.  What was listed as a directory is asked for as one: it hides
+ * a file of its name. */
+static int ask(struct names *nm, const char *path, const char *dir, const char *name,
 	       enum name_kind *ret_kind, struct object *ret_obj, struct call *call)
 {
-	bool file_first = strchr(name, '.') != NULL;
+	bool file_first = strchr(name, '.') && !was(nm, dir, name, NAME_DIR);
 	uint64_t asked_ns = clock_now_ns();
 	int r = -ENOENT;
 	for (int turn = 0; turn < 2 && r == -ENOENT; turn++) {
@@ -67,5 +89,6 @@ int names_lookup(struct names *nm, const char *path, enum name_kind *ret_kind,
 		keeper_load(nm, dir);
 		r = names_lookup_known(nm, path, dir, name, ret_kind, ret_obj);
 	}
-	return r == -EAGAIN && call ? ask(nm, path, name, ret_kind, ret_obj, call) : r;
+	return r == -EAGAIN && call ? ask(nm, path, dir, name, ret_kind, ret_obj, call)
+				    : r;
 }

@@ -17,7 +17,8 @@
 #include "cache/listing.h"
 #include "cache/names.h"
 
-enum answer { IS_FILE, IS_DIR, IS_ABSENT };
+/* The last two: one of that kind was removed, of the other nothing is known. */
+enum answer { IS_FILE, IS_DIR, IS_ABSENT, IS_NO_FILE, IS_NO_DIR };
 
 /* One name that was asked for by itself, or that this mount put or removed. */
 struct entry {
@@ -43,6 +44,7 @@ struct directory {
 	uint64_t doubted_ns; /* when something of it last proved wrong */
 	uint64_t counted;    /* of names.n_entries */
 	uint32_t pins;	     /* while not 0, nobody frees it */
+	uint32_t changing;   /* changes of ours that are on their way: it is not kept */
 	bool unkept;  /* nothing of it is kept on disk, as far as we made that so */
 	bool looked;  /* for what is kept on disk */
 	bool keeping; /* queued to be kept */
@@ -112,11 +114,23 @@ void names_install_locked(struct names *nm, struct directory *d, struct listing 
 void names_note(struct names *nm, const char *path, enum answer answer,
 		const struct object *obj, uint64_t asked_ns);
 bool names_fresh(uint64_t since_ns, uint64_t ttl_ns);
+/* It tells that there is none of that kind. */
+bool names_entry_denies(const struct entry *e, bool dir);
 void names_entry_object(const struct entry *e, struct object *ret);
 int names_lookup_known(struct names *nm, const char *path, const char *dir,
 		       const char *name, enum name_kind *ret_kind,
 		       struct object *ret_obj);
 char *names_split(const char *path, const char **ret_name);
+
+/* --- what a listing shows --- */
+
+/* Can a file or a directory have this name of len bytes?  No key has two names, and no
+ * two keys of a kind have one in a directory. */
+bool names_is_possible(const char *name, size_t len);
+/* The name in the directory of that prefix; dir: the key ends in the slash of one.
+ * false: the key cannot be shown. */
+bool names_of_key(const char *prefix, const char *key, size_t key_len, bool dir,
+		  char ret[NAME_MAX_BYTES + 1]);
 
 /* --- listers --- */
 

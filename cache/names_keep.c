@@ -6,19 +6,19 @@
  *   K1  A kept listing shows nothing that this mount removed and hides nothing that it
  *       put: what we change in a directory drops what is kept of it before the journal
  *       forgets the change or the user hears of it.  A listing is kept only if nothing of
- *       ours is newer, which is looked at after its row was begun: what is dropped
- *       after that look is found gone when the row is finished.
+ *       ours is newer or on its way, which is looked at after its row was begun: what is
+ *       dropped after that look is found gone when the row is finished.
  *   K2  Only within one run of the machine: after another start the last transactions of
  *       the index may be missing, a drop among them.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/thread.h"
 #include "cache/index.h"
 #include "cache/names_impl.h"
 #include "backends/util/banned.h"
@@ -85,7 +85,7 @@ static int take_entry(struct listing *ls, const char **at, const char *end)
 	p += ENTRY_FIXED_BYTES;
 	const char *name = take_string(&p, end, NAME_MAX_BYTES + 1);
 	const char *etag = name ? take_string(&p, end, ETAG_SIZE) : NULL;
-	if (!etag || !*name || strchr(name, '/'))
+	if (!etag || !names_is_possible(name, strlen(name)))
 		return -EUCLEAN;
 	memcpy(obj.etag, etag, strlen(etag) + 1);
 	int r = listing_add(ls, name, flags[0] ? NULL : &obj);
@@ -111,7 +111,7 @@ static int take_page(void *arg, const void *body, size_t len)
 static bool is_outdated_locked(const struct directory *d, const struct listing *ls)
 {
 	struct map_node *node = NULL;
-	if (!d || d->listing != ls || !d->listed_ns)
+	if (!d || d->listing != ls || !d->listed_ns || d->changing)
 		return true;
 	while ((node = map_next(&d->entries, node)))
 		if (container_of(node, struct entry, node)->local_ns)
@@ -347,17 +347,6 @@ static char *make_owner(const char *store)
 	return owner;
 }
 
-/* Signals belong to the thread that waits for them. */
-static int start_thread(struct keeper *kp)
-{
-	sigset_t all, old;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&kp->thread, NULL, keeper_main, kp);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return r;
-}
-
 int keeper_new(struct names *nm)
 {
 	struct keeper *kp = calloc(1, sizeof(*kp));
@@ -368,14 +357,14 @@ int keeper_new(struct names *nm)
 	kp->owner = make_owner(nm->be->name);
 	cond_init_monotonic(&kp->work);
 	nm->keeper = kp;
-	int r = kp->owner ? start_thread(kp) : ENOENT;
+	int r = kp->owner ? thread_start(&kp->thread, 0, keeper_main, kp) : -ENOENT;
 	if (!r)
 		return 0;
 	nm->keeper = NULL;
 	(void)pthread_cond_destroy(&kp->work);
 	free(kp->owner);
 	free(kp);
-	return r == ENOENT ? 0 : -r;
+	return r == -ENOENT ? 0 : r;
 }
 
 void keeper_free(struct names *nm)

@@ -200,7 +200,7 @@ static int add_known_locked(const struct names_stream *s, struct listing *known)
 	while ((node = map_next(&s->dir->entries, node))) {
 		const struct entry *e = container_of(node, struct entry, node);
 		struct object obj;
-		if (e->answer == IS_ABSENT || e->known_ns < s->began_ns)
+		if (e->answer >= IS_ABSENT || e->known_ns < s->began_ns)
 			continue;
 		names_entry_object(e, &obj);
 		int r = listing_add(known, e->text, e->answer == IS_DIR ? NULL : &obj);
@@ -264,18 +264,34 @@ int names_open(struct names *nm, const char *dir, struct listing *known,
 	return 0;
 }
 
+/* What is known better than by the listing; NULL: nothing. */
+static const struct entry *newer_locked(const struct names_stream *s, const char *name)
+{
+	const struct map *entries = &s->dir->entries;
+	const struct entry *e = entries->n ? names_entry_find(entries, name) : NULL;
+	bool newer = e && (e->known_ns >= s->began_ns || e->local_ns >= s->began_ns);
+	return newer ? e : NULL;
+}
+
+bool names_lost(struct names_stream *s, const struct name *name)
+{
+	SCOPED_LOCK(&s->nm->lock);
+	const struct entry *e = newer_locked(s, name->name);
+	return e && names_entry_denies(e, name->kind == NAME_DIR);
+}
+
 /* As this mount or a later answer has it.  false: it is gone. */
 static bool entry_locked(const struct names_stream *s, uint32_t no, struct name *ret)
 {
 	const char *name = listing_name(s->listing, no);
-	const struct map *entries = &s->dir->entries;
-	const struct entry *e = entries->n ? names_entry_find(entries, name) : NULL;
-	if (e && (e->known_ns < s->began_ns && e->local_ns < s->began_ns))
-		e = NULL;
-	if (e && e->answer == IS_ABSENT)
+	const struct entry *e = newer_locked(s, name);
+	bool dir = s->listing->entries[no].dir;
+	if (e && names_entry_denies(e, dir))
 		return false;
+	if (e && e->answer >= IS_ABSENT)
+		e = NULL;
 	memcpy(ret->name, name, strlen(name) + 1);
-	bool dir = e ? e->answer == IS_DIR : s->listing->entries[no].dir;
+	dir = e ? e->answer == IS_DIR : dir;
 	ret->kind = dir ? NAME_DIR : NAME_FILE;
 	if (dir)
 		return true;

@@ -39,6 +39,8 @@ struct range {
 	char *after; /* owned: names behind this one; NULL = all */
 	char *token; /* owned */
 	uint32_t empty_pages;
+	char *old_token; /* owned: of some page before; see goes_round */
+	uint64_t since_old, old_after;
 	/* guarded by names.lock */
 	char *end;		 /* owned: up to this name; NULL = all */
 	char *page_first, *last; /* owned: on the last page; NULL = there was none */
@@ -59,12 +61,22 @@ struct page {
 
 /* --- taking a page in --- */
 
-static bool name_is_possible(const char *name, size_t len)
+bool names_is_possible(const char *name, size_t len)
 {
-	if (!len || len > NAME_MAX_BYTES || memchr(name, '/', len) ||
-	    memchr(name, '\0', len))
+	bool dots = len && len <= 2 && name[0] == '.' && name[len - 1] == '.';
+	return len && len <= NAME_MAX_BYTES && !dots && !memchr(name, '/', len) &&
+	       !memchr(name, '\0', len);
+}
+
+bool names_of_key(const char *prefix, const char *key, size_t key_len, bool dir,
+		  char ret[NAME_MAX_BYTES + 1])
+{
+	size_t skip = strlen(prefix), cut = dir ? 1 : 0;
+	if (key_len <= skip + cut || !names_is_possible(key + skip, key_len - skip - cut))
 		return false;
-	return strcmp(name, ".") && strcmp(name, "..");
+	memcpy(ret, key + skip, key_len - skip - cut);
+	ret[key_len - skip - cut] = '\0';
+	return true;
 }
 
 static void hide(struct page *p, const char *key, size_t len)
@@ -93,15 +105,12 @@ static int page_entry(void *arg, const char *key, size_t key_len,
 	if (key_len == skip)
 		return 0; /* the directory's own marker */
 	char name[NAME_MAX_BYTES + 1];
-	size_t len = key_len - skip - (obj ? 0 : 1);
 	if (key_len > skip)
 		note_place(p, key + skip, key_len - skip);
-	if (key_len <= skip || !name_is_possible(key + skip, len)) {
+	if (!names_of_key(p->lr->prefix, key, key_len, !obj, name)) {
 		hide(p, key, key_len);
 		return 0;
 	}
-	memcpy(name, key + skip, len);
-	name[len] = '\0';
 
 	struct object known;
 	if (obj && !(p->lr->nm->be->caps & BACKEND_LIST_META)) {
@@ -205,6 +214,36 @@ static void note_hidden(struct lister *lr, const struct page *p)
 	lr->hidden += p->hidden;
 }
 
+/* A page that was had before would come for ever.  The one token that is kept is
+ * exchanged after 1, 2, 4 ... pages, so that a circle of any length meets it (Brent).
+ * 0, 1 or -ENOMEM. */
+static int goes_round(struct range *rg)
+{
+	if (!rg->token)
+		return 0;
+	if (rg->old_token && !strcmp(rg->token, rg->old_token))
+		return 1;
+	if (rg->since_old++ < rg->old_after)
+		return 0;
+	rg->since_old = 0;
+	rg->old_after = rg->old_after ? 2 * rg->old_after : 1;
+	return keep_string(&rg->old_token, rg->token);
+}
+
+/* Does the server go on and on?  0 or -EIO, -ENOMEM. */
+static int check_end(struct range *rg)
+{
+	struct lister *lr = rg->lr;
+	int round = goes_round(rg);
+	if (round < 0)
+		return round;
+	if (!round && rg->empty_pages <= EMPTY_PAGES_MAX)
+		return 0;
+	log_error("names", "list %s/%s: the server sends %s without end",
+		  lr->nm->be->name, lr->prefix, round ? "the same pages" : "empty pages");
+	return -EIO;
+}
+
 /* The page is good: into the listing, as far as it is the range's. */
 static int take_page_locked(struct range *rg, const struct page *p)
 {
@@ -225,12 +264,7 @@ static int take_page_locked(struct range *rg, const struct page *p)
 		r = add_locked(lr, rg, p, cut_at(p->listing, rg->end));
 	bool past = rg->end && rg->last && strcmp(rg->last, rg->end) > 0;
 	rg->done = past || !rg->token;
-	if (!r && rg->empty_pages > EMPTY_PAGES_MAX) {
-		log_error("names", "list %s/%s: the server sends empty pages without end",
-			  lr->nm->be->name, lr->prefix);
-		r = -EIO;
-	}
-	return r;
+	return r ? r : check_end(rg);
 }
 
 /* --- ranges --- */
@@ -239,6 +273,7 @@ static void range_free(struct range *rg)
 {
 	free(rg->after);
 	free(rg->token);
+	free(rg->old_token);
 	free(rg->end);
 	free(rg->page_first);
 	free(rg->last);

@@ -6,22 +6,15 @@
 #include <time.h>
 #include <unistd.h>
 #include "cache/staged_impl.h"
-#include "backends/crypto.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/cond.h"
 #include "backends/util/log.h"
+#include "backends/util/metrics.h"
+#include "backends/util/thread.h"
 #include "cache/upload.h"
 #include "backends/util/banned.h"
 
 /* --- sealing --- */
-
-static int make_tag(char ret[TAG_SIZE])
-{
-	unsigned char random[16];
-	int r = crypto_random(random, sizeof(random));
-	if (!r)
-		hex_encode(random, sizeof(random), ret);
-	return r;
-}
 
 static int commit_sealed(struct staged *st, const char *key, const char *base,
 			 const char *tag, const struct journal_change *extra,
@@ -57,20 +50,22 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 		const struct journal_change *extra, size_t n_extra)
 {
 	struct staging *sg = st->sg;
-	char tag[TAG_SIZE];
-	int r = make_tag(tag);
-	if (r)
-		return r;
+	char tag[TAG_SIZE], before[TAGS_SIZE];
 	(void)pthread_rwlock_wrlock(&st->io);
 	(void)pthread_mutex_lock(&sg->lock);
 	staged_set_state_locked(st, STAGED_SEALED);
+	staged_tags_locked(st, key, before);
 	(void)pthread_mutex_unlock(&sg->lock);
 	atomic_store(&st->dirty, false);
 	(void)pthread_rwlock_unlock(&st->io);
 
-	r = staged_sync_bytes(st);
+	int r = early_tag(st, key, tag) ? 0 : tag_make_kin(before, tag);
 	if (!r)
+		r = staged_sync_bytes(st);
+	if (!r) {
 		r = commit_sealed(st, key, base, tag, extra, n_extra);
+		atomic_store(&st->unsure, r != 0);
+	}
 	(void)pthread_mutex_lock(&sg->lock);
 	if (r) {
 		atomic_store(&st->dirty, true);
@@ -99,71 +94,57 @@ struct attempt {
 	char base[ETAG_SIZE], base_tags[TAGS_SIZE], tag[TAG_SIZE];
 };
 
-static int save_upload_id(void *arg, const char *id)
-{
-	struct attempt *at = arg;
-	struct staged *st = at->st;
-	struct row_image image;
-	char *copy = *id ? strdup(id) : NULL;
-	if (*id && !copy)
-		return -ENOMEM;
-	(void)pthread_mutex_lock(&st->sg->lock);
-	free(st->upload_id);
-	st->upload_id = copy;
-	staged_row_locked(st, &image);
-	(void)pthread_mutex_unlock(&st->sg->lock);
-	image.row.key = at->key;
-	image.row.base = at->base;
-	image.row.tag = at->tag;
-	image.row.local = false;
-	image.row.upload_id = id;
-	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
-	return journal_commit(st->sg->jn, &c, 1, false);
-}
-
 static int run_upload(struct attempt *at, struct object *ret)
 {
 	struct staged *st = at->st;
 	struct staging *sg = st->sg;
-	CLEANUP_FREE char *stale_id = NULL;
 	struct upload_job job = {
 		.key = at->key,
 		.fd = st->fd,
 		.base = at->base,
 		.base_tags = at->base_tags,
 		.tag = at->tag,
-		.save_id = save_upload_id,
-		.arg = at,
-		.parts = sg->parts,
+		.exact_mtime = atomic_load(&st->mtime_set),
 		.timeout_ns = sg->conf.timeout_ns,
 		.cancelled = &st->cancel,
-		.mount_born_ns = sg->born_ns,
 	};
 	(void)pthread_mutex_lock(&sg->lock);
 	job.look_first = st->uncertain && st->uncertain_key == map_hash_string(at->key);
-	if (st->upload_id)
-		stale_id = strdup(st->upload_id);
 	(void)pthread_mutex_unlock(&sg->lock);
-	job.stale_id = stale_id ? stale_id : "";
 	staged_stat(st, &job.size, &job.mtime_ns);
-	int r = upload_run(sg->be, &job, ret);
+	int r = st->fd < 0 ? 0
+			   : early_complete(st, at->key, at->tag, job.size, &job.parts);
 	if (!r)
-		ret->mtime_ns = job.mtime_ns;
-	return r;
+		r = upload_run(sg->be, &job, ret);
+	if (r && job.parts)
+		parts_hold(job.parts); /* there is nothing that they go up for */
+	if (r)
+		return r;
+	ret->mtime_ns = job.mtime_ns;
+	if (!job.parts) {
+		metrics_add(METRIC_UPLOADED_BYTES, job.size);
+		staged_sent(st, job.size);
+	}
+	return 0;
 }
 
 /* The bucket has it: the journal may forget it, and says so before we do. */
 static void record_done(const struct attempt *at, const struct object *obj)
 {
 	struct staging *sg = at->st->sg;
-	struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = at->st->id};
 	if (!(sg->be->caps & BACKEND_LIST_META))
 		blocks_set_mtime(sg->bl, at->key, obj->etag, obj->mtime_ns);
 	blocks_learn(sg->bl, at->key, obj, at->st->fd);
 	/* First: a listing that is kept without it must not outlive the row. */
 	names_put(sg->nm, at->key, obj);
-	/* If this is lost, the next mount recognises the object by its tag. */
-	(void)journal_commit(sg->jn, &c, 1, false);
+	/* At once, and before the file is the cache's: the next mount would look for it,
+	 * and have nothing to show until the bucket has told that the object is ours. */
+	struct journal_change changes[] = {
+		{.kind = JOURNAL_DEL_ROW, .id = at->st->id},
+		{.kind = JOURNAL_DEL_UPLOAD, .id = early_row(at->st)},
+	};
+	journal_forget(sg->jn, changes, changes[1].id ? 2 : 1, false);
+	early_over(at->st);
 }
 
 static void record_conflict(const struct attempt *at)
@@ -188,7 +169,7 @@ static void record_lost(const struct attempt *at)
 	struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = at->st->id};
 	log_error("upload", "%s: its staged file %s is missing: the upload is given up",
 		  at->key, at->st->path);
-	(void)journal_commit(at->st->sg->jn, &c, 1, true);
+	journal_forget(at->st->sg->jn, &c, 1, true);
 }
 
 /* st starts from what its older generation became.  One that is a CONFLICT stays
@@ -238,7 +219,7 @@ static void drop_superseded(struct staged *st)
 	if (!older)
 		return;
 	struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = older->id};
-	(void)journal_commit(sg->jn, &c, 1, false);
+	journal_forget(sg->jn, &c, 1, false);
 	(void)unlink(older->path);
 	staged_unref(older);
 }
@@ -246,14 +227,13 @@ static void drop_superseded(struct staged *st)
 static void finish_locked(struct attempt *at, int r, const struct object *obj)
 {
 	struct staged *st = at->st;
-	st->sending = false;
+	st->sending = st->uploading = false;
 	st->attempts++;
 	st->error = r;
 	st->uncertain = r != 0;
 	st->uncertain_key = map_hash_string(at->key);
 	st->retry_at_ns = clock_add(clock_now_ns(), st->sg->conf.retry_ns);
 	if (!r) {
-		free(STEAL(st->upload_id));
 		st->object = *obj;
 		staged_set_state_locked(st, STAGED_DONE);
 	} else if (r == -ENODATA && st->fd < 0) {
@@ -267,19 +247,66 @@ static void finish_locked(struct attempt *at, int r, const struct object *obj)
 	(void)pthread_cond_broadcast(&st->sg->changed);
 }
 
+/* The store made something else of it: what is there is not what the tag says.  Under
+ * another tag it is an earlier upload of ours, which the next one replaces (P2). */
+static int retag(struct attempt *at)
+{
+	struct staged *st = at->st;
+	struct row_image image;
+	int r = tag_make(at->tag);
+	if (r)
+		return r;
+	(void)pthread_mutex_lock(&st->sg->lock);
+	tags_add(st->base_tags, st->tag);
+	tags_add(st->base_tags, TAG_NOTHING); /* the backend may have removed it */
+	staged_copy_string(st->tag, sizeof(st->tag), at->tag);
+	staged_copy_string(at->base_tags, sizeof(at->base_tags), st->base_tags);
+	staged_row_locked(st, &image);
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	image.row.key = at->key;
+	image.row.base = at->base;
+	image.row.local = false;
+	image.row.state = ROW_SEALED;
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
+	return journal_commit(st->sg->jn, &c, 1, true);
+}
+
+static int run_until_sound(struct attempt *at, struct object *ret)
+{
+	int r = run_upload(at, ret);
+	if (r == -EBADE && !retag(at)) {
+		r = run_upload(at, ret);
+		if (r == -EBADE)
+			(void)retag(at);
+	}
+	return r == -EBADE ? -EIO : r;
+}
+
+/* A store that refuses does so again and again: that is said once. */
+static bool is_news(const struct staged *st, int r)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	return r != st->error;
+}
+
 static void attempt_main(void *arg)
 {
 	struct attempt *at = arg;
 	struct staged *st = at->st;
 	struct object obj;
-	int r = run_upload(at, &obj);
+	(void)pthread_mutex_lock(&st->sg->lock);
+	st->uploading = true;
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	int r = run_until_sound(at, &obj);
+	if (r != -EINTR)
+		metrics_add(r ? METRIC_UPLOADS_FAILED : METRIC_UPLOADS, 1);
 	if (!r)
 		record_done(at, &obj);
 	else if (r == -ESTALE && !at->no_retry)
 		record_conflict(at);
 	else if (r == -ENODATA && st->fd < 0)
 		record_lost(at);
-	else if (r != -EINTR && r != -ESTALE)
+	else if (r != -EINTR && r != -ESTALE && is_news(st, r))
 		log_warn("upload",
 			 "%s is not in the bucket yet (%s); its bytes are kept "
 			 "and sent again later",
@@ -290,9 +317,30 @@ static void attempt_main(void *arg)
 	(void)pthread_mutex_unlock(&st->sg->lock);
 	drop_superseded(st);
 	staged_retire_if_idle(st);
+	staging_run_orphans(st->sg);
 	staged_unref(st);
 	free(at->key);
 	free(at);
+}
+
+static bool start_attempt_locked(struct staged *st)
+{
+	struct attempt *at = calloc(1, sizeof(*at));
+	if (!at)
+		return false;
+	at->key = strdup(st->key);
+	at->st = staged_ref(st);
+	at->no_retry = st->no_retry;
+	staged_copy_string(at->base, sizeof(at->base), st->base);
+	staged_copy_string(at->base_tags, sizeof(at->base_tags), st->base_tags);
+	staged_copy_string(at->tag, sizeof(at->tag), st->tag);
+	atomic_store(&st->cancel, false);
+	if (at->key && !pool_submit(st->sg->jobs, PRIO_DEMAND, attempt_main, at))
+		return true;
+	free(at->key);
+	free(at);
+	atomic_fetch_sub(&st->refs, 1); /* the caller holds one: never the last */
+	return false;
 }
 
 void staged_submit_locked(struct staged *st)
@@ -307,23 +355,14 @@ void staged_submit_claimed_locked(struct staged *st)
 	if (staged_get_state(st) != STAGED_SEALED || st->sending || !has_turn ||
 	    st->sg->closing)
 		return;
-	struct attempt *at = calloc(1, sizeof(*at));
-	if (!at)
-		return; /* the keeper comes by again */
-	at->key = strdup(st->key);
-	at->st = staged_ref(st);
-	at->no_retry = st->no_retry;
-	staged_copy_string(at->base, sizeof(at->base), st->base);
-	staged_copy_string(at->base_tags, sizeof(at->base_tags), st->base_tags);
-	staged_copy_string(at->tag, sizeof(at->tag), st->tag);
-	atomic_store(&st->cancel, false);
-	if (!at->key || pool_submit(st->sg->jobs, PRIO_DEMAND, attempt_main, at)) {
-		free(at->key);
-		free(at);
-		atomic_fetch_sub(&st->refs, 1); /* the caller holds one: never the last */
+	if (start_attempt_locked(st)) {
+		st->sending = true;
 		return;
 	}
-	st->sending = true;
+	/* Whoever waits for it is told; the keeper comes by again. */
+	st->attempts++;
+	st->error = -ENOMEM;
+	(void)pthread_cond_broadcast(&st->sg->changed);
 }
 
 /* --- waiting --- */
@@ -382,6 +421,8 @@ void staged_stop_sending_locked(struct staged *st)
 		atomic_store(&st->cancel, true);
 		wait_a_little_locked(st->sg);
 	}
+	if (!st->sg->closing) /* the parts of a file that grows go up again */
+		atomic_store(&st->cancel, false);
 }
 
 bool staged_wants_publishing(struct staged *st)
@@ -449,12 +490,9 @@ static void *keeper_main(void *arg)
 				if (!st->no_retry && st->retry_at_ns <= now)
 					staged_submit_locked(st);
 		}
-		uint64_t until = now + NS_PER_S;
-		struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_S),
-				      .tv_nsec = (long)(until % NS_PER_S)};
-		while (!sg->closing && clock_now_ns() < until &&
-		       pthread_cond_timedwait(&sg->changed, &sg->lock, &ts) != ETIMEDOUT)
-			;
+		staging_run_orphans(sg);
+		if (!sg->closing)
+			cond_wait_ms(&sg->ends, &sg->lock, 1000);
 	}
 	return NULL;
 }
@@ -464,9 +502,24 @@ int staging_start(struct staging *sg)
 	int r = staging_recover(sg);
 	if (r)
 		return r;
-	r = pthread_create(&sg->keeper, NULL, keeper_main, sg);
+	r = thread_start(&sg->keeper, 0, keeper_main, sg);
 	sg->keeper_runs = !r;
-	return -r;
+	return r;
+}
+
+/* What failed a while ago may go now, and there may be no time for its turn. */
+static void hurry_once_locked(struct staging *sg)
+{
+	struct map_node *node = NULL;
+	if (sg->hurried)
+		return;
+	sg->hurried = true;
+	while ((node = map_next(&sg->by_key, node))) {
+		struct staged *st = container_of(node, struct staged, node);
+		for (; st; st = st->older)
+			if (!st->no_retry)
+				staged_submit_locked(st);
+	}
 }
 
 static uint64_t count_pending_locked(struct staging *sg)
@@ -484,8 +537,10 @@ static uint64_t count_pending_locked(struct staging *sg)
 uint64_t staging_drain(struct staging *sg, uint64_t deadline_ns)
 {
 	SCOPED_LOCK(&sg->lock);
+	hurry_once_locked(sg);
 	uint64_t left = count_pending_locked(sg);
-	while (left && clock_now_ns() < deadline_ns) {
+	while ((left || orphans_fresh(sg->orphans)) && clock_now_ns() < deadline_ns) {
+		staging_run_orphans(sg);
 		wait_a_little_locked(sg);
 		left = count_pending_locked(sg);
 	}

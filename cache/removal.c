@@ -13,6 +13,7 @@
 #include "backends/util/log.h"
 #include "backends/util/map.h"
 #include "backends/util/pool.h"
+#include "backends/util/thread.h"
 #include "backends/util/banned.h"
 
 enum state { WAITING, HELD, FLYING };
@@ -26,6 +27,7 @@ struct item {
 	/* guarded by removal.lock */
 	enum state state;
 	bool sent; /* FLYING: the DELETE may be on its way */
+	bool looked; /* it was not there, and may still arrive */
 	uint64_t due_ns;
 
 	/* atomic */
@@ -123,7 +125,7 @@ static bool is_ours(const struct item *it, const struct object *there)
 	if (is_marker(it))
 		return !there->size;
 	return (*it->etag && !strcmp(it->etag, there->etag)) ||
-	       tags_have(it->tags, there->tag);
+	       tags_own(it->tags, there->tag);
 }
 
 /* -ESTALE: there is something else, and it stays. */
@@ -160,18 +162,22 @@ static bool is_over(const struct item *it, int r)
 	return r == -EACCES || r == -EROFS || r == -EILSEQ || r == -ENAMETOOLONG;
 }
 
-/* names first: a listing that is kept with it must not outlive the row. */
-static void record_over(struct removal *rm, const struct item *it, int r)
+/* names first: a listing that is kept with it must not outlive the row.  False: there
+ * is no memory for that, and the row stays. */
+static bool record_over(struct removal *rm, const struct item *it, int r)
 {
 	struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = it->key};
 	size_t len = strlen(it->key);
 	CLEANUP_FREE char *name = strndup(it->key, is_marker(it) ? len - 1 : len);
-	if (name && r && r != -ENOENT)
+	if (!name)
+		return false;
+	if (r && r != -ENOENT)
 		names_forget(rm->nm, name);
-	else if (name)
-		names_removed(rm->nm, name);
-	/* If this fails the next mount finds that it is gone, or somebody else's. */
-	(void)journal_commit(rm->jn, &c, 1, false);
+	else
+		names_kind_removed(rm->nm, name, is_marker(it) ? NAME_DIR : NAME_FILE);
+	/* The same bytes under that name would have the etag that is removed. */
+	journal_forget(rm->jn, &c, 1, false);
+	return true;
 }
 
 static void wait_again_locked(struct removal *rm, struct item *it, uint64_t delay_ns)
@@ -183,16 +189,33 @@ static void wait_again_locked(struct removal *rm, struct item *it, uint64_t dela
 		(void)pthread_cond_signal(&rm->work);
 }
 
-/* From here on the DELETE is not to be stopped; false: it is not wanted any more. */
-static bool may_send(struct removal *rm, struct item *it)
+/* A store that cannot be used, or not written, for whatever reason, has not refused this
+ * removal: it stays. */
+static bool can_ask(struct removal *rm, struct item *it)
+{
+	struct call call = call_of(rm, &it->unwanted);
+	return !backend_settle(rm->be, &call) && (rm->be->caps & BACKEND_WRITE);
+}
+
+/* From here on the DELETE is not to be stopped; false: it is not wanted any more, or it
+ * cannot be sent now. */
+static bool may_send(struct removal *rm, struct item *it, bool can)
 {
 	SCOPED_LOCK(&rm->lock);
-	it->sent = !atomic_load(&it->unwanted);
+	bool wanted = !atomic_load(&it->unwanted);
+	it->sent = wanted && can;
 	if (!it->sent) {
 		atomic_store(&it->unwanted, false);
-		wait_again_locked(rm, it, rm->conf.delay_ns);
+		wait_again_locked(rm, it, wanted ? rm->conf.retry_ns : rm->conf.delay_ns);
 	}
 	return it->sent;
+}
+
+/* An upload or a copy of ours that was given up may be with the server still: that there
+ * is nothing is true only if it is so a while later, too. */
+static bool may_arrive(const struct item *it, int r)
+{
+	return r == -ENOENT && !*it->etag && *it->tags && !it->looked;
 }
 
 static void fly(void *arg)
@@ -200,18 +223,18 @@ static void fly(void *arg)
 	struct item *it = arg;
 	struct removal *rm = it->rm;
 	keep_for_readers(rm, it);
-	if (!may_send(rm, it))
+	if (!may_send(rm, it, can_ask(rm, it)))
 		return;
 	int r = send_delete(rm, it);
-	bool over = is_over(it, r);
-	if (over)
-		record_over(rm, it, r);
+	bool again = may_arrive(it, r);
+	bool over = !again && is_over(it, r) && record_over(rm, it, r);
 	(void)pthread_mutex_lock(&rm->lock);
 	it->sent = false;
+	it->looked = it->looked || again;
 	if (over)
 		forget_locked(rm, it);
 	else
-		wait_again_locked(rm, it, rm->conf.retry_ns);
+		wait_again_locked(rm, it, again ? rm->conf.delay_ns : rm->conf.retry_ns);
 	(void)pthread_mutex_unlock(&rm->lock);
 	if (over)
 		item_free(it);
@@ -226,7 +249,7 @@ static uint64_t start_due_locked(struct removal *rm)
 		struct item *it = container_of(node, struct item, node);
 		if (it->state != WAITING)
 			continue;
-		bool due = rm->hurry || it->due_ns <= now;
+		bool due = (rm->hurry && !it->looked) || it->due_ns <= now;
 		if (due && has_items_below_locked(rm, it)) {
 			it->due_ns = clock_add(now, NS_PER_S);
 			due = false;
@@ -267,6 +290,15 @@ static void *clock_main(void *arg)
 	return NULL;
 }
 
+/* Everything is due; until something changes, or for a moment. */
+static void hurry_locked(struct removal *rm, uint64_t deadline_ns)
+{
+	rm->hurry = true;
+	(void)pthread_cond_signal(&rm->work);
+	uint64_t soon = clock_add(clock_now_ns(), 200 * NS_PER_MS);
+	wait_until_locked(rm, &rm->changed, soon < deadline_ns ? soon : deadline_ns);
+}
+
 /* Nothing of it is in flight when this returns; NULL: there is none (any more). */
 static struct item *land_locked(struct removal *rm, const char *key)
 {
@@ -280,18 +312,27 @@ static struct item *land_locked(struct removal *rm, const char *key)
 	return it;
 }
 
-static int insert(struct removal *rm, const char *key, const char *etag, const char *tags,
-		  struct version *open_version)
+static struct item *item_new(struct removal *rm, const char *key, const char *etag,
+			     const char *tags)
 {
 	size_t size = strlen(key) + 1;
 	struct item *it = calloc(1, sizeof(*it) + size);
 	if (!it)
-		return -ENOMEM;
+		return NULL;
 	memcpy(it->key, key, size);
 	memcpy(it->etag, etag, strlen(etag) + 1);
 	memcpy(it->tags, tags, strlen(tags) + 1);
 	it->rm = rm;
 	it->due_ns = clock_add(clock_now_ns(), rm->conf.delay_ns);
+	return it;
+}
+
+static int insert(struct removal *rm, const char *key, const char *etag, const char *tags,
+		  struct version *open_version)
+{
+	struct item *it = item_new(rm, key, etag, tags);
+	if (!it)
+		return -ENOMEM;
 	it->version = open_version ? version_ref(open_version) : NULL;
 
 	(void)pthread_mutex_lock(&rm->lock);
@@ -330,10 +371,40 @@ int removal_add(struct removal *rm, const char *key, const char *etag,
 	return r ? r : insert(rm, key, etag, "", open_version);
 }
 
+/* Is its first answer still to come? */
+static bool is_going(const struct item *it)
+{
+	return it && (it->state == FLYING || (it->state == WAITING && !it->due_ns));
+}
+
+void removal_send(struct removal *rm, const char *key, uint64_t wait_ns,
+		  struct call *call)
+{
+	uint64_t end_ns = clock_add(clock_now_ns(), wait_ns);
+	SCOPED_LOCK(&rm->lock);
+	struct item *it = find_locked(rm, key);
+	if (it && it->state == WAITING) {
+		it->due_ns = 0;
+		if (rm->wakes_ns) /* it has not been told yet */
+			(void)pthread_cond_signal(&rm->work);
+		rm->wakes_ns = 0;
+	}
+	while (is_going(find_locked(rm, key)) && clock_now_ns() < end_ns &&
+	       !call_check(call))
+		wait_until_locked(rm, &rm->changed,
+				  clock_add(clock_now_ns(), 100 * NS_PER_MS));
+}
+
 bool removal_none(struct removal *rm)
 {
 	SCOPED_LOCK(&rm->lock);
 	return !rm->items.n;
+}
+
+uint64_t removal_count(struct removal *rm)
+{
+	SCOPED_LOCK(&rm->lock);
+	return rm->items.n;
 }
 
 bool removal_pending(struct removal *rm, const char *key)
@@ -352,7 +423,61 @@ bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
 	it->state = HELD;
 	memcpy(ret_etag, it->etag, strlen(it->etag) + 1);
 	memcpy(ret_tags, it->tags, strlen(it->tags) + 1);
+	tags_add(ret_tags, TAG_NOTHING);
 	return true;
+}
+
+int removal_finish(struct removal *rm, const char *key, struct call *call)
+{
+	SCOPED_LOCK(&rm->lock);
+	const struct item *it;
+	while ((it = find_locked(rm, key)) && it->state != HELD) {
+		int r = call_check(call);
+		if (r)
+			return r;
+		hurry_locked(rm, CLOCK_NEVER);
+	}
+	return 0;
+}
+
+int removal_hold(struct removal *rm, const char *key, const char *tag,
+		 char ret_etag[ETAG_SIZE], char ret_tags[TAGS_SIZE], bool *ret_pending)
+{
+	struct item *fresh = item_new(rm, key, "", "");
+	if (!fresh)
+		return -ENOMEM;
+	(void)pthread_mutex_lock(&rm->lock);
+	struct item *it = land_locked(rm, key);
+	*ret_pending = it != NULL;
+	int r = it ? 0 : map_insert(&rm->items, &fresh->node, map_hash_string(key));
+	if (!r) {
+		it = it ? it : fresh;
+		it->state = HELD;
+		tags_add(it->tags, tag);
+		memcpy(ret_etag, it->etag, strlen(it->etag) + 1);
+		memcpy(ret_tags, it->tags, strlen(it->tags) + 1);
+	}
+	(void)pthread_mutex_unlock(&rm->lock);
+	if (r || *ret_pending)
+		item_free(fresh);
+	return r;
+}
+
+int removal_expect(struct removal *rm, const char *key, const char *tag)
+{
+	char etag[ETAG_SIZE], tags[TAGS_SIZE];
+	(void)pthread_mutex_lock(&rm->lock);
+	struct item *it = find_locked(rm, key);
+	bool held = it && it->state == HELD;
+	if (held) {
+		tags_add(it->tags, tag);
+		memcpy(etag, it->etag, sizeof(etag));
+		memcpy(tags, it->tags, sizeof(tags));
+	}
+	(void)pthread_mutex_unlock(&rm->lock);
+	struct journal_change c = {
+		.kind = JOURNAL_PUT_GONE, .key = key, .etag = etag, .tag = tags};
+	return held ? journal_commit(rm->jn, &c, 1, true) : 0;
 }
 
 void removal_settled(struct removal *rm, const char *key)
@@ -390,11 +515,7 @@ uint64_t removal_drain(struct removal *rm, uint64_t deadline_ns)
 	/* Each pass sends what is due; a marker becomes due when its files went. */
 	uint64_t left = count_due_locked(rm);
 	while (left && clock_now_ns() < deadline_ns) {
-		rm->hurry = true;
-		(void)pthread_cond_signal(&rm->work);
-		uint64_t soon = clock_add(clock_now_ns(), 200 * NS_PER_MS);
-		wait_until_locked(rm, &rm->changed,
-				  soon < deadline_ns ? soon : deadline_ns);
+		hurry_locked(rm, deadline_ns);
 		left = count_due_locked(rm);
 	}
 	return left;
@@ -402,9 +523,9 @@ uint64_t removal_drain(struct removal *rm, uint64_t deadline_ns)
 
 int removal_start(struct removal *rm)
 {
-	int r = pthread_create(&rm->clock_thread, NULL, clock_main, rm);
+	int r = thread_start(&rm->clock_thread, 0, clock_main, rm);
 	rm->started = !r;
-	return -r;
+	return r;
 }
 
 int removal_new(const struct removal_conf *conf, struct backend *be, struct blocks *bl,

@@ -17,7 +17,8 @@
  *            removal_take |   | removal_release               | no answer, or taken
  *                        v   |                               v
  *                        HELD ---- removal_settled -> (none)  WAITING  before it
- *                                                                      was sent
+ *                        ^                                             was sent
+ *   (none) --------------+ removal_hold
  */
 #ifndef CACHE_REMOVAL_H
 #define CACHE_REMOVAL_H
@@ -54,13 +55,34 @@ int removal_add(struct removal *rm, const char *key, const char *etag,
 /* The same without the commit: the caller's transaction did it. */
 int removal_note(struct removal *rm, const char *key, const char *etag, const char *tags,
 		 struct version *open_version);
+/* The name went because its file has another one, and nobody here reads by it any more:
+ * the DELETE need not wait.  Returns when it was answered once, or after wait_ns or call.
+ * Whoever moves the file back on another machine would put the same bytes there, which a
+ * store whose ETags are of the bytes alone cannot tell from what was removed (P5). */
+void removal_send(struct removal *rm, const char *key, uint64_t wait_ns,
+		  struct call *call);
 /* Nothing is pending. */
 bool removal_none(struct removal *rm);
+/* How many are; also those that a file being written holds. */
+uint64_t removal_count(struct removal *rm);
 bool removal_pending(struct removal *rm, const char *key);
-/* The name is being written again: true and what the bucket may have there, if its
- * removal was pending; it is held from then on.  Waits out a DELETE in flight. */
+/* The name is being written again: true and what the bucket may have there (or nothing:
+ * an earlier daemon may have sent the DELETE), if its removal was pending; it is held
+ * from then on.  Waits out a DELETE in flight. */
 bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
 		  char ret_tags[TAGS_SIZE]);
+/* The name is about to be something else, a file in the place of a directory or the other
+ * way round: what is pending of it is sent now and waited for, as long as call lasts. */
+int removal_finish(struct removal *rm, const char *key, struct call *call);
+/* Something tagged so is about to be put there, not by a staged file: the name is held,
+ * as above, and what is said of it is what a row must say so that a crash, or
+ * removal_release, removes it.  True: its removal was pending.  -ENOMEM. */
+int removal_hold(struct removal *rm, const char *key, const char *tag,
+		 char ret_etag[ETAG_SIZE], char ret_tags[TAGS_SIZE], bool *ret_pending);
+/* A copy with this tag is about to take the name: if its removal is held, the copy is
+ * journaled as one of ours.  Were we to die before removal_settled, the next mount would
+ * take it for somebody else's, whose name that is now. */
+int removal_expect(struct removal *rm, const char *key, const char *tag);
 /* The new file was sealed; the row is gone from the journal already. */
 void removal_settled(struct removal *rm, const char *key);
 /* The new file was dropped before it was sealed: remove after all. */

@@ -1,7 +1,9 @@
 /* scan.c - see scan.h. */
 #include "cache/scan.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/io.h"
@@ -94,14 +96,60 @@ int scan_file(int fd, struct layout *l)
 	return 0;
 }
 
+/* -- what files of one kind have in common -- */
+
+/* A row of the index's layouts whose key is the end of a name, and whose etag, which no
+ * version has without quotes, the size. */
+struct kind {
+	char *name; /* owned */
+	char size[32];
+};
+
+/* The end of the name tells: jw..._nrca1_cal.fits. */
+static int kind_of(const char *key, uint64_t size, struct kind *ret)
+{
+	const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
+	const char *end = strrchr(name, '_');
+	if (!end)
+		end = strchr(name, '.');
+	(void)snprintf(ret->size, sizeof ret->size, "size %llu",
+		       (unsigned long long)size);
+	return asprintf(&ret->name, "*%s", end ? end : "") < 0 ? -ENOMEM : 0;
+}
+
+static void kind_load(struct index *ix, const char *key, struct layout *l)
+{
+	struct kind k;
+	struct layout found;
+	if (kind_of(key, l->size, &k))
+		return;
+	if (!index_get_layout(ix, k.name, k.size, l->size, &found)) {
+		layout_done(l);
+		*l = found;
+	}
+	free(k.name);
+}
+
+/* One HDU tells nothing that is not in the first block. */
+static void kind_save(struct index *ix, const char *key, const struct layout *l)
+{
+	struct kind k;
+	if (!l->complete || l->n < 2 || kind_of(key, l->size, &k))
+		return;
+	(void)index_set_layout(ix, k.name, k.size, l);
+	free(k.name);
+}
+
 void blocks_learn(struct blocks *bl, const char *key, const struct object *obj, int fd)
 {
 	struct layout l;
 	if (!fits_named(key))
 		return;
 	layout_init(&l, obj->size);
-	if (!scan_file(fd, &l) && l.n)
+	if (!scan_file(fd, &l) && l.n) {
 		(void)index_set_layout(bl->index, key, obj->etag, &l);
+		kind_save(bl->index, key, &l);
+	}
 	layout_done(&l);
 }
 
@@ -122,6 +170,8 @@ void scan_load(struct version *v)
 	struct layout l;
 	if (!index_get_layout(v->bl->index, v->key, v->obj.etag, v->obj.size, &l))
 		v->layout = l;
+	else
+		kind_load(v->bl->index, v->key, &v->alike);
 	aim_locked(v);
 }
 
@@ -216,5 +266,7 @@ void scan_flush(struct version *v)
 	/* What could not be written is learnt again. */
 	if (!r)
 		(void)index_set_layout(v->bl->index, v->key, v->obj.etag, &l);
+	if (!r && !layout_same(&l, &v->alike))
+		kind_save(v->bl->index, v->key, &l);
 	layout_done(&l);
 }

@@ -4,6 +4,11 @@
  * on the thread that fetched it, and the next one looked for; nothing is fetched for
  * it.  Of a file that was just uploaded: all at once.  What was learnt is kept in
  * the index by key and etag, and outlives the blocks.
+ *
+ * Products of one kind and size are mostly laid out alike.  So a complete layout is kept
+ * once more under what names of its kind have in common, which is the end of them, and a
+ * version of which nothing is known gets it as `alike`: never believed, only asked for
+ * ahead of the reader (ahead.h), which the real headers then confirm or do not.
  */
 #ifndef CACHE_SCAN_H
 #define CACHE_SCAN_H

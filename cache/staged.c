@@ -1,4 +1,4 @@
-/* staged.c - the set of staged files: making, finding, loading, retiring.
+/* staged.c - the set of staged files: making, finding, retiring.
  * See staged.h for the states and the invariants. */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,14 +48,14 @@ void staged_unref(struct staged *st)
 {
 	if (!st || atomic_fetch_sub(&st->refs, 1) != 1)
 		return;
-	atomic_fetch_sub(&st->sg->used_bytes, atomic_load(&st->charged_bytes));
+	staged_refund(st, 0);
 	if (atomic_load(&st->nameless))
 		(void)unlink(st->path);
+	early_free(st);
 	if (st->fd >= 0)
 		(void)close(st->fd);
 	staged_unref(st->older);
 	(void)pthread_rwlock_destroy(&st->io);
-	free(st->upload_id);
 	free(st->path);
 	free(st->key);
 	free(st);
@@ -124,11 +124,12 @@ void staged_row_locked(const struct staged *st, struct row_image *ret)
 		.state = states[staged_get_state(st)],
 		.local = st->local,
 		.synced = st->synced,
+		.mtime_set = atomic_load(&st->mtime_set),
 		.size = size,
 		.base = ret->base,
 		.tag = st->tag,
 		.base_tag = ret->base_tags,
-		.upload_id = st->upload_id ? st->upload_id : "",
+		.upload_id = "",
 	};
 }
 
@@ -139,15 +140,23 @@ void staged_tags_locked(const struct staged *st, const char *key, char ret[TAGS_
 		tags_add(ret, st->tag);
 }
 
+int staged_expect(struct staged *st, const char *tag)
+{
+	struct row_image image;
+	(void)pthread_mutex_lock(&st->sg->lock);
+	enum staged_state state = staged_get_state(st);
+	bool has_row = state != STAGED_DONE && state != STAGED_DROPPED;
+	if (has_row)
+		tags_add(st->base_tags, tag);
+	staged_row_locked(st, &image);
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
+	return has_row ? journal_commit(st->sg->jn, &c, 1, true) : 0;
+}
+
 bool staging_is_local(const struct staging *sg, const char *key)
 {
 	return local_only_match(sg->local_only, key);
-}
-
-uint64_t staging_room(const struct staging *sg)
-{
-	uint64_t used = atomic_load(&sg->used_bytes);
-	return used < sg->conf.max_bytes ? sg->conf.max_bytes - used : 0;
 }
 
 int staging_each(struct staging *sg, staged_fn *fn, void *arg)
@@ -239,6 +248,10 @@ static int commit_new(struct staged *st)
 	(void)pthread_mutex_lock(&st->sg->lock);
 	staged_row_locked(st, &image); /* nobody else knows st yet */
 	(void)pthread_mutex_unlock(&st->sg->lock);
+	/* Of an ordinary name that was neither closed nor synced all that the next mount
+	 * does is tell of it. */
+	if (!image.row.local)
+		return journal_post_row(st->sg->jn, &image.row);
 	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
 	return journal_commit(st->sg->jn, &c, 1, false);
 }
@@ -337,8 +350,23 @@ void staged_retire_if_idle(struct staged *st)
 	staged_unmap_locked(st);
 	staged_unclaim_locked(st);
 	(void)pthread_mutex_unlock(&sg->lock);
-	atomic_fetch_sub(&sg->used_bytes, atomic_exchange(&st->charged_bytes, 0));
+	staged_refund(st, 0);
 	staged_unref(st);
+}
+
+static void retire_main(void *arg)
+{
+	struct staged *st = arg;
+	staged_retire_if_idle(st);
+	staged_unref(st);
+}
+
+void staged_retire_later(struct staged *st)
+{
+	if (staged_get_state(st) != STAGED_DONE)
+		return;
+	if (pool_submit(st->sg->jobs, PRIO_HINT, retire_main, staged_ref(st)))
+		retire_main(st);
 }
 
 void staged_add_writers(struct staged *st, int n)
@@ -386,170 +414,4 @@ const char *staged_state_name(const struct staged *st)
 	default:
 		return "removed";
 	}
-}
-
-/* --- loading --- */
-
-/* Written by a daemon that died before any promise was made about it. */
-static bool was_never_promised(const struct journal_row *row)
-{
-	return row->state == ROW_OPEN && !row->local && !row->synced;
-}
-
-/* Forget the row and its file, not before staging_start: a mount that may not write
- * leaves both as they are. */
-static int drop_row(struct staging *sg, const struct journal_row *row)
-{
-	uint64_t *more = reallocarray(sg->dropped, sg->n_dropped + 1, sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	sg->dropped = more;
-	sg->dropped[sg->n_dropped++] = row->id;
-	if (was_never_promised(row))
-		log_warn("journal",
-			 "%s was being written when the last mount ended and was neither "
-			 "closed nor synced: the old contents stand",
-			 row->key);
-	else
-		log_error("journal", "%s: its staged file %llu is missing", row->key,
-			  (unsigned long long)row->id);
-	return 0;
-}
-
-static int forget_dropped(struct staging *sg)
-{
-	int r = 0;
-	for (size_t i = 0; !r && i < sg->n_dropped; i++) {
-		struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = sg->dropped[i]};
-		r = journal_commit(sg->jn, &c, 1, false);
-	}
-	free(STEAL(sg->dropped));
-	sg->n_dropped = 0;
-	return r;
-}
-
-/* -ENOENT: there is no file. */
-static int load_file(struct staged *st, const struct journal_row *row)
-{
-	struct stat sb;
-	st->fd = open(st->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (st->fd < 0 || fstat(st->fd, &sb)) {
-		int r = -errno;
-		if (r != -ENOENT)
-			log_error("journal", "%s: open %s: %s", row->key, st->path,
-				  strerror(-r));
-		return r;
-	}
-	atomic_store(&st->charged_bytes, (uint64_t)sb.st_size);
-	atomic_fetch_add(&st->sg->used_bytes, (uint64_t)sb.st_size);
-	if (row->state != ROW_SEALED || (uint64_t)sb.st_size == row->size)
-		return 0;
-	/* Not what was closed: never to be uploaded, but the rest of the files are
-	 * no worse for it. */
-	log_error("journal",
-		  "%s: the staged file %s has %lld bytes, not %llu: it is kept and not "
-		  "uploaded",
-		  row->key, st->path, (long long)sb.st_size,
-		  (unsigned long long)row->size);
-	atomic_store(&st->state, STAGED_CONFLICT);
-	return 0;
-}
-
-static void load_fields(struct staged *st, const struct journal_row *row)
-{
-	static const enum staged_state states[] = {
-		[ROW_OPEN] = STAGED_OPEN,
-		[ROW_SEALED] = STAGED_SEALED,
-		[ROW_CONFLICT] = STAGED_CONFLICT,
-	};
-	st->local = row->local;
-	st->synced = row->synced;
-	st->recovered = true;
-	/* The daemon may have died after the last byte and before the row went. */
-	st->uncertain = row->state == ROW_SEALED;
-	st->uncertain_key = map_hash_string(st->key);
-	staged_copy_string(st->base, sizeof(st->base), row->base);
-	staged_copy_string(st->tag, sizeof(st->tag), row->tag);
-	staged_copy_string(st->base_tags, sizeof(st->base_tags), row->base_tag);
-	if (*row->upload_id)
-		st->upload_id = strdup(row->upload_id);
-	if (staged_get_state(st) == STAGED_OPEN)
-		atomic_store(&st->state, states[row->state]);
-	/* Synced but not closed: what fsync promised is uploaded as it is. */
-	atomic_store(&st->dirty, row->state == ROW_OPEN);
-}
-
-int staging_load(struct staging *sg, const struct journal_row *row)
-{
-	if (row->state > ROW_CONFLICT || strlen(row->base) >= ETAG_SIZE ||
-	    strlen(row->tag) >= TAG_SIZE || strlen(row->base_tag) >= TAGS_SIZE)
-		return -EUCLEAN;
-	if (was_never_promised(row))
-		return drop_row(sg, row);
-	struct staged *st = NULL;
-	int r = staged_alloc(sg, row->id, row->key, &st);
-	if (r)
-		return r;
-	r = load_file(st, row);
-	if (r == -ENOENT && row->state != ROW_SEALED) {
-		staged_unref(st);
-		return drop_row(sg, row);
-	}
-	/* What was sealed may be in the bucket already. */
-	if (!r || r == -ENOENT) {
-		load_fields(st, row);
-		SCOPED_LOCK(&sg->lock);
-		/* Rows come in the order of their ids: an earlier generation of the
-		 * name goes first (staged (3)). */
-		struct staged *older = staged_find_locked(sg, st->key);
-		if (older) {
-			st->older = staged_ref(older);
-			staged_unmap_locked(older);
-		}
-		r = staged_map_locked(st);
-	}
-	staged_unref(st);
-	return r;
-}
-
-/* What fsync promised before the last daemon died goes up as it is.  What cannot be
- * sealed stays as it is, for the next mount. */
-static void seal_recovered(struct staged *st)
-{
-	struct staging *sg = st->sg;
-	char etag[ETAG_SIZE], tags[TAGS_SIZE];
-	/* It was written in place of a name that was removed: one PUT, no DELETE. */
-	bool held = removal_take(sg->rm, st->key, etag, tags);
-	(void)pthread_mutex_lock(&sg->lock);
-	st->holds_removal = held;
-	(void)pthread_mutex_unlock(&sg->lock);
-	(void)staged_publish(st, false, NULL);
-}
-
-static struct staged *next_recovered(struct staging *sg)
-{
-	SCOPED_LOCK(&sg->lock);
-	struct map_node *node = NULL;
-	while ((node = map_next(&sg->by_key, node))) {
-		struct staged *st = container_of(node, struct staged, node);
-		bool due = st->recovered && staged_get_state(st) == STAGED_OPEN &&
-			   !st->local;
-		st->recovered = false;
-		if (due)
-			return staged_ref(st);
-	}
-	return NULL;
-}
-
-int staging_recover(struct staging *sg)
-{
-	int r = forget_dropped(sg);
-	if (!r)
-		r = staging_remove_strays(sg);
-	struct staged *st;
-	while (!r && (st = next_recovered(sg))) {
-		seal_recovered(st);
-		staged_unref(st);
-	}
-	return r;
 }

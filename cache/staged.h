@@ -17,8 +17,9 @@
  *  (4) An upload carries the etag that its file started from (P5).  When the
  *      bucket has something else that is not an earlier upload of ours, the file
  *      becomes a CONFLICT and is kept until the user decides.
- *  (5) Staged and sealed bytes are never evicted.  What does not fit is ENOSPC at
- *      write, never a shorter object (P9).
+ *  (5) Staged and sealed bytes are never evicted.  Too many of them slow their writers
+ *      down; what does not fit on the disk is ENOSPC at write, never a shorter object
+ *      (P9).
  *  (6) A local name (P6) is never sealed: it stays OPEN, on this disk.
  *  (7) A file into which a write failed is not published: what is missing must be
  *      written or cut off first (P9).
@@ -51,10 +52,10 @@ enum staged_state {
 struct staging_conf {
 	const char *dir;	/* borrowed for the call; holds staged/ */
 	const char *local_only; /* borrowed for the call */
-	uint64_t max_bytes;
-	uint64_t retry_ns;   /* a failed upload is tried again after this */
-	uint64_t timeout_ns; /* of one request with its retries */
-	uint32_t threads;    /* requests that upload at once, at most */
+	uint64_t max_bytes;	/* more than that slows writers */
+	uint64_t retry_ns;	/* a failed upload is tried again after this */
+	uint64_t timeout_ns;	/* of one request with its retries */
+	uint32_t threads;	/* requests that upload at once, at most */
 };
 
 /* All but conf are borrowed until staging_free. */
@@ -65,12 +66,30 @@ int staging_new(const struct staging_conf *conf, struct backend *be, struct bloc
 void staging_free(struct staging *sg);
 /* One row of the journal, while it is loaded. */
 int staging_load(struct staging *sg, const struct journal_row *row);
+/* After the rows of files: an upload in parts that is not over, and one part of it. */
+int staging_load_upload(struct staging *sg, const struct journal_upload *up);
+int staging_load_part(struct staging *sg, uint64_t upload, const struct part *part,
+		      uint32_t crc);
 /* After loading: removes files that no row names, starts the uploads. */
 int staging_start(struct staging *sg);
-/* Wait for uploads; how many are left when the deadline passes. */
+/* Wait for uploads, at the end: those that have failed are tried once more at once.  How
+ * many are left when the deadline passes. */
 uint64_t staging_drain(struct staging *sg, uint64_t deadline_ns);
 bool staging_is_local(const struct staging *sg, const char *key);
-uint64_t staging_room(const struct staging *sg);
+enum { STAGING_NAMED_MAX = 5 };
+struct staging_counts {
+	uint64_t writing; /* OPEN, and not local */
+	uint64_t local;	  /* OPEN for ever (6) */
+	/* SEALED: each of them once, as the first that holds */
+	uint64_t failed; /* the last attempt did, or CONFLICT; tried again but for that */
+	uint64_t uploading, queued;
+	uint64_t used_bytes, max_bytes; /* of all of them */
+	char failed_names[STAGING_NAMED_MAX][KEY_SIZE];
+};
+void staging_count(struct staging *sg, struct staging_counts *ret);
+/* Before bytes are written: wait while max_bytes or more is kept here that was not sent
+ * yet, and not for long if nothing is.  call NULL: -EAGAIN rather than waiting. */
+int staging_wait_room(struct staging *sg, struct call *call);
 
 /* The newest generation under this name that is not DONE-and-retired; a reference
  * or NULL. */
@@ -128,6 +147,8 @@ bool staged_retired(const struct staged *st);
 void staged_add_writers(struct staged *st, int n);
 /* Hand it to the cache if it is in the bucket and nobody may write it. */
 void staged_retire_if_idle(struct staged *st);
+/* The same, by another thread: the cache sums up each byte of it. */
+void staged_retire_later(struct staged *st);
 int staged_writers(const struct staged *st);
 
 /* Would publishing it do anything?  Not for what is local or already there. */
@@ -146,6 +167,9 @@ int staged_drop(struct staged *st);
  * in flight, and nobody changes it, until staged_thaw says whether that replaced it
  * (then it is forgotten, and nothing in the bucket is removed). */
 int staged_freeze(struct staged *st);
+/* Frozen: what comes there has this tag, journaled.  Were we to die before staged_thaw,
+ * the next mount's upload replaces it, as it is ours. */
+int staged_expect(struct staged *st, const char *tag);
 void staged_thaw(struct staged *st, bool replaced);
 
 struct staged_move {

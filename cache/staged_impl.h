@@ -1,4 +1,4 @@
-/* staged_impl.h - what staged.c, staged_io.c, publish.c and rename.c share.
+/* staged_impl.h - what staged*.c, early.c and publish.c share.
  * Nobody else includes this. */
 #ifndef CACHE_STAGED_IMPL_H
 #define CACHE_STAGED_IMPL_H
@@ -6,8 +6,13 @@
 #include <stdatomic.h>
 #include "backends/util/map.h"
 #include "backends/util/pool.h"
+#include "cache/orphan.h"
+#include "cache/parts.h"
 #include "cache/staged.h"
 #include "cache/tags.h"
+
+/* bytes: smaller files go up when they are closed. */
+enum { EARLY_FROM = 8 << 20 };
 
 struct staging {
 	/* set once */
@@ -19,7 +24,7 @@ struct staging {
 	struct names *nm;
 	struct removal *rm;
 	struct pool *jobs, *parts;
-	int64_t born_ns; /* wall clock */
+	struct orphans *orphans; /* owned */
 	pthread_t keeper;
 	bool keeper_runs;
 
@@ -30,12 +35,15 @@ struct staging {
 	/* guarded by lock */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* any state of any file */
+	pthread_cond_t ends;	/* closing: the keeper need not wake for more */
 	struct map by_key;	/* the newest generation of each name */
 	bool closing;
+	bool hurried; /* by staging_drain, once */
 
 	/* atomic */
 	_Atomic uint64_t used_bytes;
-	atomic_bool cancelled;
+	_Atomic uint64_t sent_bytes; /* of these: pressure.c */
+	atomic_bool cancelled; /* the mount ends: what is begun is left to the next */
 };
 
 struct staged {
@@ -43,7 +51,8 @@ struct staged {
 	struct map_node node; /* in by_key while mapped; guarded by lock */
 	struct staging *sg;   /* borrowed */
 	uint64_t id;
-	int fd;	    /* owned; -1: the file is lost (recovery) */
+	int fd;		     /* owned; -1: the file is lost (recovery) ... */
+	uint64_t lost_bytes; /* ... which had so many: not one that is empty */
 	char *path; /* owned */
 
 	/* Held for reading around each pread and pwrite, for writing to seal and to
@@ -55,24 +64,32 @@ struct staged {
 	_Atomic int state; /* enum staged_state; changes under lock */
 	atomic_bool dirty; /* written since it was last sealed */
 	atomic_bool retired, cancel;
-	atomic_bool suspect;  /* a sync of it failed: nobody knows what the disk has */
-	atomic_bool torn;     /* a write into it failed: torn_* say where and why */
-	atomic_bool nameless; /* no row, no name: its file goes with it */
+	atomic_bool suspect;   /* a sync of it failed: nobody knows what the disk has */
+	atomic_bool torn;      /* a write into it failed: torn_* say where and why */
+	atomic_bool nameless;  /* no row, no name: its file goes with it */
+	atomic_bool mtime_set; /* by hand, after the last write */
+	atomic_bool unsure;    /* OPEN, but the commit that was to seal it failed, and may
+				  be in the journal all the same */
 	_Atomic uint64_t charged_bytes; /* of staging.used_bytes */
+	_Atomic uint64_t sent_bytes; /* of staging.sent_bytes; at most what is charged */
+	_Atomic uint64_t filled_to;	/* written so far from the front, see early.c */
+	_Atomic(struct parts *) parts;	/* owned; set under staging.lock, taken away under
+					   that and io held for writing: stays for who
+					   holds either */
 
 	/* guarded by staging.lock */
 	char *key; /* owned */
 	bool local, mapped, holds_removal, synced;
 	bool busy;	/* one thread seals, renames, drops or retires it; only that
 			   one starts an upload of it meanwhile */
-	bool sending;	/* an upload job is queued or runs */
+	bool sending;	/* an upload job is queued or runs ... */
+	bool uploading; /* ... it runs */
 	bool no_retry;	/* a rename waits for this attempt; nobody else starts one */
 	bool recovered; /* loaded, and not looked at by staging_start yet */
 	bool uncertain; /* an upload of it was broken off: it may have succeeded */
 	uint64_t uncertain_key; /* hash of the name that it was sent to */
 	char base[ETAG_SIZE], tag[TAG_SIZE];
 	char base_tags[TAGS_SIZE]; /* of uploads of ours that may be there instead */
-	char *upload_id;	   /* owned; NULL = none */
 	struct staged *older;	   /* reference; SEALED: to be uploaded before this one;
 				      CONFLICT: kept until this one is uploaded */
 	uint64_t retry_at_ns, attempts;
@@ -118,6 +135,32 @@ void staged_submit_locked(struct staged *st);
 void staged_submit_claimed_locked(struct staged *st);
 /* Wait for the attempt after the given number. */
 int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call *call);
+
+/* early.c: bytes were written, or the file was cut, with io held. */
+void early_wrote(struct staged *st, uint64_t off, uint64_t len);
+void early_cut(struct staged *st, uint64_t size);
+/* The tag of what went up already, for the object key; false: nothing did. */
+bool early_tag(struct staged *st, const char *key, char ret[TAG_SIZE]);
+/* *ret: what parts_complete finishes, or NULL: one put.  Whatever went up for another
+ * object is given up. */
+int early_complete(struct staged *st, const char *key, const char *tag, uint64_t size,
+		   struct parts **ret);
+void early_give_up(struct staged *st);
+/* Of the journal, of its upload in parts; 0 = none. */
+uint64_t early_row(struct staged *st);
+/* It was finished. */
+void early_over(struct staged *st);
+/* Nobody has st any more. */
+void early_free(struct staged *st);
+/* staged_io.c: the file is cut to size, or goes: the rest counts no more. */
+void staged_refund(struct staged *st, uint64_t size);
+/* pressure.c: so much of it went up, while it stays here; no more than size did. */
+void staged_sent(struct staged *st, uint64_t bytes);
+void staged_unsend(struct staged *st, uint64_t size);
+/* For orphan_conf. */
+bool staging_has_upload(void *arg, const char *id);
+void staging_run_orphans(struct staging *sg);
+
 /* st follows what its older generation became. */
 void staged_catch_up_locked(struct staged *st);
 /* Delete staged files that no row names. */

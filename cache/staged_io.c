@@ -9,29 +9,21 @@
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
-/* Charge the file for growing to size, or refuse: the limit is kept at write and
- * never by cutting an object short (staged (5)). */
-static int charge(struct staged *st, uint64_t size)
+/* The file grows to size: that counts from now on (staged (5)). */
+static void charge(struct staged *st, uint64_t size)
 {
-	struct staging *sg = st->sg;
 	uint64_t have = atomic_load(&st->charged_bytes);
-	while (size > have) {
-		uint64_t more = size - have;
-		uint64_t used = atomic_fetch_add(&sg->used_bytes, more) + more;
-		if (used > sg->conf.max_bytes) {
-			atomic_fetch_sub(&sg->used_bytes, more);
-			return -ENOSPC;
+	while (size > have)
+		if (atomic_compare_exchange_weak(&st->charged_bytes, &have, size)) {
+			atomic_fetch_add(&st->sg->used_bytes, size - have);
+			return;
 		}
-		if (atomic_compare_exchange_strong(&st->charged_bytes, &have, size))
-			return 0;
-		atomic_fetch_sub(&sg->used_bytes, more);
-	}
-	return 0;
 }
 
-static void refund(struct staged *st, uint64_t size)
+void staged_refund(struct staged *st, uint64_t size)
 {
 	uint64_t had = atomic_exchange(&st->charged_bytes, size);
+	staged_unsend(st, size);
 	if (had >= size)
 		atomic_fetch_sub(&st->sg->used_bytes, had - size);
 	else
@@ -54,11 +46,17 @@ static ssize_t write_some(const struct staged *st, const char *p, size_t len,
 	return (ssize_t)done;
 }
 
-/* Writable in place: being written, or unlinked and private to its handles. */
-static bool may_change(const struct staged *st)
+static bool is_being_written(const struct staged *st)
 {
 	enum staged_state state = staged_get_state(st);
 	return state == STAGED_OPEN || state == STAGED_DROPPED;
+}
+
+/* Writable in place: being written, or unlinked and private to its handles.  Not where
+ * the next mount may find it sealed: it would upload whatever is in it by then. */
+static bool may_change(const struct staged *st)
+{
+	return is_being_written(st) && !atomic_load(&st->unsure);
 }
 
 static void io_unlock(pthread_rwlock_t **l)
@@ -118,9 +116,7 @@ static void note_mended(struct staged *st, uint64_t off, uint64_t end)
 static ssize_t write_charged(struct staged *st, const void *bytes, size_t len,
 			     uint64_t off)
 {
-	int r = charge(st, off + len);
-	if (r)
-		return r;
+	charge(st, off + len);
 	atomic_store(&st->dirty, true);
 	ssize_t n = write_some(st, bytes, len, off);
 	/* The disk is full of what can be fetched again: that goes first. */
@@ -140,10 +136,13 @@ ssize_t staged_write(struct staged *st, const void *bytes, size_t len, uint64_t 
 	if (!may_change(st))
 		return -EAGAIN;
 	ssize_t n = write_charged(st, bytes, len, off);
-	if (n < 0)
+	if (n < 0) {
 		note_torn(st, off, (int)n);
-	else
-		note_mended(st, off, off + (uint64_t)n);
+		return n;
+	}
+	note_mended(st, off, off + (uint64_t)n);
+	atomic_store(&st->mtime_set, false);
+	early_wrote(st, off, (uint64_t)n);
 	return n;
 }
 
@@ -160,13 +159,12 @@ int staged_truncate(struct staged *st, uint64_t size)
 	SCOPED_IO_ALONE(st);
 	if (!may_change(st))
 		return -EAGAIN;
-	int r = charge(st, size);
-	if (r)
-		return r;
 	atomic_store(&st->dirty, true);
 	if (ftruncate(st->fd, (off_t)size))
 		return -errno;
-	refund(st, size);
+	staged_refund(st, size);
+	atomic_store(&st->mtime_set, false);
+	early_cut(st, size);
 	/* Nothing is missing before the new end. */
 	note_mended(st, size, UINT64_MAX);
 	return 0;
@@ -182,15 +180,13 @@ int staged_allocate(struct staged *st, int mode, uint64_t off, uint64_t len)
 	SCOPED_IO(st);
 	if (!may_change(st))
 		return -EAGAIN;
-	/* Keeping the size it is a wish, and the limit is for what is written. */
-	if (end > atomic_load(&st->charged_bytes) + staging_room(st->sg))
-		return -ENOSPC;
-	int r = mode ? 0 : charge(st, end);
-	if (r)
-		return r;
-	if (!mode)
+	if (fallocate(st->fd, mode, (off_t)off, (off_t)len))
+		return -errno;
+	if (!mode) {
+		charge(st, end);
 		atomic_store(&st->dirty, true);
-	return fallocate(st->fd, mode, (off_t)off, (off_t)len) ? -errno : 0;
+	}
+	return 0;
 }
 
 static int set_file_mtime(struct staged *st, int64_t mtime_ns)
@@ -205,7 +201,10 @@ static int set_file_mtime(struct staged *st, int64_t mtime_ns)
 	SCOPED_IO(st);
 	if (staged_retired(st) || st->fd < 0)
 		return -ESTALE;
-	return futimens(st->fd, ts) ? -errno : 0;
+	if (futimens(st->fd, ts))
+		return -errno;
+	atomic_store(&st->mtime_set, true);
+	return 0;
 }
 
 int staged_set_mtime(struct staged *st, int64_t mtime_ns)
@@ -249,7 +248,7 @@ ssize_t staged_read(struct staged *st, void *dst, size_t len, uint64_t off)
 
 void staged_stat(struct staged *st, uint64_t *ret_size, int64_t *ret_mtime_ns)
 {
-	struct stat sb = {0};
+	struct stat sb = {.st_size = (off_t)st->lost_bytes};
 	if (st->fd >= 0)
 		(void)fstat(st->fd, &sb);
 	*ret_size = (uint64_t)sb.st_size;
@@ -261,8 +260,8 @@ int staged_fill(struct staged *st, struct version *v, uint64_t len, struct call 
 {
 	if (!len)
 		return 0;
-	int r = charge(st, len);
-	return r ? r : blocks_export(st->sg->bl, v, len, st->fd, call);
+	charge(st, len);
+	return blocks_export(st->sg->bl, v, len, st->fd, call);
 }
 
 /* --- becoming writable --- */
@@ -282,7 +281,8 @@ static int copy_bytes(struct staged *from, uint64_t keep, struct staged *to)
 		return -EIO;
 	staged_stat(from, &size, &mtime_ns);
 	size = size < keep ? size : keep;
-	int r = charge(to, size);
+	charge(to, size);
+	int r = 0;
 	off_t in = 0, out = 0;
 	while (!r && (uint64_t)in < size) {
 		ssize_t n = copy_file_range(from->fd, &in, to->fd, &out,
@@ -336,22 +336,37 @@ static int fork_generation(struct staged *st, uint64_t keep, struct staged **ret
 	return r;
 }
 
-/* In the bucket, and its file is still ours: go on in the same file.  Not a byte of
- * it may change before the journal knows: until then it is the object's. */
-static int reopen_locked(struct staged *st)
+static int commit_open_locked(struct staged *st, bool durable)
 {
 	struct staging *sg = st->sg;
-	staged_copy_string(st->base, sizeof(st->base), st->object.etag);
-	staged_copy_string(st->base_tags, sizeof(st->base_tags), st->tag);
-	st->synced = false;
 	struct row_image image;
 	staged_row_locked(st, &image);
 	(void)pthread_mutex_unlock(&sg->lock);
 	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
-	int r = journal_commit(sg->jn, &c, 1, false);
+	int r = journal_commit(sg->jn, &c, 1, durable);
 	(void)pthread_mutex_lock(&sg->lock);
+	return r;
+}
+
+/* In the bucket, and its file is still ours: go on in the same file.  Not a byte of
+ * it may change before the journal knows: until then it is the object's. */
+static int reopen_locked(struct staged *st)
+{
+	staged_copy_string(st->base, sizeof(st->base), st->object.etag);
+	staged_copy_string(st->base_tags, sizeof(st->base_tags), st->tag);
+	st->synced = false;
+	int r = commit_open_locked(st, false);
 	if (!r)
 		staged_set_state_locked(st, STAGED_OPEN);
+	return r;
+}
+
+/* What the journal may have of its failed commit is overwritten by the next. */
+static int reassure_locked(struct staged *st)
+{
+	int r = commit_open_locked(st, true);
+	if (!r)
+		atomic_store(&st->unsure, false);
 	return r;
 }
 
@@ -366,6 +381,8 @@ int staged_writable(struct staged *st, uint64_t keep, struct staged **ret)
 		r = -ESTALE;
 	else if (state == STAGED_DONE)
 		r = reopen_locked(st);
+	else if (state == STAGED_OPEN && atomic_load(&st->unsure))
+		r = reassure_locked(st);
 	(void)pthread_mutex_unlock(&sg->lock);
 
 	bool fork = !r && (state == STAGED_SEALED || state == STAGED_CONFLICT);
@@ -415,7 +432,7 @@ int staged_sync(struct staged *st)
 	(void)pthread_mutex_unlock(&sg->lock);
 	/* What is sealed is durable already, and what is removed has no row: a row
 	 * made here would bring the name back. */
-	if (!r && may_change(st))
+	if (!r && is_being_written(st))
 		r = staged_sync_bytes(st);
 	if (!r && staged_get_state(st) == STAGED_OPEN && !atomic_load(&st->nameless))
 		r = commit_synced(st);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "cache/staged_impl.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/cond.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
@@ -104,6 +105,7 @@ static void forget_locked(struct staged *st)
 		(void)unlink(st->path);
 	}
 	st->holds_removal = false;
+	atomic_store(&st->cancel, true); /* parts of it that are on their way */
 	staged_unmap_locked(st);
 }
 
@@ -165,8 +167,7 @@ void staged_thaw(struct staged *st, bool replaced)
 			{.kind = JOURNAL_DEL_ROW, .id = st->id},
 			{.kind = JOURNAL_DEL_GONE, .key = st->key},
 		};
-		/* If this is lost its upload is refused one day: a CONFLICT. */
-		(void)journal_commit(sg->jn, changes, held ? 2 : 1, true);
+		journal_forget(sg->jn, changes, held ? 2 : 1, true);
 		(void)pthread_mutex_lock(&sg->lock);
 		forget_locked(st);
 		(void)pthread_mutex_unlock(&sg->lock);
@@ -192,8 +193,11 @@ struct move {
 	size_t n_changes;
 };
 
+/* What goes with the new row: the file that it replaces, what the bucket has under the
+ * old name, and the removal that the new name had. */
 static void plan_changes(struct move *m)
 {
+	m->n_changes = 0;
 	if (m->mv->over)
 		m->changes[m->n_changes++] = (struct journal_change){
 			.kind = JOURNAL_DEL_ROW, .id = m->mv->over->id};
@@ -293,13 +297,14 @@ static void unseal(struct move *m)
 {
 	struct staged *st = m->st, *over = m->mv->over;
 	struct row_image image, over_image;
-	struct journal_change changes[3] = {{.kind = JOURNAL_PUT_ROW, .row = &image.row}};
+	struct journal_change changes[4] = {{.kind = JOURNAL_PUT_ROW, .row = &image.row}};
 	size_t n = 1;
 	(void)pthread_mutex_lock(&st->sg->lock);
 	if (m->was == STAGED_OPEN)
 		atomic_store(&st->dirty, true);
 	staged_set_state_locked(st, m->was);
 	staged_row_locked(st, &image);
+	bool leaves = m->left.any && !st->holds_removal;
 	bool had_row = over && staged_get_state(over) != STAGED_DONE &&
 		       staged_get_state(over) != STAGED_DROPPED;
 	if (had_row)
@@ -308,6 +313,9 @@ static void unseal(struct move *m)
 	if (had_row)
 		changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_ROW,
 						       .row = &over_image.row};
+	if (leaves)
+		changes[n++] =
+			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = st->key};
 	if (m->took_removal)
 		changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_GONE,
 						       .key = m->to,
@@ -346,23 +354,17 @@ static void set_no_retry(struct staged *st, bool no_retry)
 }
 
 /* Upload under the new name first; names change only when it is there (P2, P4).
- * A crash in between finds the row under the new name and finishes it. */
+ * A crash in between finds the row under the new name and finishes it: all of the rename
+ * is in the journal by then.  What is at the old name would come back as it was before
+ * the last write; the removal at the new name would hide what the row uploads. */
 static int rename_when_uploaded(struct move *m, struct call *call)
 {
 	struct staged *st = m->st;
-	struct journal_change extra[2];
-	size_t n = 0;
-	if (m->mv->over)
-		extra[n++] = (struct journal_change){.kind = JOURNAL_DEL_ROW,
-						     .id = m->mv->over->id};
-	/* From here on the row answers for the name: were its removal still in the
-	 * journal after a crash, the next mount would hide what it uploads. */
-	if (m->took_removal)
-		extra[n++] =
-			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = m->to};
+	plan_changes(m);
 	set_no_retry(st, true);
-	int r = m->was == STAGED_OPEN ? staged_seal(st, m->to, m->base, extra, n)
-				      : commit_move(m, ROW_SEALED, extra, n, true);
+	int r = m->was == STAGED_OPEN
+			? staged_seal(st, m->to, m->base, m->changes, m->n_changes)
+			: commit_move(m, ROW_SEALED, m->changes, m->n_changes, true);
 	bool sealed = !r;
 	if (!r)
 		r = upload_under(m, call);
@@ -372,10 +374,6 @@ static int rename_when_uploaded(struct move *m, struct call *call)
 	if (r)
 		return r;
 
-	plan_changes(m);
-	/* It is there: what the journal cannot learn now is found out later. */
-	if (m->n_changes)
-		(void)journal_commit(st->sg->jn, m->changes, m->n_changes, false);
 	return take_name(m);
 }
 
@@ -447,18 +445,21 @@ int staged_rename(struct staged *st, const struct staged_move *mv, struct call *
 	free(m.to);
 	/* What was stopped above goes on, under the one name or the other. */
 	unclaim(st);
-	staged_retire_if_idle(st);
+	staged_retire_later(st);
 	return r;
 }
 
 /* --- the set --- */
 
 /* A journal that knows nothing next to files that it should know: it was lost.  What
- * it had promised is put aside under a name that nothing here touches again. */
+ * it had promised is put aside under a name that nothing here touches again.  An empty
+ * file is one that was made before the first row of all, when the daemon died. */
 static void remove_stray(struct staging *sg, int dir_fd, const char *name)
 {
 	char aside[300];
-	if (!journal_is_new(sg->jn)) {
+	struct stat sb;
+	bool empty = !fstatat(dir_fd, name, &sb, AT_SYMLINK_NOFOLLOW) && !sb.st_size;
+	if (empty || !journal_is_new(sg->jn)) {
 		(void)unlinkat(dir_fd, name, 0);
 		return;
 	}
@@ -475,8 +476,11 @@ static void remove_stray(struct staging *sg, int dir_fd, const char *name)
 int staging_remove_strays(struct staging *sg)
 {
 	DIR *d = opendir(sg->dir);
-	if (!d)
-		return -errno;
+	if (!d) {
+		int r = -errno;
+		log_error("journal", "open %s: %s", sg->dir, strerror(-r));
+		return r;
+	}
 	struct dirent *de;
 	while ((de = readdir(d))) {
 		char *end;
@@ -518,12 +522,14 @@ int staging_new(const struct staging_conf *conf, struct backend *be, struct bloc
 	sg->jn = jn;
 	sg->nm = nm;
 	sg->rm = rm;
-	sg->born_ns = clock_wall_ns();
-	pthread_condattr_t attr;
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&sg->changed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	struct orphan_conf oc = {.be = be,
+				 .jn = jn,
+				 .retry_ns = conf->retry_ns,
+				 .born_ns = clock_wall_ns(),
+				 .is_live = staging_has_upload,
+				 .arg = sg};
+	cond_init_monotonic(&sg->changed);
+	cond_init_monotonic(&sg->ends);
 	(void)pthread_mutex_init(&sg->lock, NULL);
 	sg->local_only = strdup(conf->local_only);
 	int r = sg->local_only ? 0 : -ENOMEM;
@@ -537,6 +543,8 @@ int staging_new(const struct staging_conf *conf, struct backend *be, struct bloc
 	}
 	if (!r)
 		r = make_pools(sg);
+	if (!r)
+		r = orphans_new(&oc, &sg->orphans);
 	if (r) {
 		staging_free(sg);
 		return r;
@@ -547,6 +555,9 @@ int staging_new(const struct staging_conf *conf, struct backend *be, struct bloc
 
 static void cancel_all(struct staging *sg)
 {
+	if (sg->orphans)
+		orphans_stop(sg->orphans);
+	atomic_store(&sg->cancelled, true);
 	SCOPED_LOCK(&sg->lock);
 	sg->closing = true;
 	struct map_node *node = NULL;
@@ -556,6 +567,7 @@ static void cancel_all(struct staging *sg)
 			atomic_store(&st->cancel, true);
 	}
 	(void)pthread_cond_broadcast(&sg->changed);
+	(void)pthread_cond_broadcast(&sg->ends);
 }
 
 void staging_free(struct staging *sg)
@@ -573,6 +585,8 @@ void staging_free(struct staging *sg)
 		staged_unmap_locked(container_of(node, struct staged, node));
 	}
 	map_done(&sg->by_key);
+	orphans_free(sg->orphans);
+	(void)pthread_cond_destroy(&sg->ends);
 	(void)pthread_cond_destroy(&sg->changed);
 	(void)pthread_mutex_destroy(&sg->lock);
 	free(sg->dropped);

@@ -54,11 +54,17 @@ int block_claim_locked(struct version *v, uint64_t block)
 	return 0;
 }
 
-int block_publish(struct version *v, uint64_t block, uint32_t crc, enum block_state state,
-		  uint64_t epoch)
+static void wake_locked(struct version *v, uint64_t block)
+{
+	for (struct waiter *w = v->waiters; w; w = w->next)
+		if (w->block == block)
+			(void)pthread_cond_signal(&w->wake);
+}
+
+static int publish_locked(struct version *v, uint64_t block, uint32_t crc,
+			  enum block_state state, uint64_t epoch)
 {
 	uint64_t disk = block_disk_len(v, block);
-	SCOPED_LOCK(&v->lock);
 	if (epoch != v->epoch)
 		return -EAGAIN;
 	*block_at_locked(v, block) = (struct block){
@@ -70,8 +76,22 @@ int block_publish(struct version *v, uint64_t block, uint32_t crc, enum block_st
 	v->disk_bytes += disk;
 	room_written(v->bl, disk);
 	dirty_locked(v, block);
-	(void)pthread_cond_broadcast(&v->changed);
+	wake_locked(v, block);
 	return 0;
+}
+
+int block_publish(struct version *v, uint64_t block, uint32_t crc, enum block_state state,
+		  uint64_t epoch)
+{
+	SCOPED_LOCK(&v->lock);
+	v->settled = false;
+	return publish_locked(v, block, crc, state, epoch);
+}
+
+int block_publish_there(struct version *v, uint64_t block, uint32_t crc, uint64_t epoch)
+{
+	SCOPED_LOCK(&v->lock);
+	return publish_locked(v, block, crc, BLOCK_PRESENT, epoch);
 }
 
 void block_unpublish_locked(struct version *v, uint64_t block)
@@ -89,7 +109,7 @@ void block_unpublish_locked(struct version *v, uint64_t block)
 void block_release_locked(struct version *v, uint64_t block)
 {
 	block_at_locked(v, block)->state = BLOCK_ABSENT;
-	(void)pthread_cond_broadcast(&v->changed);
+	wake_locked(v, block);
 }
 
 void block_forget_locked(struct version *v, uint64_t block)
@@ -108,7 +128,7 @@ void block_restore_locked(struct version *v, uint64_t block)
 	v->bytes += block_len(v, block);
 	v->disk_bytes += block_disk_len(v, block);
 	dirty_locked(v, block);
-	(void)pthread_cond_broadcast(&v->changed);
+	wake_locked(v, block);
 }
 
 /* Nothing of the data file is believed any more.  The caller is checking. */
@@ -191,6 +211,29 @@ void active_del_locked(struct version *v, struct active *a)
 	while (*p != a)
 		p = &(*p)->next;
 	*p = a->next;
+}
+
+void waiter_add_locked(struct version *v, struct waiter *w)
+{
+	cond_init_monotonic(&w->wake);
+	w->next = v->waiters;
+	v->waiters = w;
+}
+
+void waiter_del_locked(struct version *v, struct waiter *w)
+{
+	struct waiter **p = &v->waiters;
+	while (*p != w)
+		p = &(*p)->next;
+	*p = w->next;
+	(void)pthread_cond_destroy(&w->wake);
+}
+
+void waiters_wake_locked(struct version *v, const struct run *run)
+{
+	for (struct waiter *w = v->waiters; w; w = w->next)
+		if (w->run == run)
+			(void)pthread_cond_signal(&w->wake);
 }
 
 bool active_covers_locked(const struct version *v, uint64_t block)

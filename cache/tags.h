@@ -2,38 +2,33 @@
  *
  * An upload that is broken off may have arrived; so may the one before it, if that
  * was broken off too.  Each has a tag; the list holds them, the newest first, with
- * spaces between them.  The oldest are forgotten: then our own object is taken for
- * somebody else's, which is safe (P5).
+ * spaces between them.  A file that is written again and again before its upload is over
+ * could fill any list, and an object of ours whose tag is forgotten is a conflict, and
+ * stays behind when the name is removed.  So from some length on the tags that are made
+ * are kin: they begin as one that is in the list, which stands for all of these.  What is
+ * in the bucket for certain begins a new list.
  */
 #ifndef CACHE_TAGS_H
 #define CACHE_TAGS_H
 #include <stdbool.h>
-#include <stdio.h>
-#include <string.h>
 #include "backends/backend.h"
 
-enum { TAGS_SIZE = 8 * TAG_SIZE };
+enum {
+	TAGS_SIZE = 8 * TAG_SIZE,
+	TAGS_MANY = 4,	    /* from here on they are kin */
+	TAGS_CHARS = 32,    /* of one that we made */
+	TAGS_KIN_CHARS = 16 /* that kin have in common, and nobody else has */
+};
 
-static inline bool tags_have(const char *list, const char *tag)
-{
-	size_t len = strlen(tag);
-	for (const char *at = list; *tag && *at; at += strspn(at, " ")) {
-		size_t n = strcspn(at, " ");
-		if (n == len && !memcmp(at, tag, n))
-			return true;
-		at += n;
-	}
-	return false;
-}
+/* In a list: nothing may be there as well, for a DELETE of ours may have got through. */
+#define TAG_NOTHING "nothing"
 
-static inline void tags_add(char list[TAGS_SIZE], const char *tag)
-{
-	char all[TAGS_SIZE + TAG_SIZE + 1];
-	if (!*tag || tags_have(list, tag))
-		return;
-	(void)snprintf(all, sizeof(all), "%s%s%s", tag, *list ? " " : "", list);
-	while (strlen(all) >= TAGS_SIZE && strrchr(all, ' '))
-		*strrchr(all, ' ') = '\0';
-	memcpy(list, all, strlen(all) + 1);
-}
+/* Unlike any other, of an upload or a copy that begins. */
+int tag_make(char ret[static TAG_SIZE]);
+/* The same, but kin of those in the list if there are many. */
+int tag_make_kin(const char *list, char ret[static TAG_SIZE]);
+bool tags_have(const char *list, const char *tag);
+/* Is an object with this tag ours?  None is nothing. */
+bool tags_own(const char *list, const char *tag);
+void tags_add(char list[static TAGS_SIZE], const char *tag);
 #endif

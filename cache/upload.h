@@ -7,12 +7,9 @@
  * once more over it.  The same is asked when the store forgot an upload in parts,
  * or no answer came: what was the end of it?
  *
- * An upload in parts costs money until it is finished or aborted.  So the intent is
- * journaled before it is begun ("?": its id is not known) and the id after.  Only
- * what is ours is aborted: by id, or for "?" whatever was begun for exactly this key
- * after the staged file was last changed and before this daemon started.  Another
- * client that began one in that time, for a key that we are about to replace, loses
- * it; one that begins later does not.
+ * An upload in parts may have begun while the file grew: then only the rest is sent
+ * (parts.h).  Where the store is told a file's time when an upload begins, a time that
+ * was set by hand is put right in the end, by a copy of the object onto itself.
  */
 #ifndef CACHE_UPLOAD_H
 #define CACHE_UPLOAD_H
@@ -20,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "backends/backend.h"
-#include "backends/util/pool.h"
+#include "cache/parts.h"
 
 /* All pointers are borrowed until upload_run returns. */
 struct upload_job {
@@ -32,14 +29,9 @@ struct upload_job {
 	const char *base_tags; /* of uploads of ours that may be there, see tags.h */
 	const char *tag;       /* unique to this content */
 	bool look_first;       /* an earlier attempt may have succeeded */
-	const char *stale_id;  /* of an earlier upload in parts, "" = none */
-	int64_t mount_born_ns; /* when this daemon started; since the epoch */
-	/* Journals the id of an upload in parts before any part is sent, and "" when
-	 * there is none any more. */
-	int (*save_id)(void *arg, const char *id);
-	void *arg;
-	struct pool *parts;  /* runs the parts; the caller's thread sends too */
-	uint64_t timeout_ns; /* of each request with its retries */
+	bool exact_mtime;      /* the object must have mtime_ns, and not its own time */
+	struct parts *parts;   /* NULL: one put */
+	uint64_t timeout_ns;   /* of each request with its retries */
 	atomic_bool *cancelled;
 };
 

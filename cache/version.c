@@ -117,6 +117,7 @@ static struct version *version_new(struct blocks *bl, const char *key,
 	v->n_blocks = obj->size / BLOCK_SIZE + (obj->size % BLOCK_SIZE != 0);
 	v->n_extents = v->n_blocks / EXTENT_BLOCKS + (v->n_blocks % EXTENT_BLOCKS != 0);
 	layout_init(&v->layout, obj->size);
+	layout_init(&v->alike, obj->size);
 	v->key = strdup(key);
 	v->extents = calloc(v->n_extents ? v->n_extents : 1, sizeof *v->extents);
 	(void)pthread_mutex_init(&v->lock, NULL);
@@ -136,6 +137,7 @@ void version_free(struct version *v)
 		free(v->extents[i]);
 	free(v->extents);
 	layout_done(&v->layout);
+	layout_done(&v->alike);
 	free(v->key);
 	(void)pthread_cond_destroy(&v->changed);
 	(void)pthread_mutex_destroy(&v->lock);

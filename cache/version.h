@@ -78,6 +78,15 @@ struct active {
 	uint64_t first, last; /* blocks, both included */
 };
 
+/* A reader that waits for a block; on its stack.  Each has a condition of its own: sixty
+ * readers that all woke for each block of sixty took half of the processors. */
+struct waiter {
+	struct waiter *next;
+	uint64_t block;
+	const struct run *run; /* that brings it, or NULL */
+	pthread_cond_t wake;   /* the block is not BUSY any more, or the run ended */
+};
+
 enum run_state { RUN_QUEUED, RUN_STARTED, RUN_ENDED };
 
 /* Blocks that one GET brings. */
@@ -137,10 +146,11 @@ struct version {
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
-	pthread_cond_t changed;	    /* of a block's state, a run's state */
+	pthread_cond_t changed;	    /* of checking */
 	struct extent **extents;    /* owned; NULL = nothing there */
 	uint64_t bytes, disk_bytes; /* of PRESENT and UNVERIFIED blocks */
 	uint64_t epoch;
+	bool settled;  /* no byte was written since the data file as a whole was synced */
 	bool checking; /* somebody looks at the file, or makes it */
 	bool warned;   /* of damaged blocks: one line tells enough */
 	uint64_t read_bytes;	     /* of blocks that somebody read */
@@ -148,15 +158,19 @@ struct version {
 	uint32_t passes; /* not given up nor written while the kernel has the file */
 	bool filling;	 /* in the queue of fill.c */
 	struct active *active;
+	struct waiter *waiters;
 	struct run *runs;
 	struct layout layout; /* what is known of it; of FITS files only */
+	struct layout alike;  /* that of another of its kind: see scan.h */
 	uint64_t scan_block;  /* when this is here, more is learnt: see scan.h */
 	bool scanning, layout_dirty;
 	struct walk walk; /* of those who read it */
+	bool early;	  /* its first array was asked for before it was read */
 
 	/* atomic */
-	atomic_bool pinned;	  /* kept, as the evictor sees it */
-	atomic_bool tail_read;	  /* its last block, by somebody who jumped there */
+	atomic_bool pinned; /* kept, as the evictor sees it */
+	/* What somebody who read it has told: see ahead.h. */
+	atomic_bool tail_read, hopped, read_through;
 	_Atomic int64_t atime_ns; /* wall clock; 0 = as in its row */
 };
 
@@ -168,9 +182,10 @@ struct blocks {
 	struct pool *pool;
 	uint64_t max_bytes, reserve_bytes, read_timeout_ns;
 	uint64_t array_bytes; /* see walk.h */
-	uint64_t run_blocks; /* in one GET at most */
+	uint64_t run_blocks;  /* in one GET at most */
 	pthread_t flusher;
-	struct fill *fill; /* owned */
+	struct index_extent *flush_rows; /* owned; the flusher's room for a round */
+	struct fill *fill;		 /* owned */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -194,7 +209,9 @@ struct blocks {
 	_Atomic uint64_t free_bytes, free_until_ns; /* what statvfs said, how long */
 	_Atomic uint64_t full_until_ns;		    /* the disk refused a write */
 	_Atomic uint32_t n_hints;
-	_Atomic int32_t tail_belief; /* > 0: who opens a file reads its end: ahead.h */
+	/* > 0: who opens a FITS file reads its end, hops from header to header, reads
+	 * whole arrays: see ahead.h. */
+	_Atomic int32_t tail_belief, hop_belief, array_belief;
 	_Atomic uint32_t n_demands; /* reads that wait for the network */
 	_Atomic uint64_t demand_ns; /* when the last of them ended */
 	atomic_bool closing;
@@ -230,6 +247,8 @@ int block_claim_locked(struct version *v, uint64_t block);
  * file they were written to is not the version's any more. */
 int block_publish(struct version *v, uint64_t block, uint32_t crc, enum block_state state,
 		  uint64_t epoch);
+/* The same, of bytes that were in the file already. */
+int block_publish_there(struct version *v, uint64_t block, uint32_t crc, uint64_t epoch);
 /* PRESENT or UNVERIFIED -> BUSY, by the evictor: it owns the bytes' accounting. */
 void block_unpublish_locked(struct version *v, uint64_t block);
 /* BUSY -> ABSENT.  The accounting is the caller's. */
@@ -245,6 +264,10 @@ int version_check_file(struct version *v, uint64_t *ret_epoch);
 void version_mark_dirty_locked(struct version *v);
 void active_add_locked(struct version *v, struct active *a);
 void active_del_locked(struct version *v, struct active *a);
+void waiter_add_locked(struct version *v, struct waiter *w);
+void waiter_del_locked(struct version *v, struct waiter *w);
+/* Wake who waits for the run. */
+void waiters_wake_locked(struct version *v, const struct run *run);
 bool active_covers_locked(const struct version *v, uint64_t block);
 /* -- version.c -- */
 

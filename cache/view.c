@@ -5,6 +5,7 @@
 #include <string.h>
 #include "cache/view_impl.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/log.h"
 #include "backends/util/banned.h"
 
 enum { NAMES_MAX = 400000 };
@@ -56,6 +57,56 @@ static void local_dir_remove(struct view *vw, const char *path)
 	free(ld);
 }
 
+int dir_names_add(struct dir_names *list, const char *path)
+{
+	if (list->n == list->alloc) {
+		size_t alloc = list->alloc ? 2 * list->alloc : 16;
+		char **more = reallocarray(list->names, alloc, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		list->names = more;
+		list->alloc = alloc;
+	}
+	char *copy = strdup(path);
+	if (copy)
+		list->names[list->n++] = copy;
+	return copy ? 0 : -ENOMEM;
+}
+
+void dir_names_done(struct dir_names *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		free(list->names[i]);
+	free(list->names);
+	*list = (struct dir_names){0};
+}
+
+int view_local_dirs(struct view *vw, const char *dir, struct dir_names *ret)
+{
+	size_t len = strlen(dir);
+	struct map_node *node = NULL;
+	SCOPED_LOCK(&vw->lock);
+	while ((node = map_next(&vw->local_dirs, node))) {
+		const char *path = container_of(node, struct local_dir, node)->path;
+		bool in = !strncmp(path, dir, len) && (!path[len] || path[len] == '/');
+		int r = in ? dir_names_add(ret, path) : 0;
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+void view_local_dirs_moved(struct view *vw, const struct dir_names *from,
+			   const struct dir_names *to)
+{
+	for (size_t i = 0; i < to->n; i++)
+		if (local_dir_add(vw, to->names[i]))
+			log_warn("rename", "%s is seen from the next mount on: no memory",
+				 to->names[i]);
+	for (size_t i = 0; i < from->n; i++)
+		local_dir_remove(vw, from->names[i]);
+}
+
 static char *marker_of(const char *path)
 {
 	char *marker = NULL;
@@ -72,8 +123,10 @@ void view_entry_done(struct view_entry *e)
 
 bool view_is_removed(struct view *vw, const char *path, bool *ret_marker)
 {
-	CLEANUP_FREE char *marker = marker_of(path);
-	*ret_marker = marker && removal_pending(vw->rm, marker);
+	/* No memory must not make a removed directory appear. */
+	char marker[KEY_SIZE + 1];
+	int n = snprintf(marker, sizeof(marker), "%s/", path);
+	*ret_marker = n < (int)sizeof(marker) && removal_pending(vw->rm, marker);
 	return removal_pending(vw->rm, path);
 }
 
@@ -105,15 +158,30 @@ int view_lookup(struct view *vw, const char *path, struct view_entry *ret,
 	bool file_gone = view_is_removed(vw, path, &marker_gone);
 	if (staging_has_below(vw->sg, path))
 		return 0;
-	/* Local names and what was removed are not asked for. */
-	if (file_gone || marker_gone || view_is_local(vw, path))
+	/* Local names and what was removed are not asked for; but somebody may have made
+	 * a directory in the place of the file, or a file in that of the directory. */
+	enum name_kind other = file_gone ? NAME_DIR : NAME_FILE;
+	bool gone = file_gone || marker_gone;
+	if (view_is_local(vw, path) || (file_gone && marker_gone) ||
+	    (gone && !names_was(vw->nm, path, other)))
 		return -ENOENT;
-	return names_lookup(vw->nm, path, &ret->kind, &ret->object, call);
+	int r = names_lookup(vw->nm, path, &ret->kind, &ret->object, call);
+	return !r && gone && ret->kind != other ? -ENOENT : r;
 }
 
 bool view_is_local(const struct view *vw, const char *path)
 {
 	return staging_is_local(vw->sg, path);
+}
+
+bool view_holds_local(const struct view *vw, const char *dir)
+{
+	CLEANUP_FREE char *child = NULL;
+	if (asprintf(&child, "%s/a", dir) < 0) {
+		child = NULL;
+		return false;
+	}
+	return view_is_local(vw, child);
 }
 
 struct staging *view_staging(struct view *vw)
@@ -155,23 +223,42 @@ int view_create(struct view *vw, const char *path, const struct object *base,
 	return staged_create(vw->sg, path, base, ret);
 }
 
+int view_make_way(struct view *vw, const char *path, enum name_kind kind,
+		  struct call *call)
+{
+	if (removal_none(vw->rm) || view_is_local(vw, path))
+		return 0;
+	CLEANUP_FREE char *marker = marker_of(path);
+	if (!marker)
+		return -ENOMEM;
+	const char *other = kind == NAME_DIR ? path : marker;
+	if (!removal_pending(vw->rm, other))
+		return 0;
+	return call ? removal_finish(vw->rm, other, call) : -EAGAIN;
+}
+
 static int put_marker(struct view *vw, const char *path, struct call *call)
 {
 	CLEANUP_FREE char *marker = marker_of(path);
 	char etag[ETAG_SIZE], tags[TAGS_SIZE];
-	if (!marker)
-		return -ENOMEM;
+	int r = marker ? backend_settle(vw->be, call) : -ENOMEM;
+	if (r)
+		return r;
 	bool held = removal_take(vw->rm, marker, etag, tags);
 	/* No bytes: the descriptor is never read.  A marker that is there stays, it
 	 * may have some. */
 	struct source none = {.fd = -1};
 	struct put_opts opts = {.cond.if_absent = vw->be->caps & BACKEND_PUT_IF};
 	struct object obj;
-	int r = backend_put(vw->be, marker, &none, &opts, &obj, call);
+	names_changing(vw->nm, path);
+	r = backend_put(vw->be, marker, &none, &opts, &obj, call);
 	if (r == -EEXIST)
 		r = 0;
 	if (!r)
 		names_put_dir(vw->nm, path);
+	else
+		names_forget(vw->nm, path);
+	names_changed(vw->nm, path);
 	if (held && r)
 		removal_release(vw->rm, marker);
 	if (held && !r) {
@@ -184,14 +271,16 @@ static int put_marker(struct view *vw, const char *path, struct call *call)
 
 int view_mkdir(struct view *vw, const char *path, struct call *call)
 {
-	if (!view_is_local(vw, path))
-		return put_marker(vw, path, call);
+	if (!view_is_local(vw, path)) {
+		int r = view_make_way(vw, path, NAME_DIR, call);
+		return r ? r : put_marker(vw, path, call);
+	}
 	struct journal_change c = {.kind = JOURNAL_PUT_DIR, .key = path};
 	int r = journal_commit(vw->jn, &c, 1, false);
 	return r ? r : local_dir_add(vw, path);
 }
 
-static int check_empty(struct view *vw, const char *path, struct call *call)
+int view_check_empty(struct view *vw, const char *path, struct call *call)
 {
 	struct view_stream *vs;
 	struct name first;
@@ -207,7 +296,7 @@ static int check_empty(struct view *vw, const char *path, struct call *call)
 
 int view_rmdir(struct view *vw, const char *path, struct call *call)
 {
-	int r = check_empty(vw, path, call);
+	int r = view_check_empty(vw, path, call);
 	if (r)
 		return r;
 	if (has_local_dir(vw, path)) {
@@ -252,6 +341,18 @@ static int load_dir(void *arg, const char *key)
 	return local_dir_add(arg, key);
 }
 
+static int load_upload(void *arg, const struct journal_upload *up)
+{
+	struct view *vw = arg;
+	return staging_load_upload(vw->sg, up);
+}
+
+static int load_part(void *arg, uint64_t upload, const struct part *part, uint32_t crc)
+{
+	struct view *vw = arg;
+	return staging_load_part(vw->sg, upload, part, crc);
+}
+
 static int make_parts(struct view *vw, const struct view_conf *conf)
 {
 	struct names_conf nc = {.ttl_ns = conf->ttl_ns,
@@ -294,9 +395,16 @@ int view_new(const struct view_conf *conf, struct backend *be, struct blocks *bl
 	vw->bl = bl;
 	vw->wait_uploads = conf->wait_uploads;
 	vw->read_only = conf->read_only;
+	vw->uploaders = conf->uploaders;
+	vw->rename_max = conf->rename_max;
+	vw->timeout_ns = conf->timeout_ns;
 	(void)pthread_mutex_init(&vw->lock, NULL);
-	struct journal_visitor visitor = {
-		.arg = vw, .row = load_row, .gone = load_gone, .dir = load_dir};
+	struct journal_visitor visitor = {.arg = vw,
+					  .row = load_row,
+					  .gone = load_gone,
+					  .dir = load_dir,
+					  .upload = load_upload,
+					  .part = load_part};
 	int r = make_parts(vw, conf);
 	if (!r)
 		r = journal_load(vw->jn, &visitor);
@@ -320,6 +428,36 @@ uint64_t view_drain(struct view *vw, uint64_t deadline_ns)
 		return 0;
 	uint64_t left = staging_drain(vw->sg, deadline_ns);
 	return left + removal_drain(vw->rm, deadline_ns);
+}
+
+struct left {
+	void (*fn)(void *arg, const char *key);
+	void *arg;
+};
+
+static int tell_left(void *arg, const char *key, struct staged *st)
+{
+	const struct left *left = arg;
+	if (staged_get_state(st) == STAGED_SEALED)
+		left->fn(left->arg, key);
+	return 0;
+}
+
+void view_each_left(struct view *vw, void (*fn)(void *arg, const char *key), void *arg)
+{
+	struct left left = {.fn = fn, .arg = arg};
+	if (!vw->read_only)
+		(void)staging_each(vw->sg, tell_left, &left);
+}
+
+void view_count(struct view *vw, struct staging_counts *ret, uint64_t *ret_removals)
+{
+	*ret = (struct staging_counts){0};
+	*ret_removals = 0;
+	if (vw->read_only)
+		return;
+	staging_count(vw->sg, ret);
+	*ret_removals = removal_count(vw->rm);
 }
 
 void view_free(struct view *vw)

@@ -18,6 +18,7 @@ struct view_conf {
 	const char *local_only; /* borrowed for the call */
 	uint64_t ttl_ns, staging_bytes, timeout_ns;
 	uint32_t uploaders;
+	uint32_t rename_max; /* see dir_move.h */
 	bool read_only;
 	bool wait_uploads; /* close and rename wait for the upload (P2) */
 };
@@ -27,6 +28,10 @@ int view_new(const struct view_conf *conf, struct backend *be, struct blocks *bl
 	     struct view **ret);
 /* How many files are not in the bucket when the deadline passes. */
 uint64_t view_drain(struct view *vw, uint64_t deadline_ns);
+/* The names of those files, under a lock: fn must only copy. */
+void view_each_left(struct view *vw, void (*fn)(void *arg, const char *key), void *arg);
+/* What is on its way to the bucket; all 0 where nothing is written. */
+void view_count(struct view *vw, struct staging_counts *ret, uint64_t *ret_removals);
 void view_free(struct view *vw);
 
 struct view_entry {
@@ -55,6 +60,11 @@ void view_close(struct view_stream *vs);
 
 bool view_is_local(const struct view *vw, const char *path);
 struct staging *view_staging(struct view *vw);
+/* What is about to have the name is of this kind: if one of the other kind was removed
+ * and is still in the bucket, that is waited for.  Else it would be removed, or hidden,
+ * with it.  call NULL: -EAGAIN. */
+int view_make_way(struct view *vw, const char *path, enum name_kind kind,
+		  struct call *call);
 int view_create(struct view *vw, const char *path, const struct object *base,
 		struct staged **ret);
 int view_mkdir(struct view *vw, const char *path, struct call *call);
@@ -69,6 +79,14 @@ int view_unlink(struct view *vw, const struct view_entry *e, const char *path,
 int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 		const struct view_entry *over, const char *to, bool *ret_clean,
 		struct object *ret, struct call *call);
+/* After view_rename, when nobody reads by the old name any more: it goes from the bucket
+ * now, and that is waited for a moment. */
+void view_renamed(struct view *vw, const char *from, struct call *call);
+/* st, new and empty, whose name is to, becomes a copy of obj, which is from, within the
+ * store: *ret, and st is nobody's any more.  -EOPNOTSUPP, -EINTR: nothing changed; fill
+ * it with bytes. */
+int view_copy(struct view *vw, const char *from, const struct object *obj,
+	      struct staged *st, const char *to, struct object *ret, struct call *call);
 /* The user's mtime of a file in the bucket; *ret: the version that it is now.
  * -EXDEV, -EOPNOTSUPP: the store cannot; write the file anew. */
 int view_set_mtime(struct view *vw, const char *path, const struct object *obj,

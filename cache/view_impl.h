@@ -6,6 +6,9 @@
 #include "backends/util/map.h"
 #include "cache/view.h"
 
+/* A rename that was carried out waits so long for the answer to an old name's DELETE. */
+#define OLD_NAME_WAIT_NS (5 * NS_PER_S)
+
 /* A directory that exists on this disk only (P6). */
 struct local_dir {
 	struct map_node node;
@@ -21,12 +24,36 @@ struct view {
 	struct removal *rm;
 	struct staging *sg;
 	bool wait_uploads, read_only;
+	uint32_t uploaders, rename_max;
+	uint64_t timeout_ns; /* of one request with its retries */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
 	struct map local_dirs;
 };
 
+/* A list of paths.  Zero at first. */
+struct dir_names {
+	char **names; /* owned, as each of them */
+	size_t n, alloc;
+};
+
+int dir_names_add(struct dir_names *list, const char *path);
+void dir_names_done(struct dir_names *list);
+
+/* The directory and those below it, as far as they are only here. */
+int view_local_dirs(struct view *vw, const char *dir, struct dir_names *ret);
+/* The journal has it: those are not, these are.  The second list may be shorter. */
+void view_local_dirs_moved(struct view *vw, const struct dir_names *from,
+			   const struct dir_names *to);
+/* Is whatever is made in the directory local?  Not so in one whose own name is: files
+ * in "x.tmp" go to the bucket. */
+bool view_holds_local(const struct view *vw, const char *dir);
+/* -ENOTEMPTY */
+int view_check_empty(struct view *vw, const char *path, struct call *call);
+/* The cached bytes of a version follow it to another name or ETag. */
+void view_rekey(struct view *vw, const char *from, const struct object *was,
+		const char *to, const struct object *is);
 /* Removed here, or its directory marker was, and the bucket may not know yet. */
 bool view_is_removed(struct view *vw, const char *path, bool *ret_marker);
 #endif

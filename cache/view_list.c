@@ -84,7 +84,7 @@ static int collect(struct view_stream *vs, struct call *call)
 	if (!r)
 		r = see_local_dirs(vs);
 	vs->n_here = vs->known->n;
-	if (!r && !view_is_local(vs->vw, vs->dir))
+	if (!r && !view_holds_local(vs->vw, vs->dir))
 		r = names_open(vs->vw->nm, vs->dir, vs->known, &vs->names, call);
 	return r;
 }
@@ -117,7 +117,7 @@ void view_close(struct view_stream *vs)
 }
 
 /* Removed here, and the bucket may still have it. */
-static int is_gone(const struct view_stream *vs, const struct name *n)
+static int is_removed(const struct view_stream *vs, const struct name *n)
 {
 	bool marker_gone;
 	if (removal_none(vs->vw->rm))
@@ -129,6 +129,14 @@ static int is_gone(const struct view_stream *vs, const struct name *n)
 	}
 	bool gone = view_is_removed(vs->vw, path, &marker_gone);
 	return n->kind == NAME_DIR ? marker_gone : gone;
+}
+
+/* A removal that ends tells names first.  So these are asked after it: what was taken
+ * from them before may have gone meanwhile. */
+static int is_gone(const struct view_stream *vs, const struct name *n)
+{
+	int gone = is_removed(vs, n);
+	return gone || !vs->names ? gone : names_lost(vs->names, n);
 }
 
 static int next_known(const struct view_stream *vs, uint64_t *place, struct name *ret)

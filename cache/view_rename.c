@@ -111,12 +111,29 @@ static int settle_removal(struct view *vw, const char *to)
 	return r;
 }
 
+/* What we owe the name is journaled with the tag of the copy first: were we to die before
+ * all is told to the journal, the next mount would take the copy for somebody else's
+ * (P5). */
 static int copy_in_bucket(struct view *vw, const struct object *obj, const char *from,
-			  const char *to, struct object *ret, struct call *call)
+			  const char *to, struct staged *over, struct object *ret,
+			  struct call *call)
 {
-	struct put_opts opts = {.mtime_ns = obj->mtime_ns};
-	int r = backend_copy(vw->be, from, obj, to, &opts, ret, call);
+	char tag[TAG_SIZE];
+	struct put_opts opts = {.mtime_ns = obj->mtime_ns, .tag = tag};
+	int r = tag_make(tag);
+	if (!r)
+		r = removal_expect(vw->rm, to, tag);
+	if (!r && over)
+		r = staged_expect(over, tag);
+	names_changing(vw->nm, to);
+	if (!r)
+		r = backend_copy(vw->be, from, obj, to, &opts, ret, call);
 	ret->mtime_ns = obj->mtime_ns;
+	if (r)
+		names_forget(vw->nm, to);
+	else
+		names_put(vw->nm, to, ret);
+	names_changed(vw->nm, to);
 	return r;
 }
 
@@ -134,16 +151,16 @@ static int rename_version(struct view *vw, const struct object *obj, const char 
 	return r ? r : backend_rename(vw->be, from, to, call);
 }
 
-/* *ret_copied: from is there, too, as it is wherever the bucket cannot rename, or not
- * from this name to that. */
+/* over: frozen, or NULL.  *ret_copied: from is there, too, as it is wherever the bucket
+ * cannot rename, or not from this name to that. */
 static int rename_in_bucket(struct view *vw, const struct object *obj, const char *from,
-			    const char *to, struct object *ret, bool *ret_copied,
-			    struct call *call)
+			    const char *to, struct staged *over, struct object *ret,
+			    bool *ret_copied, struct call *call)
 {
 	int r = rename_version(vw, obj, from, to, call);
 	*ret_copied = r == -EOPNOTSUPP;
 	if (*ret_copied)
-		return copy_in_bucket(vw, obj, from, to, ret, call);
+		return copy_in_bucket(vw, obj, from, to, over, ret, call);
 	/* Whatever became of it: what was believed of the two names is old. */
 	names_forget(vw->nm, from);
 	names_forget(vw->nm, to);
@@ -164,11 +181,13 @@ static int rename_object(struct view *vw, const struct object *obj, const char *
 	bool copied;
 	if (!(vw->be->caps & (BACKEND_RENAME | BACKEND_COPY)))
 		return -EXDEV;
-	int r = staged ? staged_freeze(staged) : 0;
+	int r = backend_settle(vw->be, call);
+	if (!r && staged)
+		r = staged_freeze(staged);
 	if (r)
 		return r;
 	bool held = !staged && removal_take(vw->rm, to, etag, tags);
-	r = rename_in_bucket(vw, obj, from, to, ret, &copied, call);
+	r = rename_in_bucket(vw, obj, from, to, staged, ret, &copied, call);
 	if (staged)
 		staged_thaw(staged, !r);
 	if (!r)
@@ -184,9 +203,8 @@ static int rename_object(struct view *vw, const struct object *obj, const char *
 	return copied ? removal_add(vw->rm, from, obj->etag, NULL) : 0;
 }
 
-/* Its cached bytes follow it. */
-static void rekey(struct view *vw, const char *from, const struct object *was,
-		  const char *to, const struct object *is)
+void view_rekey(struct view *vw, const char *from, const struct object *was,
+		const char *to, const struct object *is)
 {
 	struct version *a = NULL, *b = NULL;
 	if (!version_get(vw->bl, from, was, &a) && !version_get(vw->bl, to, is, &b))
@@ -201,8 +219,11 @@ int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 {
 	*ret_clean = false;
 	struct object obj = e->object;
+	int r = view_make_way(vw, to, NAME_FILE, call);
+	if (r)
+		return r;
 	if (e->staged) {
-		int r = rename_staged(vw, e, over, to, call);
+		r = rename_staged(vw, e, over, to, call);
 		if (r != -EALREADY)
 			return r;
 		if (!staged_retired(e->staged)) {
@@ -215,14 +236,19 @@ int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 	}
 	if (view_is_local(vw, to))
 		return fetch_to_local(vw, &obj, from, over, to, call);
-	int r = rename_object(vw, &obj, from, over, to, ret, call);
+	r = rename_object(vw, &obj, from, over, to, ret, call);
 	if (r == -EXDEV && vw->be->caps & BACKEND_COPY)
 		return fetch_to_rename(vw, &obj, from, over, to, call);
 	if (r)
 		return r;
-	rekey(vw, from, &obj, to, ret);
+	view_rekey(vw, from, &obj, to, ret);
 	*ret_clean = true;
 	return 0;
+}
+
+void view_renamed(struct view *vw, const char *from, struct call *call)
+{
+	removal_send(vw->rm, from, OLD_NAME_WAIT_NS, call);
 }
 
 int view_set_mtime(struct view *vw, const char *path, const struct object *obj,
@@ -231,13 +257,18 @@ int view_set_mtime(struct view *vw, const char *path, const struct object *obj,
 	struct put_opts opts = {.mtime_ns = mtime_ns};
 	if (!(vw->be->caps & BACKEND_COPY))
 		return -EOPNOTSUPP;
+	names_changing(vw->nm, path);
 	int r = backend_copy(vw->be, path, obj, path, &opts, ret, call);
+	ret->mtime_ns = mtime_ns;
+	if (r)
+		names_forget(vw->nm, path);
+	else
+		names_put(vw->nm, path, ret);
+	names_changed(vw->nm, path);
 	if (r)
 		return r;
-	ret->mtime_ns = mtime_ns;
 	if (strcmp(ret->etag, obj->etag))
-		rekey(vw, path, obj, path, ret);
+		view_rekey(vw, path, obj, path, ret);
 	blocks_set_mtime(vw->bl, path, ret->etag, mtime_ns);
-	names_put(vw->nm, path, ret);
 	return 0;
 }

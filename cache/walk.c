@@ -8,6 +8,13 @@
 /* ... and as much at once as st_blksize makes a library's buffer, whatever its length. */
 #define READ_BYTES (UINT64_C(65536) + PAGE)
 
+/* What a first touch of an array brings. */
+#define TOUCH_BYTES UINT64_C(1048576)
+
+/* An array comes in pieces, each larger than the one before by so much: GETs that begin
+ * at one time share the link, and the reader waits for the first. */
+#define PIECE UINT64_C(1048576)
+
 enum {
 	GUESSES_MIN = 8, /* measured: 20 HDUs of one size are known after 3 rounds */
 	GUESSES_MAX = 32,
@@ -137,6 +144,30 @@ static const struct hdu *data_of(const struct layout *l, uint64_t off, uint64_t 
 	return h && off + len / 2 >= h->data_off ? h : NULL;
 }
 
+static void cut(struct plan *p, uint64_t off, uint64_t end)
+{
+	while (off < end) {
+		uint64_t len = (p->n + 1) * PIECE - off % BLOCK_SIZE;
+		/* The last two take what is left, of both sides. */
+		if (len > end - off || p->n >= WALK_RANGES - 2)
+			len = end - off;
+		p->ranges[p->n++] = (struct range){.off = off, .len = len};
+		off += len;
+	}
+}
+
+/* All of the array: what is behind off first. */
+static size_t plan_array(const struct hdu *h, uint64_t off, struct range *ret)
+{
+	struct plan p = {.ranges = ret};
+	uint64_t at = off - off % BLOCK_SIZE;
+	if (at < h->data_off || at >= h->end)
+		at = h->data_off;
+	cut(&p, at, h->end);
+	cut(&p, h->data_off, at);
+	return p.n;
+}
+
 static size_t touch(struct walk *w, const struct layout *l, uint64_t off, uint64_t len,
 		    uint64_t array_max, struct range *ret)
 {
@@ -147,10 +178,18 @@ static size_t touch(struct walk *w, const struct layout *l, uint64_t off, uint64
 	uint64_t bit = UINT64_C(1) << i;
 	bool again = w->touched & bit;
 	w->touched |= bit;
-	if (!again || (w->whole & bit))
+	if (w->whole & bit)
 		return 0;
-	w->whole |= bit;
-	*ret = (struct range){.off = h->data_off, .len = h->end - h->data_off};
+	if (again) {
+		w->whole |= bit;
+		return plan_array(h, off, ret);
+	}
+	if (len >= TOUCH_BYTES || off >= h->end)
+		return 0;
+	*ret = (struct range){
+		.off = off,
+		.len = h->end - off < TOUCH_BYTES ? h->end - off : TOUCH_BYTES,
+	};
 	return 1;
 }
 
@@ -189,11 +228,18 @@ size_t walk_learnt(struct walk *w, const struct layout *l,
 	return w->walking && l->n ? plan_headers(w, l, ret) : 0;
 }
 
+bool walk_has_whole(const struct walk *w, const struct layout *l, uint64_t off)
+{
+	const struct hdu *h = layout_at(l, off);
+	size_t i = h ? layout_index(l, h) : WALK_ARRAYS;
+	return i < WALK_ARRAYS && (w->whole >> i & 1);
+}
+
 void walk_short(struct walk *w, const struct layout *l, const struct range *asked)
 {
 	const struct hdu *h = layout_at(l, asked->off);
 	size_t i = h ? layout_index(l, h) : WALK_ARRAYS;
-	if (i < WALK_ARRAYS && asked->off == h->data_off)
+	if (i < WALK_ARRAYS && asked->off >= h->data_off)
 		w->whole &= ~(UINT64_C(1) << i);
 	if (asked->off < w->asked)
 		w->asked = asked->off;

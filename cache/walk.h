@@ -9,10 +9,12 @@
  *     for: those that are known, the next one, and guesses at the distance of the last
  *     two, since images of one file are mostly of one size.  A reader of the first
  *     header alone of an unknown file costs nothing more.
- *   - They cut pieces out of an image: who comes back to the data of one HDU gets the
- *     rest of it, if it is not too large.
+ *   - They cut pieces out of an image, row by row: the first touch brings so much that
+ *     100 rows of 2048 floats are one round and not four, and who comes back to the data
+ *     of one HDU gets the rest of it, if it is not too large.
  *
- * A guess that is wrong costs the bytes of a block; after a few of them there are no more.
+ * A guess that is wrong costs the bytes of a block; after a few of them there are no
+ * more.
  */
 #ifndef CACHE_WALK_H
 #define CACHE_WALK_H
@@ -50,6 +52,8 @@ size_t walk_jump(struct walk *w, const struct layout *l, uint64_t off, uint64_t 
 /* More of the layout is known. */
 size_t walk_learnt(struct walk *w, const struct layout *l,
 		   struct range ret[static WALK_RANGES]);
+/* Was all of the data at off asked for, since somebody came back to it? */
+bool walk_has_whole(const struct walk *w, const struct layout *l, uint64_t off);
 /* A range that it returned could not be asked for now. */
 void walk_short(struct walk *w, const struct layout *l, const struct range *asked);
 #endif

@@ -102,14 +102,22 @@ static int take_blocks(struct version *v, int fd, bool copies, uint64_t epoch,
 		int r = io_read_all(fd, bytes, len, off);
 		if (!r && copies)
 			r = store_write(v->bl->store, &v->id, off, bytes, len);
+		uint32_t crc = r ? 0 : crc32c(0, bytes, len);
 		if (!r)
-			r = block_publish(v, b, crc32c(0, bytes, len), BLOCK_PRESENT,
-					  epoch);
+			r = copies ? block_publish(v, b, crc, BLOCK_PRESENT, epoch)
+				   : block_publish_there(v, b, crc, epoch);
 		if (r)
 			return r;
 		map[b] = 0;
 	}
 	return 0;
+}
+
+/* All its blocks are claimed: nobody else writes, nor publishes what he wrote. */
+static void note_settled(struct version *v)
+{
+	SCOPED_LOCK(&v->lock);
+	v->settled = true;
 }
 
 static int open_whole(const char *path, uint64_t size, int *ret)
@@ -130,6 +138,8 @@ static int place(struct version *v, const char *path, int fd, uint8_t *map, bool
 {
 	uint64_t epoch;
 	int r = all ? store_adopt(v->bl->store, &v->id, path) : 0;
+	if (!r && all)
+		note_settled(v);
 	if (!r)
 		r = version_check_file(v, &epoch);
 	return r ? r : take_blocks(v, fd, !all, epoch, map);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
+#include "fs/gate.h"
 #include "fs/handle.h"
 #include "fs/node.h"
 #include "fs/opening.h"
@@ -44,7 +45,7 @@ static int set_size(struct task *t, struct inode *in, struct call *call)
 {
 	if (in->kind == NAME_DIR)
 		return -EISDIR;
-	if (!t->fs->writable)
+	if (!fs_writable(t->fs))
 		return -EROFS;
 	int r = opening_make_way(t->fs, in);
 	if (!r)
@@ -60,25 +61,32 @@ static int64_t wanted_mtime_ns(const struct task *t)
 	       t->attr.st_mtim.tv_nsec;
 }
 
-/* In the bucket: the time is changed there, by a copy within the store. */
-static int set_clean_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
-			   struct call *call)
+static int copy_with_mtime(struct fs *fs, struct inode *in, const struct gate_pass *pass,
+			   int64_t mtime_ns, struct call *call)
 {
-	bool named;
-	CLEANUP_FREE char *path = inode_path(fs->tree, in, &named);
 	struct object obj, now;
 	inode_object(in, &obj);
-	if (!path)
-		return -ENOMEM;
-	if (!named || obj.mtime_ns == mtime_ns)
+	if (!pass->named || obj.mtime_ns == mtime_ns)
 		return 0;
 	inode_claim(in);
-	int r = view_set_mtime(fs->vw, path, &obj, mtime_ns, &now, call);
+	int r = view_set_mtime(fs->vw, pass->path, &obj, mtime_ns, &now, call);
 	if (!r)
 		inode_set_object(in, &now);
 	inode_unclaim(in);
 	if (r == -ESTALE)
-		view_forget(fs->vw, path);
+		view_forget(fs->vw, pass->path);
+	return r;
+}
+
+/* In the bucket: the time is changed there, by a copy within the store. */
+static int set_clean_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
+			   struct call *call)
+{
+	struct gate_pass pass = {0};
+	int r = gate_enter_inode(fs, &pass, in, call);
+	if (!r)
+		r = copy_with_mtime(fs, in, &pass, mtime_ns, call);
+	gate_leave(fs, &pass);
 	return r;
 }
 
@@ -109,7 +117,7 @@ static int set_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns, struct c
 {
 	if (in->kind == NAME_DIR)
 		return 0; /* a prefix has no time of its own */
-	if (!fs->writable)
+	if (!fs_writable(fs))
 		return -EROFS;
 	struct staged *st = inode_staged(in);
 	int r = st ? staged_set_mtime(st, mtime_ns) : -ESTALE;
@@ -274,16 +282,25 @@ static void reply_sized(struct task *t, const struct buf *out)
 		reply_buf(t, out->data, out->len);
 }
 
+/* Whoever we see as pid 0 is in another pid namespace, and our number there is nobody's,
+ * or somebody else's. */
+static bool is_in_our_namespace(const struct task *t)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(t->req);
+	return ctx && ctx->pid > 0;
+}
+
 static int show(struct task *t, struct inode *in, struct buf *out)
 {
 	for (size_t i = 0; i < sizeof(xattrs) / sizeof(*xattrs); i++)
 		if (!strcmp(t->name, xattrs[i].name) &&
+		    (xattrs[i].show != show_pid || is_in_our_namespace(t)) &&
 		    (in->kind == NAME_FILE) == xattrs[i].of_files)
 			return xattrs[i].show(t->fs, in, out);
 	return -ENODATA;
 }
 
-/* The kernel asks for security.* before every write: answered from here.  What is not
+/* The kernel asks for security.* before a first write: answered from here.  What is not
  * user.* there is none of: EOPNOTSUPP, at which ls stops asking for labels and access
  * lists of each file (coreutils 9.1: 2 requests a file else, 2026-11-26). */
 int attr_get_xattr(struct task *t, struct call *call)

@@ -187,7 +187,8 @@ static int read_text(const char *path, struct buf *ret)
 		return -errno;
 	char chunk[4096];
 	size_t n;
-	while ((n = fread(chunk, 1, sizeof chunk, f)) > 0)
+	/* A device has no end. */
+	while (!buf_error(ret) && (n = fread(chunk, 1, sizeof chunk, f)) > 0)
 		buf_add(ret, chunk, n);
 	int r = ferror(f) ? -(errno ? errno : EIO) : 0;
 	(void)fclose(f);
@@ -237,6 +238,8 @@ static int apply_environment(struct config *c)
 		CLEANUP_BUF struct buf name;
 		buf_init(&name, 64);
 		option_variable(o, &name);
+		if (buf_error(&name))
+			return buf_error(&name);
 		const char *value = getenv(name.data);
 		if (!value || !*value)
 			continue;

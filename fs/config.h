@@ -18,10 +18,10 @@ enum upload_when { UPLOAD_CLOSE, UPLOAD_BACKGROUND };
 struct config {
 	/* the bucket */
 	struct settings store;
-	uint32_t fetchers, uploaders;
+	uint32_t fetchers, uploaders, rename_max;
 
 	/* what is seen */
-	bool read_only, allow_other, nonempty;
+	bool read_only, allow_other, nonempty, require_backend;
 	uint32_t uid, gid, umask;
 	uint64_t ttl_ns, read_timeout_ns, drain_ns;
 	int upload; /* enum upload_when */
@@ -36,8 +36,9 @@ struct config {
 	/* the daemon */
 	uint32_t max_threads;
 	int log_level; /* enum log_level */
+	int log_format; /* enum log_format */
 	bool debug;
-	char *log_file, *config;
+	char *log_file, *metrics, *config;
 
 	/* not options */
 	bool cache_reserve_given;

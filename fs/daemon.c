@@ -7,12 +7,14 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "fs/mountinfo.h"
+#include "fs/notify.h"
 #include "backends/util/banned.h"
 
 enum { FILES_MAX = 65536 };
@@ -30,6 +32,12 @@ static int refuse(const char *operation)
 	return r;
 }
 
+static void take_end(struct daemon *d, const int fds[2])
+{
+	d->other = fds[d->waits ? 0 : 1];
+	(void)close(fds[d->waits ? 1 : 0]);
+}
+
 /* The daemon is the child, this process waits for it. */
 static int split_background(struct daemon *d, const int fds[2])
 {
@@ -38,8 +46,7 @@ static int split_background(struct daemon *d, const int fds[2])
 		return refuse("fork");
 	d->waits = pid > 0;
 	d->pid = pid;
-	d->pipe = fds[d->waits ? 0 : 1];
-	(void)close(fds[d->waits ? 1 : 0]);
+	take_end(d, fds);
 	return 0;
 }
 
@@ -58,17 +65,16 @@ static int split_foreground(struct daemon *d, const int fds[2])
 		int status;
 		(void)waitpid(pid, &status, 0);
 	}
-	d->pipe = fds[d->waits ? 0 : 1];
-	(void)close(fds[d->waits ? 1 : 0]);
+	take_end(d, fds);
 	return 0;
 }
 
 int daemon_split(bool foreground, struct daemon *ret)
 {
 	int fds[2];
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return refuse("pipe");
-	*ret = (struct daemon){.foreground = foreground, .pipe = -1};
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return refuse("socketpair");
+	*ret = (struct daemon){.foreground = foreground, .other = -1};
 	int r = foreground ? split_foreground(ret, fds) : split_background(ret, fds);
 	if (r < 0) {
 		(void)close(fds[0]);
@@ -90,16 +96,15 @@ static void raise_files(void)
 	}
 }
 
-int daemon_settle(const struct daemon *d, bool debug, unsigned umask_bits)
+int daemon_settle(bool debug, unsigned umask_bits)
 {
 	/* For what a local bucket is given; what is ours alone says 0600 itself. */
 	(void)umask(umask_bits);
 	if (chdir("/") < 0)
 		return refuse("chdir /");
-	if (!d->foreground && setsid() < 0)
-		return refuse("setsid");
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	(void)sigaction(SIGPIPE, &ignore, NULL);
+	(void)sigaction(SIGUSR1, &ignore, NULL); /* until somebody listens: monitor.h */
 	raise_files();
 	/* A core holds the keys. */
 	if (!debug && !SANITIZED) {
@@ -109,8 +114,10 @@ int daemon_settle(const struct daemon *d, bool debug, unsigned umask_bits)
 	return 0;
 }
 
+/* Only now: an automounter that waits for this mount lets in its own process group. */
 static void leave_terminal(void)
 {
+	(void)setsid(); /* fails for a group's leader, and we were forked */
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
 		return;
@@ -123,16 +130,18 @@ static void leave_terminal(void)
 void daemon_ready(struct daemon *d, int log_fd)
 {
 	if (log_fd >= 0)
-		log_use_fd(log_fd);
+		log_use_file(log_fd);
 	else if (!d->foreground)
 		log_use_syslog();
 	if (!d->foreground)
 		leave_terminal();
 	/* Nobody may wait any more: then there is nobody to tell. */
-	ssize_t ignored = write(d->pipe, "r", 1);
-	(void)ignored;
-	(void)close(d->pipe);
-	d->pipe = -1;
+	(void)send(d->other, "r", 1, MSG_NOSIGNAL);
+	if (d->foreground)
+		notify_ready_when(d->other);
+	else
+		(void)close(d->other);
+	d->other = -1;
 }
 
 /* The kernel's 128 KiB are too few for a store that is milliseconds away.  Only
@@ -168,11 +177,11 @@ static int status_of_daemon(const struct daemon *d)
 
 int daemon_wait(struct daemon *d, const char *mountpoint, uint64_t read_ahead_bytes)
 {
-	CLEANUP_CLOSE int in = d->pipe;
+	CLEANUP_CLOSE int other = d->other;
 	char byte;
 	ssize_t n;
 	do {
-		n = read(in, &byte, 1);
+		n = read(other, &byte, 1);
 	} while (n < 0 && errno == EINTR);
 	if (n != 1)
 		return status_of_daemon(d);
@@ -187,5 +196,7 @@ int daemon_wait(struct daemon *d, const char *mountpoint, uint64_t read_ahead_by
 		return 1;
 	}
 	raise_read_ahead(mountpoint, read_ahead_bytes);
+	/* In the background nobody listens any more: our end tells. */
+	(void)send(other, "r", 1, MSG_NOSIGNAL);
 	return 0;
 }

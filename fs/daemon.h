@@ -13,16 +13,17 @@ struct daemon {
 	bool foreground;
 	bool waits; /* this process is the one that waits */
 	int pid;    /* of the daemon, as its waiter sees it; 0 = not its child */
-	int pipe;   /* fd; the waiter reads, the daemon writes */
+	int other;  /* fd; a socket to the other of the two */
 };
 
 /* After 0 there are two processes, told apart by ret->waits; in the foreground
  * this one serves, else it waits.  Logs. */
 int daemon_split(bool foreground, struct daemon *ret);
-/* What a process that runs for months must set up: session, files, core. */
-int daemon_settle(const struct daemon *d, bool debug, unsigned umask_bits);
+/* What a process that runs for months must set up: files, core. */
+int daemon_settle(bool debug, unsigned umask_bits);
 /* The mount is there, its loop about to run: tell the waiter, let go of the
- * terminal.  log_fd: the log goes there, -1 = to syslog (owned). */
+ * terminal; a service manager is told once the mount has answered.  log_fd: the log goes
+ * there, -1 = to syslog (owned). */
 void daemon_ready(struct daemon *d, int log_fd);
 /* In the waiter: until the mount answers or the daemon ends.  The exit status. */
 int daemon_wait(struct daemon *d, const char *mountpoint, uint64_t read_ahead_bytes);

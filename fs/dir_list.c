@@ -4,22 +4,37 @@
  * that come and go meanwhile neither repeat nor hide others, for as long as it is open.
  * An error of the network is an error of opendir or of readdir, never a short listing
  * (P10).
+ *
+ * While the kernel makes inodes of one reply, the thread that sent it makes the next one.
+ * It is sent if just that is asked for, soon, and no operation that may change what is
+ * shown has been replied to since it was begun (fs.changes): so nobody is shown less than
+ * what he has done or seen before he asked.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
 #include "fs/dir.h"
+#include "fs/dir_reply.h"
 #include "fs/node.h"
 #include "backends/util/banned.h"
 
-/* Offsets 0 and 1 are the dots. */
-enum { DOTS = 2 };
+enum {
+	AHEAD_BYTES_MAX = 1 << 16, /* of one reply: what C libraries ask for, twice */
+	AHEAD_MAX = 32,		   /* replies, of all directories */
+};
 
 struct reader {
 	struct opened opened; /* first */
 	char *path;	      /* owned */
 	struct view_stream *stream;
+
+	/* guarded by lock */
+	pthread_mutex_t lock;
+	pthread_cond_t rests;
+	bool busy;		 /* a thread makes the next reply */
+	struct dir_reply *ahead; /* owned; that reply, or NULL */
 };
 
 static struct reader *reader_of(const struct task *t)
@@ -27,18 +42,82 @@ static struct reader *reader_of(const struct task *t)
 	return (struct reader *)(uintptr_t)t->fi.fh;
 }
 
+static struct reader *reader_new(void)
+{
+	struct reader *rd = calloc(1, sizeof(*rd));
+	if (!rd)
+		return NULL;
+	(void)pthread_mutex_init(&rd->lock, NULL);
+	(void)pthread_cond_init(&rd->rests, NULL);
+	return rd;
+}
+
 static void reader_free(struct reader *rd)
 {
 	if (rd->stream)
 		view_close(rd->stream);
+	(void)pthread_cond_destroy(&rd->rests);
+	(void)pthread_mutex_destroy(&rd->lock);
 	free(rd->path);
 	free(rd);
 }
 
+/* --- the reply after this one --- */
+
+/* Owned by the caller, or NULL.  Whoever makes it waits for no network. */
+static struct dir_reply *take_ahead(struct fs *fs, struct reader *rd)
+{
+	SCOPED_LOCK(&rd->lock);
+	while (rd->busy)
+		(void)pthread_cond_wait(&rd->rests, &rd->lock);
+	if (rd->ahead)
+		atomic_fetch_sub(&fs->replies_ahead, 1);
+	return STEAL(rd->ahead);
+}
+
+static bool is_good(struct fs *fs, const struct dir_reply *rp, const struct task *t)
+{
+	double age_s = (double)(clock_now_ns() - rp->begun_ns) / (double)NS_PER_S;
+	return rp->off == (uint64_t)t->off && rp->size == t->size &&
+	       rp->changes == atomic_load(&fs->changes) && age_s < node_kernel_ttl_s(fs);
+}
+
+/* Before the reply that it follows is sent: afterwards the directory may be closed. */
+static bool begin_ahead(struct fs *fs, struct reader *rd, const struct dir_reply *rp)
+{
+	if (!rp->plus || !rp->used || rp->size > AHEAD_BYTES_MAX)
+		return false;
+	SCOPED_LOCK(&rd->lock);
+	if (rd->busy || rd->ahead)
+		return false;
+	if (atomic_fetch_add(&fs->replies_ahead, 1) >= AHEAD_MAX) {
+		atomic_fetch_sub(&fs->replies_ahead, 1);
+		return false;
+	}
+	rd->busy = true;
+	return true;
+}
+
+static void make_ahead(const struct dir_place *dp, struct reader *rd, uint64_t off,
+		       size_t size)
+{
+	struct dir_reply *rp = NULL;
+	if (dir_reply_new(dp, off, size, true, NULL, &rp))
+		atomic_fetch_sub(&dp->fs->replies_ahead, 1);
+	SCOPED_LOCK(&rd->lock);
+	rd->ahead = rp;
+	rd->busy = false;
+	(void)pthread_cond_signal(&rd->rests);
+}
+
+/* --- operations --- */
+
 static void close_reader(struct fs *fs, struct opened *o)
 {
+	struct reader *rd = (struct reader *)o;
 	fs_closed(fs, o);
-	reader_free((struct reader *)o);
+	dir_reply_take_back(fs, take_ahead(fs, rd));
+	reader_free(rd);
 }
 
 int dir_open(struct task *t, struct call *call)
@@ -46,12 +125,13 @@ int dir_open(struct task *t, struct call *call)
 	struct inode *in = tree_get(t->fs->tree, t->ino);
 	if (!in)
 		return -ENOENT;
-	struct reader *rd = calloc(1, sizeof(*rd));
+	struct reader *rd = reader_new();
 	if (rd)
 		rd->path = inode_path(t->fs->tree, in, NULL);
 	tree_put(t->fs->tree, in);
 	if (!rd || !rd->path) {
-		free(rd);
+		if (rd)
+			reader_free(rd);
 		return -ENOMEM;
 	}
 	int r = view_open(t->fs->vw, rd->path, &rd->stream, call);
@@ -74,127 +154,29 @@ int dir_release(struct task *t, struct call *call)
 	return 0;
 }
 
-/* What goes into one reply. */
-struct reply {
-	char *buf; /* owned */
-	size_t used;
-	bool plus;
-	size_t path_len; /* of the directory in path, with the slash */
-	char path[KEY_SIZE + NAME_MAX_BYTES + 1];
-};
-
-struct shown {
-	const char *name;
-	enum name_kind kind;
-	const struct object *object; /* NULL: to be looked up */
-	bool dot;
-};
-
-static mode_t mode_of(const struct shown *s)
-{
-	return s->kind == NAME_DIR ? S_IFDIR : S_IFREG;
-}
-
-/* As the rest of us knows it, without asking.  Else the kernel looks the name up when
- * somebody wants its attributes. */
-static int enter(struct task *t, struct reply *rp, const struct shown *s,
-		 struct fuse_entry_param *ret)
-{
-	struct view_entry e = {.kind = s->kind};
-	struct inode *in;
-	memcpy(rp->path + rp->path_len, s->name, strlen(s->name) + 1);
-	if (s->object)
-		e.object = *s->object;
-	int r = s->object ? 0 : view_lookup(t->fs->vw, rp->path, &e, NULL);
-	if (r)
-		return r;
-	r = node_entry(t->fs, rp->path, &e, &in, ret);
-	if (!r)
-		tree_put(t->fs->tree, in);
-	view_entry_done(&e);
-	return r;
-}
-
-/* false: it does not fit. */
-static bool add(struct task *t, struct reply *rp, const struct shown *s, off_t next)
-{
-	char *at = rp->buf + rp->used;
-	size_t left = t->size - rp->used, n;
-	/* The number is not known before a look-up; any but 0 will do. */
-	struct fuse_entry_param fe = {
-		.attr = {.st_mode = mode_of(s), .st_ino = UINT32_MAX}};
-	if (!rp->plus) {
-		n = fuse_add_direntry(t->req, at, left, s->name, &fe.attr, next);
-	} else {
-		n = fuse_add_direntry_plus(t->req, NULL, 0, s->name, &fe, next);
-		if (n <= left && !s->dot && enter(t, rp, s, &fe))
-			fe = (struct fuse_entry_param){
-				.attr = {.st_mode = mode_of(s), .st_ino = UINT32_MAX}};
-		if (n <= left)
-			n = fuse_add_direntry_plus(t->req, at, left, s->name, &fe, next);
-	}
-	if (n > left)
-		return false;
-	rp->used += n;
-	return true;
-}
-
-static bool add_dots(struct task *t, struct reply *rp, uint64_t *at)
-{
-	static const char *const dots[DOTS] = {".", ".."};
-	for (; *at < DOTS; ++*at) {
-		struct shown s = {.name = dots[*at], .kind = NAME_DIR, .dot = true};
-		if (!add(t, rp, &s, (off_t)*at + 1))
-			return false;
-	}
-	return true;
-}
-
-/* One that is here is waited for only while there is nothing to reply with. */
-static int add_names(struct task *t, struct reply *rp, uint64_t at, struct call *call)
-{
-	struct view_stream *stream = reader_of(t)->stream;
-	struct name name;
-	for (uint64_t place = at - DOTS;; place++) {
-		bool clean;
-		int r = view_next(stream, &place, &name, &clean, rp->used ? NULL : call);
-		if (r <= 0)
-			return rp->used ? 0 : r;
-		bool known = clean && name.kind == NAME_FILE;
-		static const struct object none;
-		struct shown s = {.name = name.name, .kind = name.kind};
-		if (known)
-			s.object = &name.object;
-		else if (clean)
-			s.object = &none;
-		if (!add(t, rp, &s, (off_t)(place + DOTS + 1)))
-			return 0;
-	}
-}
-
-static int fill(struct task *t, struct reply *rp, struct call *call)
-{
-	const char *dir = reader_of(t)->path;
-	uint64_t at = (uint64_t)t->off;
-	rp->path_len = strlen(dir);
-	if (rp->path_len + 1 >= KEY_SIZE)
-		return -ENAMETOOLONG;
-	memcpy(rp->path, dir, rp->path_len);
-	if (*dir)
-		rp->path[rp->path_len++] = '/';
-	return add_dots(t, rp, &at) ? add_names(t, rp, at, call) : 0;
-}
-
 static int read_entries(struct task *t, bool plus, struct call *call)
 {
-	struct reply rp = {.plus = plus, .buf = malloc(t->size)};
-	if (!rp.buf)
-		return -ENOMEM;
-	int r = fill(t, &rp, call);
-	if (!r)
-		reply_buf(t, rp.buf, rp.used);
-	free(rp.buf);
-	return r;
+	struct fs *fs = t->fs;
+	struct reader *rd = reader_of(t);
+	struct dir_place dp = {fs, t->ino, rd->path, rd->stream};
+	size_t size = t->size;
+	struct dir_reply *rp = take_ahead(fs, rd);
+	bool ahead = !rp || (plus && is_good(fs, rp, t));
+	if (rp && !ahead)
+		dir_reply_take_back(fs, STEAL(rp));
+	int r = rp ? 0 : dir_reply_new(&dp, (uint64_t)t->off, t->size, plus, call, &rp);
+	if (r)
+		return r;
+	/* One that was in vain says that more are likely to be. */
+	ahead = ahead && begin_ahead(fs, rd, rp);
+	uint64_t next = rp->next;
+	if (reply_buf(t, rp->bytes, rp->used))
+		dir_reply_take_back(fs, rp);
+	else
+		free(rp);
+	if (ahead)
+		make_ahead(&dp, rd, next, size);
+	return 0;
 }
 
 int dir_read(struct task *t, struct call *call)

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/metrics.h"
+#include "fs/gate.h"
 #include "fs/handle.h"
 #include "fs/holders.h"
 #include "fs/node.h"
@@ -171,7 +174,7 @@ static int check_version(struct fs *fs, struct inode *in, struct call *call)
 int file_open(struct task *t, struct call *call)
 {
 	bool empties = wants_write(t->fi.flags) && (t->fi.flags & O_TRUNC);
-	if (wants_write(t->fi.flags) && !t->fs->writable)
+	if (wants_write(t->fi.flags) && !fs_writable(t->fs))
 		return -EROFS;
 	/* It waits for whoever is changing the file right now. */
 	if (empties && !call)
@@ -193,47 +196,68 @@ int file_open(struct task *t, struct call *call)
 	if (r)
 		return r;
 	struct handle *h = handle_of(t);
+	metrics_add(METRIC_OPENS, 1);
+	metrics_add(METRIC_OPENS_PASSED, id > 0);
 	if (reply_open(t, id))
 		handle_free(t->fs, h);
 	return 0;
 }
 
-static int find_or_make(struct task *t, const char *path, struct view_entry *ret,
-			struct call *call)
+/* made: by this call, earlier. */
+static int find_or_make(struct task *t, const char *path, bool *made,
+			struct view_entry *ret, struct call *call)
 {
 	int r = view_lookup(t->fs->vw, path, ret, call);
 	if (r == -ENOENT) {
 		*ret = (struct view_entry){.kind = NAME_FILE};
-		return view_create(t->fs->vw, path, NULL, &ret->staged);
+		r = view_make_way(t->fs->vw, path, NAME_FILE, call);
+		if (!r)
+			r = view_create(t->fs->vw, path, NULL, &ret->staged);
+		*made = *made || !r;
+		return r;
 	}
 	if (r)
 		return r;
 	/* Somebody made it since the kernel looked. */
-	r = (t->fi.flags & O_EXCL) ? -EEXIST : ret->kind == NAME_DIR ? -EISDIR : 0;
+	bool excluded = (t->fi.flags & O_EXCL) && !*made;
+	r = excluded ? -EEXIST : ret->kind == NAME_DIR ? -EISDIR : 0;
 	if (r)
 		view_entry_done(ret);
 	return r;
 }
 
-int file_create(struct task *t, struct call *call)
+static int create_at(struct task *t, const char *path, struct inode **ret_in,
+		     struct fuse_entry_param *ret, struct call *call)
 {
-	CLEANUP_FREE char *path = NULL;
-	struct view_entry e;
-	if (!t->fs->writable)
-		return -EROFS;
-	int r = node_child_path(t->fs, t->ino, t->name, &path);
+	bool made = false;
+	int r;
 	/* A name of the bucket's may have to wait for its DELETE; the application
 	 * saves its state under local names ten times a second. */
-	if (!r && !call && !view_is_local(t->fs->vw, path))
-		r = -EAGAIN;
-	if (!r)
-		r = find_or_make(t, path, &e, call);
-	if (r)
-		return r;
+	if (!call && !view_is_local(t->fs->vw, path))
+		return -EAGAIN;
+	do {
+		struct view_entry e;
+		struct tree_mark mark = tree_mark(t->fs->tree, path);
+		r = find_or_make(t, path, &made, &e, call);
+		if (r)
+			return r;
+		r = node_entry(t->fs, path, &e, &mark, ret_in, ret);
+		view_entry_done(&e);
+	} while (r == TREE_CHANGED);
+	return r;
+}
+
+int file_create(struct task *t, struct call *call)
+{
+	struct gate_pass pass = {0};
 	struct inode *in;
 	struct fuse_entry_param fe;
-	r = node_entry(t->fs, path, &e, &in, &fe);
-	view_entry_done(&e);
+	if (!fs_writable(t->fs))
+		return -EROFS;
+	int r = gate_enter_child(t->fs, &pass, t->ino, t->name, call);
+	if (!r)
+		r = create_at(t, pass.path, &in, &fe, call);
+	gate_leave(t->fs, &pass);
 	if (r)
 		return r;
 	uint64_t id = in->id;
@@ -266,12 +290,58 @@ static void forget_stale(struct fs *fs, struct inode *in)
 		view_forget(fs->vw, path);
 }
 
+/* While we read its directory got another name: the same bytes are a version of that
+ * name now, and the one that we asked for is gone. */
+static bool is_another_now(struct fs *fs, struct inode *in, const struct version *was)
+{
+	struct version *v = NULL;
+	struct staged *st = inode_staged(in);
+	bool is = !st && !inode_version(fs->tree, in, fs->bl, &v) && v != was;
+	version_unref(v);
+	staged_unref(st);
+	return is;
+}
+
+/* When reading ahead has failed, the kernel asks at once for the page alone: whoever
+ * reads would wait for a second deadline (P8).  Asking later, or again, tries again. */
+enum { SPENT_FROM_NS = NS_PER_S, SPENT_FOR_NS = NS_PER_S / 4 };
+
+static void note_spent(const struct task *t, struct handle *h, int r,
+		       const struct call *call)
+{
+	uint64_t now = clock_now_ns(), end = (uint64_t)t->off + t->size;
+	uint64_t timeout = t->fs->conf.read_timeout_ns;
+	if ((r != -EIO && r != -ETIMEDOUT) ||
+	    now < clock_add(call->deadline_ns - timeout, SPENT_FROM_NS))
+		return;
+	SCOPED_LOCK(&h->lock);
+	struct spent *s = &h->spent;
+	bool fresh = s->error && now - s->at_ns < SPENT_FOR_NS;
+	*s = (struct spent){
+		.from = fresh && s->from < (uint64_t)t->off ? s->from : (uint64_t)t->off,
+		.to = fresh && s->to > end ? s->to : end,
+		.at_ns = now,
+		.error = r,
+	};
+}
+
+static int take_spent(const struct task *t, struct handle *h)
+{
+	SCOPED_LOCK(&h->lock);
+	struct spent *s = &h->spent;
+	if (!s->error || (uint64_t)t->off < s->from || (uint64_t)t->off >= s->to)
+		return 0;
+	int r = clock_now_ns() - s->at_ns < SPENT_FOR_NS ? s->error : 0;
+	s->error = 0;
+	return r;
+}
+
 /* P1: the bytes of the version that was opened, all of them, or an error. */
 static int read_version(struct task *t, struct handle *h, void *buf, struct call *call)
 {
 	struct fs *fs = t->fs;
 	struct version *v = NULL;
-	int r = inode_version(fs->tree, h->in, fs->bl, &v);
+	int spent, r = inode_version(fs->tree, h->in, fs->bl, &v);
 	if (r)
 		return r;
 	size_t len = clip(version_object(v)->size, (uint64_t)t->off, t->size);
@@ -279,7 +349,14 @@ static int read_version(struct task *t, struct handle *h, void *buf, struct call
 	if (len && !call)
 		ahead_read(&h->prefetch, &h->lock, v, (uint64_t)t->off, len);
 	r = len ? blocks_read(fs->bl, v, (uint64_t)t->off, buf, len, call) : 0;
+	bool moved = r == -ESTALE && is_another_now(fs, h->in, v);
+	if (r == -EAGAIN && !call && (spent = take_spent(t, h)))
+		r = spent;
+	else if (r && call)
+		note_spent(t, h, r, call);
 	version_unref(v);
+	if (moved)
+		return read_version(t, h, buf, call);
 	if (r == -ESTALE)
 		forget_stale(fs, h->in);
 	if (!r)
@@ -336,7 +413,8 @@ static bool is_still_held(struct task *t, struct handle *h)
 	const struct fuse_ctx *ctx = fuse_req_ctx(t->req);
 	if (!path || !ctx || ctx->pid <= 0)
 		return false;
-	int n = holders_count(ctx->pid, h->in->id, path);
+	const struct holder who = {ctx->pid, ctx->uid, ctx->gid};
+	int n = holders_count(&who, t->fs->device, h->in->id, path);
 	return n > other_writers(h);
 }
 

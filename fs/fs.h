@@ -4,6 +4,7 @@
  *
  *   ops.c      what the kernel asks -> one call each, and the reply
  *   tree.c     inode numbers, names, lookup counts
+ *   gate.c     keeps others out of a directory that is renamed
  *   file.c dir.c rename.c xattr.c      what the calls do
  *   cache/view.h   names and bytes as the user sees them: staged over removed
  *                  over the bucket
@@ -13,11 +14,13 @@
  * Lock order (take downwards, never upwards; none is held across a backend call,
  * a reply, an fsync or a commit):
  *
- *   tree.lock > inode.lock > staging.lock > staged.lock > removal.lock >
+ *   gate.lock, tree.lock > inode.lock > staging.lock > staged.lock > removal.lock >
  *   names.lock > version.lock > blocks.lock > journal.lock > pool.lock > http.lock
+ *   staging.lock > parts.lock > orphans.lock
  */
 #ifndef FS_FS_H
 #define FS_FS_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -41,6 +44,7 @@ struct fs_conf {
 	bool passthrough;	/* let the kernel read complete files itself */
 	bool upload_background; /* false: close() waits for the upload (P2) */
 	uint32_t uploaders;	/* requests that upload, at most */
+	uint32_t rename_max;	/* files in a directory that is renamed, at most */
 };
 
 /* be and bl are borrowed until fs_free.  Recovers the journal: what an earlier
@@ -49,11 +53,14 @@ int fs_new(const struct fs_conf *conf, struct backend *be, struct blocks *bl,
 	   struct fs **ret);
 /* The mount is there, its loop about to run; it is about to be unmounted. */
 struct fuse_session;
-int fs_attach(struct fs *fs, struct fuse_session *se);
+int fs_attach(struct fs *fs, struct fuse_session *se, const char *mountpoint);
 void fs_detach(struct fs *fs);
-/* After the FUSE loop has ended: upload what is pending for drain_ns at most.
- * Returns how many files are left to the next mount. */
-uint64_t fs_stop(struct fs *fs);
+/* After the FUSE loop has ended: upload what is pending, for drain_ns at most and only
+ * until *hurry.  Returns how many changes are left to the next mount. */
+uint64_t fs_stop(struct fs *fs, const atomic_bool *hurry);
+/* Then: the names of files that are left, a line each, without control characters; of
+ * many the first few and how many more there are. */
+void fs_name_left(struct fs *fs, struct buf *ret);
 void fs_free(struct fs *fs);
 
 /* The table for fuse_session_new; its userdata is the struct fs.  Include

@@ -15,6 +15,10 @@ struct handle {
 	/* guarded by lock */
 	pthread_mutex_t lock;
 	struct prefetch prefetch;
+	struct spent { /* a read that waited for its deadline in vain */
+		uint64_t from, to, at_ns;
+		int error; /* 0 = none */
+	} spent;
 	/* Closed, as far as we can see; its RELEASE comes later, in its own time.
 	 * Only handles that are not idle count as the inode's writers. */
 	bool idle;

@@ -8,8 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "backends/util/cleanup.h"
+#include "fs/mountinfo.h"
 #include "backends/util/banned.h"
 
 /* The link shows the path as the process's mounts have it: only its end is ours. */
@@ -24,12 +27,13 @@ static bool ends_like(const char *link, const char *path)
 	       !memcmp(link + len - want, path, want);
 }
 
-static bool link_matches(int dir, const char *fd, const char *path)
+/* 1, 0, or why it cannot be read. */
+static int link_matches(int dir, const char *fd, const char *path)
 {
 	char link[PATH_MAX];
 	ssize_t n = readlinkat(dir, fd, link, sizeof(link) - 1);
 	if (n <= 0)
-		return false;
+		return n < 0 ? -errno : 0;
 	link[n] = '\0';
 	return ends_like(link, path);
 }
@@ -47,7 +51,21 @@ static bool find_field(const char *text, const char *name, int base, uint64_t *r
 	return !errno && end != at;
 }
 
-static bool info_matches(pid_t pid, const char *fd, uint64_t inode)
+/* A file of the same name and number on another mount of ours is not this one. */
+static bool is_on(pid_t pid, uint64_t mount_id, dev_t device)
+{
+	char path[64];
+	struct mount_entry e;
+	(void)snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)pid);
+	FILE *f = device ? fopen(path, "re") : NULL;
+	if (!f)
+		return true; /* the name has to do */
+	int r = mountinfo_search_id(f, mount_id, &e);
+	(void)fclose(f);
+	return !r && makedev(e.major, e.minor) == device;
+}
+
+static bool info_matches(pid_t pid, dev_t device, const char *fd, uint64_t inode)
 {
 	char path[64], text[1024];
 	int n = snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.20s", (int)pid, fd);
@@ -58,28 +76,59 @@ static bool info_matches(pid_t pid, const char *fd, uint64_t inode)
 	if (got <= 0)
 		return false;
 	text[got] = '\0';
-	uint64_t flags, ino;
+	uint64_t flags, ino, mount_id;
 	if (!find_field(text, "flags:", 8, &flags))
 		return false;
 	if ((flags & O_ACCMODE) == O_RDONLY)
 		return false;
 	/* Kernels before 5.14 do not tell; the path has to do then. */
-	return !find_field(text, "ino:", 10, &ino) || ino == inode;
+	if (find_field(text, "ino:", 10, &ino) && ino != inode)
+		return false;
+	return !find_field(text, "mnt_id:", 10, &mount_id) ||
+	       is_on(pid, mount_id, device);
 }
 
-int holders_count(pid_t pid, uint64_t inode, const char *path)
+/* -EACCES: it is not ours to look at. */
+static int count(pid_t pid, dev_t device, uint64_t inode, const char *path)
 {
 	char dir[64];
 	(void)snprintf(dir, sizeof(dir), "/proc/%d/fd", (int)pid);
 	DIR *d = opendir(dir);
 	if (!d)
-		return 0;
+		return -errno;
 	int n = 0;
 	struct dirent *de;
-	while ((de = readdir(d)))
-		if (de->d_name[0] != '.' && link_matches(dirfd(d), de->d_name, path) &&
-		    info_matches(pid, de->d_name, inode))
+	while (n >= 0 && (de = readdir(d))) {
+		if (de->d_name[0] == '.')
+			continue;
+		int r = link_matches(dirfd(d), de->d_name, path);
+		if (r == -EACCES)
+			n = r;
+		else if (r > 0 && info_matches(pid, device, de->d_name, inode))
 			n++;
+	}
 	(void)closedir(d);
 	return n;
+}
+
+/* Root in a container may not look into another user's process (CAP_SYS_PTRACE), but
+ * that user may; a thread can be him where files are concerned. */
+static int count_as(const struct holder *who, dev_t device, uint64_t inode,
+		    const char *path)
+{
+	gid_t gid = (gid_t)setfsgid(who->gid);
+	uid_t uid = (uid_t)setfsuid(who->uid);
+	int n = count(who->pid, device, inode, path);
+	(void)setfsuid(uid);
+	(void)setfsgid(gid);
+	return n;
+}
+
+int holders_count(const struct holder *who, dev_t device, uint64_t inode,
+		  const char *path)
+{
+	int n = count(who->pid, device, inode, path);
+	if (n == -EACCES)
+		n = count_as(who, device, inode, path);
+	return n > 0 ? n : 0;
 }

@@ -7,8 +7,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct holder {
+	pid_t pid;
+	uid_t uid; /* as it called */
+	gid_t gid;
+};
+
 /* How many writable descriptors of the process are this inode of ours, known by
- * its number and by the end of its path.  0 also if the process cannot be seen
- * (another pid namespace, another user, gone). */
-int holders_count(pid_t pid, uint64_t inode, const char *path);
+ * its number, the end of its path and the device of its mount (0: not known).  0 also if
+ * the process cannot be seen (another pid namespace, another user, gone). */
+int holders_count(const struct holder *who, dev_t device, uint64_t inode,
+		  const char *path);
 #endif

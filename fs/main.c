@@ -1,7 +1,10 @@
-/* main.c - the verbs of mastfs.  Exit status: 0 done, 1 failed, 2 wrong usage. */
+/* main.c - the verbs of mastfs.  Exit status: 0 done, 1 failed, 2 wrong usage;
+ * what status says besides is in its help. */
 #include <stdio.h>
 #include <string.h>
 #include "backends/util/log.h"
+#include "fs/doctor.h"
+#include "fs/helper.h"
 #include "fs/mount.h"
 #include "backends/util/banned.h"
 
@@ -16,6 +19,9 @@ static const struct verb {
 } verbs[] = {
 	{"mount", mount_verb, mount_help, "mount a bucket as a directory"},
 	{"umount", umount_verb, umount_help, "unmount it, and wait for its uploads"},
+	{"doctor", doctor_verb, doctor_help, "say what is in the way of a mount"},
+	{"status", status_verb, status_help, "say how the mounts are"},
+	{"log", log_verb, log_help, "say or set how much a mount logs"},
 	{"help", help_verb, NULL, "say how a verb is used"},
 	{"version", version_verb, NULL, "say which version this is"},
 };
@@ -66,6 +72,9 @@ static int version_verb(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	int status;
+	if (helper_run(argc, argv, &status))
+		return status;
 	if (argc < 2) {
 		list_verbs(stderr);
 		return 2;

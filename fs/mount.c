@@ -24,7 +24,10 @@
 #include "fs/cachedir.h"
 #include "fs/daemon.h"
 #include "fs/fs.h"
+#include "fs/init.h"
+#include "fs/monitor.h"
 #include "fs/mountpoint.h"
+#include "fs/notify.h"
 #include "fs/session.h"
 #include "backends/util/banned.h"
 
@@ -32,6 +35,7 @@
 
 enum {
 	IDENTITY_MAX = 16384,
+	NAMES_MAX = 12288,
 	FUSE_MAJOR = 10, /* Linux' devices.txt */
 	FUSE_MINOR = 229,
 };
@@ -43,12 +47,14 @@ struct mount {
 	char *mountpoint; /* owned; resolved */
 	int log_fd;	  /* -1 = none was named */
 	struct room room;
+	struct scrape scrape;
 
 	/* in the daemon */
 	struct backend *backend;
 	struct blocks *blocks;
 	struct fs *fs;
 	struct session *session;
+	struct monitor *monitor;
 };
 
 void mount_help(void)
@@ -58,9 +64,14 @@ void mount_help(void)
 		    "\n",
 		    stdout);
 	(void)fputs(source_help, stdout);
-	(void)fputs("MOUNTPOINT is " DEFAULT_MOUNTPOINT " if it is not given.\n"
+	(void)fputs("MOUNTPOINT is " DEFAULT_MOUNTPOINT
+		    " if it is not given; that one is "
+		    "made\n"
+		    "if its parent is there.\n"
 		    "\n"
-		    "  -f   stay in the foreground, log to stderr\n"
+		    "  -f   stay in the foreground, log to stderr; exit status 75: "
+		    "ended with\n"
+		    "       files that are not uploaded yet\n"
 		    "  -r   the same as -o ro\n"
 		    "\n"
 		    "Options, also as MASTFS_<NAME> in the environment and as 'name = "
@@ -74,7 +85,7 @@ void mount_help(void)
 }
 
 /* One argument alone is the source if it is a URL, else the mount point. */
-static int choose(struct config *c, const struct command_line *cl)
+int mount_choose(struct config *c, const struct command_line *cl)
 {
 	const char *source = NULL, *mountpoint = NULL;
 	if (cl->n_args == 2 || (cl->n_args == 1 && source_is_url(cl->args[0])))
@@ -88,7 +99,7 @@ static int choose(struct config *c, const struct command_line *cl)
 }
 
 /* The daemon lives in "/": names that it opens later must be absolute. */
-static int resolve_ca_file(struct config *c)
+int mount_find_ca_file(struct config *c)
 {
 	if (!c->store.ca_file)
 		return 0;
@@ -112,15 +123,22 @@ static int open_log(struct mount *m)
 		return 0;
 	m->log_fd =
 		open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
-	if (m->log_fd >= 0)
-		return 0;
-	int r = -errno;
-	log_error("mount", "open log_file %s: %s", path, strerror(-r));
-	return r;
+	if (m->log_fd < 0) {
+		int r = -errno;
+		log_error("mount", "open log_file %s: %s", path, strerror(-r));
+		return r;
+	}
+	/* It is opened again from another directory.  What has no path stays. */
+	char *real = realpath(path, NULL);
+	if (real) {
+		free(m->config.log_file);
+		m->config.log_file = real;
+	}
+	return 0;
 }
 
 /* fusermount3 refuses it as well, but only when everything is up. */
-static int check_allow_other(const struct config *c)
+int mount_check_allow_other(const struct config *c)
 {
 	if (!c->allow_other || geteuid() == 0)
 		return 0;
@@ -141,7 +159,7 @@ static int check_allow_other(const struct config *c)
 	return -EPERM;
 }
 
-static int check_fuse(void)
+int mount_check_fuse(void)
 {
 	CLEANUP_CLOSE int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	int r = fd < 0 ? -errno : 0;
@@ -182,10 +200,8 @@ static int check_source_apart(const char *url, const char *mp, const char *cache
 }
 
 /* A daemon that meets its own mount waits for itself for ever. */
-static int check_apart(const struct mount *m, const char *cache)
+int mount_check_apart(const struct settings *s, const char *mp, const char *cache)
 {
-	const char *mp = m->mountpoint;
-	const struct settings *s = &m->config.store;
 	if (path_within(cache, mp) || path_within(mp, cache))
 		return refuse_inside("cache directory", cache, "mount point", mp);
 	int r = check_source_apart(s->url, mp, cache);
@@ -201,7 +217,7 @@ static int prepare_cache(struct mount *m)
 	if (r == 0)
 		r = cachedir_plan(&m->config, &path);
 	if (r == 0)
-		r = check_apart(m, path.data);
+		r = mount_check_apart(&m->config.store, m->mountpoint, path.data);
 	if (r == 0)
 		r = cachedir_open(path.data, &m->cache);
 	if (r == 0)
@@ -209,20 +225,33 @@ static int prepare_cache(struct mount *m)
 	return r == 0 ? cachedir_enter(&m->cache, identity.data) : r;
 }
 
+/* A volume that comes empty, shared with the application, has no such directory.  Root's
+ * own: while nothing is mounted, nobody else's files fall into it. */
+static void make_default_mountpoint(const char *path)
+{
+	if (!strcmp(path, DEFAULT_MOUNTPOINT))
+		(void)mkdir(path, 0755); /* what is wrong is seen next, and said */
+}
+
 /* Everything that needs no thread, cheapest first. */
 static int prepare(struct mount *m)
 {
 	struct config *c = &m->config;
 	log_set_level(c->debug ? LOG_LEVEL_DEBUG : (enum log_level)c->log_level);
-	int r = resolve_ca_file(c);
+	log_set_format((enum log_format)c->log_format);
+	int r = mount_find_ca_file(c);
 	if (r == 0)
 		r = open_log(m);
 	if (r == 0)
-		r = check_allow_other(c);
+		r = scrape_open(c->metrics, &m->scrape);
+	if (r == 0)
+		r = mount_check_allow_other(c);
+	if (r == 0)
+		make_default_mountpoint(c->mountpoint);
 	if (r == 0)
 		r = mountpoint_prepare(c->mountpoint, c->nonempty, &m->mountpoint);
 	if (r == 0)
-		r = check_fuse();
+		r = mount_check_fuse();
 	return r == 0 ? prepare_cache(m) : r;
 }
 
@@ -232,9 +261,8 @@ static int start_backend(struct mount *m)
 	struct backend_conf conf = settings_conf(&c->store);
 	conf.read_only = c->read_only;
 	conf.ttl_ns = c->ttl_ns;
+	conf.wait = !c->require_backend;
 	int r = backend_open(&conf, &m->backend);
-	/* Without a deadline the probe is tried once: who mounts wants to know now.
-	 * What it meets is bounded by the time-outs of each request. */
 	return r < 0 ? r : backend_probe(m->backend, !c->read_only, NULL);
 }
 
@@ -256,6 +284,7 @@ static void tell_mounted(const struct mount *m)
 {
 	const struct room *room = &m->room;
 	log_info("mount", "%s is mounted on %s", m->config.store.url, m->mountpoint);
+	notify_status("%s on %s", m->config.store.url, m->mountpoint);
 	if (room->lowered)
 		log_info("mount",
 			 "cache directory %s: the disk has less than was asked for: "
@@ -263,6 +292,11 @@ static void tell_mounted(const struct mount *m)
 			 m->cache.path, (unsigned long long)room->cache_bytes >> 20,
 			 (unsigned long long)room->staging_bytes >> 20,
 			 (unsigned long long)room->reserve_bytes >> 20);
+	if (!m->config.read_only && cachedir_on_overlay(&m->cache))
+		log_warn("mount",
+			 "cache directory %s: on overlayfs; what is not uploaded yet is "
+			 "gone with the container: give it a volume",
+			 m->cache.path);
 }
 
 static int start_blocks(struct mount *m)
@@ -296,13 +330,27 @@ static int start_fs(struct mount *m)
 		.passthrough = c->passthrough,
 		.upload_background = c->upload == UPLOAD_BACKGROUND,
 		.uploaders = c->uploaders,
+		.rename_max = c->rename_max,
 	};
 	return fs_new(&conf, m->backend, m->blocks, &m->fs);
 }
 
+static int start_monitor(struct mount *m)
+{
+	const struct monitor_conf conf = {
+		.config = &m->config,
+		.mountpoint = m->mountpoint,
+		.cache_dir = m->cache.path,
+		.fs = m->fs,
+		.scrape = m->scrape,
+	};
+	m->scrape = (struct scrape){.door = -1};
+	return monitor_new(&conf, &m->monitor);
+}
+
 static int start(struct mount *m)
 {
-	int r = daemon_settle(&m->daemon, m->config.debug, m->config.umask);
+	int r = daemon_settle(m->config.debug, m->config.umask);
 	if (r == 0)
 		r = start_backend(m);
 	if (r == 0)
@@ -311,26 +359,48 @@ static int start(struct mount *m)
 		r = start_blocks(m);
 	if (r == 0)
 		r = start_fs(m);
-	return r == 0 ? session_new(&m->config, m->mountpoint, m->fs, &m->session) : r;
+	if (r == 0)
+		r = session_new(&m->config, m->mountpoint, m->fs, &m->session);
+	return r == 0 ? start_monitor(m) : r;
 }
 
-/* The loop has ended: nobody uses the mount any more. */
-static void drain(struct mount *m)
+static void tell_left(const struct mount *m, uint64_t left)
 {
-	session_unmount(m->session);
-	cachedir_tell(&m->cache, CACHEDIR_DRAINING, m->config.drain_ns / NS_PER_S);
-	uint64_t left = fs_stop(m->fs);
-	if (left)
-		log_warn("mount",
-			 "%s: %llu files are not uploaded yet; the next mount with cache "
-			 "directory %s goes on",
-			 m->config.store.url, (unsigned long long)left, m->cache.path);
-	cachedir_tell(&m->cache, CACHEDIR_ENDED, left);
+	CLEANUP_BUF struct buf names;
+	buf_init(&names, NAMES_MAX);
+	fs_name_left(m->fs, &names);
+	log_warn("mount",
+		 "%s: %llu changes are not in the bucket yet; the next mount with cache "
+		 "directory %s goes on",
+		 m->config.store.url, (unsigned long long)left, m->cache.path);
+	cachedir_log_left("mount", names.data);
+	cachedir_tell_left(&m->cache, left, names.data);
+	notify_status("%llu changes are not in the bucket yet; the next start goes on",
+		      (unsigned long long)left);
 }
 
-/* The session knows fs, fs knows blocks and backend. */
+/* The loop has ended: nobody uses the mount any more.  What is left to the next one. */
+static uint64_t drain(const struct mount *m)
+{
+	uint64_t drain_s = m->config.drain_ns / NS_PER_S;
+	monitor_draining(m->monitor);
+	notify_stopping(drain_s);
+	notify_status("uploading what is left, for %llu s at most",
+		      (unsigned long long)drain_s);
+	session_unmount(m->session);
+	cachedir_tell(&m->cache, CACHEDIR_DRAINING, drain_s);
+	uint64_t left = fs_stop(m->fs, session_hurry());
+	if (left)
+		tell_left(m, left);
+	else
+		cachedir_tell(&m->cache, CACHEDIR_ENDED, 0);
+	return left;
+}
+
+/* The monitor and the session know fs, fs knows blocks and backend. */
 static void take_down(struct mount *m)
 {
+	monitor_free(m->monitor);
 	session_free(m->session);
 	if (m->fs)
 		fs_free(m->fs);
@@ -343,15 +413,16 @@ static int serve(struct mount *m)
 {
 	cachedir_tell(&m->cache, CACHEDIR_SERVING, 0);
 	int r = start(m);
+	uint64_t left = 0;
 	if (r == 0) {
 		daemon_ready(&m->daemon, m->log_fd);
 		tell_mounted(m);
 		blocks_warm(m->blocks);
 		r = session_loop(m->session);
-		drain(m);
+		left = drain(m);
 	}
 	take_down(m);
-	return r < 0;
+	return r < 0 ? 1 : left ? MOUNT_LEFT : 0;
 }
 
 /* A mount that failed leaves nothing behind. */
@@ -378,26 +449,37 @@ static int wait_until_ready(struct mount *m)
 	return status;
 }
 
-static int run(struct mount *m, const struct command_line *cl)
+static int load_and_run(struct mount *m, const struct command_line *cl)
 {
 	int r = config_load(&m->config, &cl->items);
 	if (r == 0)
-		r = choose(&m->config, cl);
+		r = mount_choose(&m->config, cl);
 	if (r < 0)
 		return r == -EINVAL ? 2 : 1;
 	/* Whoever waits for the end of a pipe of his must not wait for us. */
-	if (!cl->foreground)
+	if (cl->foreground)
+		notify_take();
+	else
 		(void)close_range(STDERR_FILENO + 1, UINT_MAX, 0);
 	if (prepare(m) < 0 || daemon_split(cl->foreground, &m->daemon) < 0)
 		return 1;
 	return m->daemon.waits ? wait_until_ready(m) : serve(m);
 }
 
+static int run(struct mount *m, const struct command_line *cl)
+{
+	int status = -1;
+	if (cl->foreground && init_split(&status) < 0)
+		return 1;
+	return status < 0 ? load_and_run(m, cl) : status;
+}
+
 int mount_verb(int argc, char **argv)
 {
 	struct command_line cl;
-	struct mount m = {.cache = {.lock = -1}};
-	int r = command_line_parse(argc, argv, ":o:frh", 2, &cl);
+	struct mount m = {.cache = {.lock = -1}, .scrape = {.door = -1}};
+	const struct command_syntax syntax = {.letters = ":o:frh", .args_max = 2};
+	int r = command_line_parse(argc, argv, &syntax, &cl);
 	int status = 2;
 	if (r == 0 && cl.help) {
 		mount_help();
@@ -407,6 +489,7 @@ int mount_verb(int argc, char **argv)
 		config_done(&m.config);
 	}
 	free(m.mountpoint);
+	scrape_done(&m.scrape);
 	cachedir_done(&m.cache);
 	buf_done(&cl.items);
 	return status;

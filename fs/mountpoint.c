@@ -242,7 +242,7 @@ static int check_empty(const char *path)
 	return n > 2 ? -ENOTEMPTY : 0;
 }
 
-static int check_directory(const char *path, bool nonempty)
+int mountpoint_check(const char *path, bool nonempty)
 {
 	struct stat st;
 	const char *why = NULL;
@@ -269,20 +269,24 @@ int mountpoint_prepare(const char *path, bool nonempty, char **ret_path)
 {
 	CLEANUP_FREE char *real = NULL;
 	for (int i = 0; i < STALE_MAX; i++) {
-		struct mount_entry e;
+		struct mount_entry e = {0};
 		free(STEAL(real));
 		int r = mountpoint_resolve(path, &real, &e);
 		if (r < 0) {
 			log_error("mount", "mount point %s: %s", path, strerror(-r));
 			return r;
 		}
-		int kept = r == 1 ? 1 : check_mounted(real, &e, nonempty);
+		/* An automounter's, which waits for this very mount: whoever looked
+		 * into it would wait as well. */
+		bool awaited = r == 0 && !strcmp(e.type, "autofs");
+		nonempty |= awaited;
+		int kept = r == 1 || awaited ? 1 : check_mounted(real, &e, nonempty);
 		if (kept < 0)
 			return kept;
 		if (kept == 1)
 			break;
 	}
-	int r = check_directory(real, nonempty);
+	int r = mountpoint_check(real, nonempty);
 	if (r == 0)
 		*ret_path = STEAL(real);
 	return r;

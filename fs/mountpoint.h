@@ -23,6 +23,10 @@ int mountpoint_probe(const char *path);
  * resolved, owned by the caller (free).  Logs one line for what is wrong. */
 int mountpoint_prepare(const char *path, bool nonempty, char **ret_path);
 
+/* Is the directory, on which nothing is mounted, one to mount on?  Logs one line for what
+ * is wrong: -ENOENT, -ENOTDIR, -ENOTEMPTY, -EACCES ... */
+int mountpoint_check(const char *path, bool nonempty);
+
 /* Unmount, lazily or if nobody uses it: as root, else by fusermount3.  -EBUSY, or
  * another error with the reason appended to why. */
 int mountpoint_unmount(const char *path, bool lazily, struct buf *why);

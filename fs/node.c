@@ -5,46 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/cleanup.h"
+#include "backends/util/utf8.h"
 #include "backends/util/banned.h"
 
 enum { PREFERRED_IO = 65536 }; /* what Python and cp size their buffers by */
-
-/* One UTF-8 sequence: its length, 0 if it is none. */
-static size_t utf8_length(const unsigned char *s)
-{
-	static const struct {
-		unsigned char mask, lead;
-		uint32_t least;
-	} forms[] = {{0x80, 0x00, 0},
-		     {0xe0, 0xc0, 0x80},
-		     {0xf0, 0xe0, 0x800},
-		     {0xf8, 0xf0, 0x10000}};
-	for (size_t n = 0; n < 4; n++) {
-		if ((*s & forms[n].mask) != forms[n].lead)
-			continue;
-		uint32_t point = *s & (unsigned char)~forms[n].mask;
-		for (size_t i = 1; i <= n; i++) {
-			if ((s[i] & 0xc0) != 0x80)
-				return 0;
-			point = point << 6 | (s[i] & 0x3f);
-		}
-		bool surrogate = point >= 0xd800 && point < 0xe000;
-		return point < forms[n].least || point > 0x10ffff || surrogate ? 0
-									       : n + 1;
-	}
-	return 0;
-}
-
-static bool is_utf8(const char *s)
-{
-	for (const unsigned char *p = (const unsigned char *)s; *p;) {
-		size_t n = utf8_length(p);
-		if (!n)
-			return false;
-		p += n;
-	}
-	return true;
-}
 
 static bool is_reserved(const struct fs *fs, const char *name)
 {
@@ -65,7 +29,7 @@ int node_child_path(struct fs *fs, fuse_ino_t dir, const char *name, char **ret)
 	if (!parent || asprintf(&path, "%s%s%s", parent, *parent ? "/" : "", name) < 0)
 		return -ENOMEM;
 	int r = strlen(path) >= KEY_SIZE ? -ENAMETOOLONG : 0;
-	if (!r && ((fs->utf8_keys && !is_utf8(name)) || is_reserved(fs, name)))
+	if (!r && ((fs->utf8_keys && !utf8_is(name)) || is_reserved(fs, name)))
 		r = -EILSEQ;
 	if (r)
 		free(path);
@@ -115,9 +79,10 @@ void node_stat(struct fs *fs, struct inode *in, struct stat *ret)
 }
 
 int node_entry(struct fs *fs, const char *path, const struct view_entry *e,
-	       struct inode **ret_in, struct fuse_entry_param *ret)
+	       const struct tree_mark *mark, struct inode **ret_in,
+	       struct fuse_entry_param *ret)
 {
-	int r = tree_enter(fs->tree, path, e, ret_in);
+	int r = tree_enter(fs->tree, path, e, mark, ret_in);
 	if (r)
 		return r;
 	tree_remember(fs->tree, *ret_in);
@@ -131,6 +96,22 @@ int node_entry(struct fs *fs, const char *path, const struct view_entry *e,
 	return 0;
 }
 
+int node_look_up(struct fs *fs, const char *path, struct inode **ret_in,
+		 struct fuse_entry_param *ret, struct call *call)
+{
+	int r;
+	do {
+		struct view_entry e;
+		struct tree_mark mark = tree_mark(fs->tree, path);
+		r = view_lookup(fs->vw, path, &e, call);
+		if (r)
+			return r;
+		r = node_entry(fs, path, &e, &mark, ret_in, ret);
+		view_entry_done(&e);
+	} while (r == TREE_CHANGED);
+	return r;
+}
+
 void node_reply_entry(struct task *t, struct inode *in, const struct fuse_entry_param *e)
 {
 	struct fs *fs = t->fs;
@@ -138,4 +119,13 @@ void node_reply_entry(struct task *t, struct inode *in, const struct fuse_entry_
 	tree_put(fs->tree, in);
 	if (reply_entry(t, e))
 		tree_forget(fs->tree, id, 1);
+}
+
+void node_take_back(struct fs *fs, const char *path, struct inode *in)
+{
+	CLEANUP_FREE char *now = inode_path(fs->tree, in, NULL);
+	if (now && !strcmp(now, path))
+		tree_unname(fs->tree, in);
+	tree_forget(fs->tree, in->id, 1);
+	tree_put(fs->tree, in);
 }

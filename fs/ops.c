@@ -4,6 +4,7 @@
  * pool of its own. */
 #include <errno.h>
 #include "fs/attr.h"
+#include "fs/copy.h"
 #include "fs/dir.h"
 #include "fs/file.h"
 #include "fs/passthrough.h"
@@ -54,6 +55,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, true);
 	want(conn, FUSE_CAP_ASYNC_READ, true);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
+	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
 	conn->max_write = MAX_WRITE;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
@@ -87,7 +89,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct task t = task_for(req, ino, attr_get);
 	(void)fi;
-	task_try(&t);
+	task_read(&t);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -182,7 +184,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct task t = file_task(req, ino, fi, file_read);
 	t.size = size;
 	t.off = off;
-	task_try(&t);
+	task_read(&t);
 }
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
@@ -203,6 +205,23 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 	t.off = off;
 	t.len = len;
 	task_try(&t);
+}
+
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			       struct fuse_file_info *fi_in, fuse_ino_t ino_out,
+			       off_t off_out, struct fuse_file_info *fi_out, size_t len,
+			       int flags)
+{
+	struct task t = file_task(req, ino_out, fi_out, copy_range);
+	(void)ino_in;
+	(void)flags;
+	if (off_in || off_out) {
+		(void)fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
+	t.fh_in = fi_in->fh;
+	t.size = len;
+	task_later(&t);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -228,7 +247,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct task t = file_task(req, ino, fi, dir_open);
-	task_try(&t);
+	task_read(&t);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -237,7 +256,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct task t = file_task(req, ino, fi, dir_read);
 	t.size = size;
 	t.off = off;
-	task_try(&t);
+	task_read(&t);
 }
 
 static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -246,13 +265,13 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 	struct task t = file_task(req, ino, fi, dir_read_plus);
 	t.size = size;
 	t.off = off;
-	task_try(&t);
+	task_read(&t);
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct task t = file_task(req, ino, fi, dir_release);
-	task_try(&t);
+	task_read(&t);
 }
 
 /* Names are journaled when they change. */
@@ -268,7 +287,7 @@ static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct task t = task_for(req, ino, attr_statfs);
-	task_try(&t);
+	task_read(&t);
 }
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
@@ -276,19 +295,18 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	struct task t = task_for(req, ino, attr_get_xattr);
 	t.name = name;
 	t.size = size;
-	task_try(&t);
+	task_read(&t);
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct task t = task_for(req, ino, attr_list_xattr);
 	t.size = size;
-	task_try(&t);
+	task_read(&t);
 }
 
 /* flock and fcntl locks are not here on purpose: the kernel's own then work for
- * all containers that share the mount.  copy_file_range neither: the kernel
- * copies. */
+ * all containers that share the mount. */
 const struct fuse_lowlevel_ops fs_ops = {
 	.init = op_init,
 	.lookup = op_lookup,
@@ -311,6 +329,7 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.release = op_release,
 	.fsync = op_fsync,
 	.fallocate = op_fallocate,
+	.copy_file_range = op_copy_file_range,
 	.opendir = op_opendir,
 	.readdir = op_readdir,
 	.readdirplus = op_readdirplus,

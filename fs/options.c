@@ -54,6 +54,8 @@ const struct option options[] = {
 	 "how long what the bucket told is believed"},
 	{"read_timeout", OPTION_DURATION, AT(read_timeout_ns), "5m", NS_PER_S, FOREVER, NULL,
 	 "how long a read goes on trying when the network fails"},
+	{"require_backend", OPTION_BOOL, AT(require_backend), "no", 0, 0, NULL,
+	 "no mount if nobody answers at its start"},
 	{"upload", OPTION_CHOICE, AT(upload), "close", 0, 0, "close|background",
 	 "close: close() waits until the file is in the bucket"},
 	{"drain", OPTION_DURATION, AT(drain_ns), "60s", 0, FOREVER, NULL,
@@ -70,7 +72,7 @@ const struct option options[] = {
 	{"cache_reserve", OPTION_AMOUNT, AT(cache_reserve), "1G", 0, INT64_MAX, NULL,
 	 "of the disk that stay free; 5% of a small disk"},
 	{"staging_size", OPTION_AMOUNT, AT(staging_size), "20G", MIB, INT64_MAX, NULL,
-	 "of written bytes that wait for their upload, at most"},
+	 "of written bytes that wait for their upload; more slow their writers"},
 	{"fill", OPTION_BOOL, AT(fill), "yes", 0, 0, NULL,
 	 "fetch the rest of a file when a third of it was read"},
 	{"passthrough", OPTION_BOOL, AT(passthrough), "yes", 0, 0, NULL,
@@ -87,6 +89,8 @@ const struct option options[] = {
 	 "requests that read, at most"},
 	{"uploaders", OPTION_COUNT, AT(uploaders), "8", 1, 256, NULL,
 	 "requests that upload, at most"},
+	{"rename_max", OPTION_COUNT, AT(rename_max), "10000", 0, 1000000, NULL,
+	 "files in a directory that is renamed, at most; else EXDEV"},
 
 	{"max_threads", OPTION_COUNT, AT(max_threads), "10", 2, 256, NULL,
 	 "threads that answer the kernel"},
@@ -94,6 +98,10 @@ const struct option options[] = {
 	 "how much is logged"},
 	{"log_file", OPTION_TEXT, AT(log_file), NULL, 0, 0, NULL,
 	 "log there, not to syslog"},
+	{"log_format", OPTION_CHOICE, AT(log_format), "text", 0, 0, "text|json",
+	 "json: an object a line"},
+	{"metrics", OPTION_TEXT, AT(metrics), NULL, 0, 0, NULL,
+	 "for Prometheus: /file.prom, written each 15 s, or 127.0.0.1:PORT"},
 	{"debug", OPTION_BOOL, AT(debug), "no", 0, 0, NULL,
 	 "log_level=debug, and allow core dumps (they hold keys)"},
 	{"config", OPTION_TEXT, AT(config), NULL, 0, 0, NULL,
@@ -493,7 +501,7 @@ void options_help(FILE *out)
 		(void)fprintf(out, "  %-24s  %s", left.data, o->meaning);
 		if (o->initial && o->type == OPTION_LIST)
 			(void)fprintf(out, "\n  %-24s  (%s)", "", o->initial);
-		else if (o->initial && o->type != OPTION_BOOL)
+		else if (o->initial && strcmp(o->initial, "no") != 0)
 			(void)fprintf(out, " (%s)", o->initial);
 		(void)fputc('\n', out);
 	}

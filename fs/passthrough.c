@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -39,11 +40,14 @@ struct passthrough {
 	int fd; /* the session's; borrowed; -1 = none */
 
 	/* only the thread that answers INIT */
-	uint64_t init_unique; /* its number, if the kernel offers it */
+	uint64_t init_unique;		   /* its number */
+	uint32_t init_flags, init_flags2; /* of what it offers, what we take */
 
 	/* atomic */
-	atomic_bool wanted; /* may be asked for */
-	atomic_bool on;	    /* agreed on */
+	atomic_bool wanted;   /* may be asked for */
+	atomic_bool on;	      /* agreed on */
+	atomic_bool answered; /* INIT has been */
+	atomic_int error;     /* for which it was turned off; 0 = for none */
 };
 
 /* overlayfs is stacked on the disk itself; what it is on may not be deeper than the
@@ -89,14 +93,32 @@ static bool is_for_good(int error)
 	       error == EOPNOTSUPP;
 }
 
+static const char *hint(int error)
+{
+	return error == EPERM ? " (it needs CAP_SYS_ADMIN)" : "";
+}
+
 static void give_up(struct passthrough *p, int error)
 {
+	atomic_store(&p->error, error);
 	if (atomic_exchange(&p->on, false))
 		log_info("mount",
 			 "complete files are read through the daemon, not by the kernel "
 			 "itself: %s%s",
-			 strerror(error),
-			 error == EPERM ? " (it needs CAP_SYS_ADMIN)" : "");
+			 strerror(error), hint(error));
+}
+
+void passthrough_describe(struct passthrough *p, char *ret, size_t size)
+{
+	int error = atomic_load(&p->error);
+	if (passthrough_is_on(p))
+		(void)snprintf(ret, size, "active");
+	else if (error)
+		(void)snprintf(ret, size, "off: %s%s", strerror(error), hint(error));
+	else
+		(void)snprintf(ret, size, "off: %s",
+			       atomic_load(&p->wanted) ? "the kernel does not offer it"
+						       : "by the option passthrough");
 }
 
 int passthrough_open(struct passthrough *p, int fd)
@@ -147,6 +169,9 @@ int passthrough_attach(struct passthrough *p, struct fuse_session *se)
 
 void passthrough_ask(struct passthrough *p, struct fuse_conn_info *conn)
 {
+#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
+	(void)fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+#endif
 	if (!atomic_load(&p->wanted) ||
 	    !fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH))
 		return;
@@ -175,7 +200,7 @@ enum {
 /* Where 7.40 has max_stack_depth. */
 #define STACK_DEPTH_AT (offsetof(struct fuse_init_out, flags2) + sizeof(uint32_t))
 
-/* What is read into buf: is it an INIT that offers passthrough? */
+/* What is read into buf: is it an INIT, and what does it offer? */
 static void look_for_init(struct passthrough *p, const char *buf, size_t len)
 {
 	struct fuse_in_header head;
@@ -186,15 +211,19 @@ static void look_for_init(struct passthrough *p, const char *buf, size_t len)
 	if (head.opcode != FUSE_INIT)
 		return;
 	memcpy(&in, buf + sizeof head, sizeof in);
-	if ((in.flags & FUSE_INIT_EXT) && (in.flags2 & INIT_PASSTHROUGH))
-		p->init_unique = head.unique;
+	p->init_unique = head.unique;
+	/* libfuse documents that it says FUSE_PARALLEL_DIROPS, and does not: one name
+	 * that is slow to look up would hold up all others of its directory. */
+	p->init_flags = in.flags & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_PARALLEL_DIROPS);
+	if (atomic_load(&p->wanted) && (in.flags & FUSE_INIT_EXT))
+		p->init_flags2 = in.flags2 & INIT_PASSTHROUGH;
 }
 
 static ssize_t hook_read(int fd, void *buf, size_t len, void *userdata)
 {
 	struct passthrough *p = ((struct fs *)userdata)->passthrough;
 	ssize_t n = read(fd, buf, len);
-	if (n > 0 && atomic_load(&p->wanted))
+	if (n > 0 && !atomic_load(&p->answered))
 		look_for_init(p, buf, (size_t)n);
 	return n;
 }
@@ -209,23 +238,27 @@ static bool is_reply_to_init(const struct passthrough *p, const struct iovec *io
 		return false;
 	memcpy(&head, iov[0].iov_base, sizeof head);
 	memcpy(ret, iov[1].iov_base, sizeof *ret);
-	return head.unique == p->init_unique && !head.error &&
-	       (ret->flags & FUSE_INIT_EXT);
+	return head.unique == p->init_unique && !head.error;
 }
 
 static ssize_t hook_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct passthrough *p = ((struct fs *)userdata)->passthrough;
 	struct fuse_init_out out;
-	if (!atomic_load(&p->wanted) || !is_reply_to_init(p, iov, count, &out))
+	if (atomic_load(&p->answered) || !is_reply_to_init(p, iov, count, &out))
 		return writev(fd, iov, count);
-	out.flags2 |= INIT_PASSTHROUGH;
-	memcpy((char *)&out + STACK_DEPTH_AT, &p->stack_depth, sizeof p->stack_depth);
+	bool passes = p->init_flags2 && (out.flags & FUSE_INIT_EXT);
+	out.flags |= p->init_flags;
+	if (passes) {
+		out.flags2 |= p->init_flags2;
+		memcpy((char *)&out + STACK_DEPTH_AT, &p->stack_depth,
+		       sizeof p->stack_depth);
+	}
 	struct iovec ours[2] = {iov[0], {.iov_base = &out, .iov_len = sizeof out}};
 	ssize_t n = writev(fd, ours, 2);
-	atomic_store(&p->on, n > 0);
+	atomic_store(&p->on, passes && n > 0);
 	/* There is one INIT in a session: nothing is looked at any more. */
-	atomic_store(&p->wanted, false);
+	atomic_store(&p->answered, true);
 	return n;
 }
 
@@ -234,15 +267,13 @@ int passthrough_attach(struct passthrough *p, struct fuse_session *se)
 	static const struct fuse_custom_io io = {.read = hook_read,
 						 .writev = hook_writev};
 	attach(p, se);
-	if (!atomic_load(&p->wanted))
-		return 0;
 	return fuse_session_custom_io(se, &io, fuse_session_fd(se));
 }
 
 void passthrough_ask(struct passthrough *p, struct fuse_conn_info *conn)
 {
 	(void)p;
-	(void)conn; /* does not know the flag */
+	(void)conn; /* does not know the flags */
 }
 
 /* libfuse can not say it: our own answer, in the kernel's form. */

@@ -4,6 +4,7 @@
  * an ioctl on the session's descriptor, and the reply to OPEN names that id.  libfuse
  * 3.17 knows about it.  For 3.14 to 3.16 the two replies are put right here: INIT's as
  * it is written, OPEN's by writing our own.  Nobody else sees which of the two it is.
+ * INIT's is put right in one more way there: lookups of one directory may come at once.
  *
  * Without privilege (CAP_SYS_ADMIN), or where the kernel cannot, it turns itself off
  * for the session, with one line in the log, and the files are read through us.
@@ -24,11 +25,15 @@ void passthrough_free(struct passthrough *p); /* NULL is fine */
 int passthrough_attach(struct passthrough *p, struct fuse_session *se);
 /* Before the session is unmounted: its descriptor is closed there. */
 void passthrough_detach(struct passthrough *p);
-/* In the reply to INIT. */
+/* In the reply to INIT.  Says as well that whoever writes clears set-user-id bits and
+ * capabilities of a file (HANDLE_KILLPRIV_V2): no file of ours has any, and without it
+ * the kernel asks before every write whether this one has. */
 void passthrough_ask(struct passthrough *p, struct fuse_conn_info *conn);
 
 /* May the kernel be given files? */
 bool passthrough_is_on(struct passthrough *p);
+/* The same in words for the user: "active", or "off: " and why. */
+void passthrough_describe(struct passthrough *p, char *ret, size_t size);
 /* The id (> 0) under which the kernel knows fd from now on; fd may be closed.
  * Negative errno: read it through us. */
 int passthrough_open(struct passthrough *p, int fd);

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "cache/dir_move.h"
+#include "fs/gate.h"
 #include "fs/node.h"
 #include "backends/util/banned.h"
 
@@ -37,16 +40,10 @@ static struct version *open_version_of(struct fs *fs, struct inode *in)
 	return v;
 }
 
-int rename_unlink(struct task *t, struct call *call)
+static int unlink_path(struct fs *fs, const char *path, struct call *call)
 {
-	struct fs *fs = t->fs;
-	CLEANUP_FREE char *path = NULL;
 	struct view_entry e;
-	if (!fs->writable)
-		return -EROFS;
-	int r = node_child_path(fs, t->ino, t->name, &path);
-	if (!r)
-		r = view_lookup(fs->vw, path, &e, call);
+	int r = view_lookup(fs->vw, path, &e, call);
 	if (r)
 		return r;
 	struct inode *in = tree_find(fs->tree, path);
@@ -57,6 +54,18 @@ int rename_unlink(struct task *t, struct call *call)
 	version_unref(v);
 	tree_put(fs->tree, in);
 	view_entry_done(&e);
+	return r;
+}
+
+int rename_unlink(struct task *t, struct call *call)
+{
+	struct gate_pass pass = {0};
+	if (!fs_writable(t->fs))
+		return -EROFS;
+	int r = gate_enter_child(t->fs, &pass, t->ino, t->name, call);
+	if (!r)
+		r = unlink_path(t->fs, pass.path, call);
+	gate_leave(t->fs, &pass);
 	if (!r)
 		reply_err(t, 0);
 	return r;
@@ -103,69 +112,137 @@ static int move_file(struct fs *fs, const char *from, const struct view_entry *e
 		r = follow(fs, from, to, clean, &obj);
 	if (moved)
 		inode_unclaim(moved);
+	/* A copy is there; a file of ours may yet have to get there (P4). */
+	if (!r && clean)
+		view_renamed(fs->vw, from, call);
 	tree_put(fs->tree, moved);
 	tree_put(fs->tree, replaced);
 	return r;
 }
 
-/* An object store has no directories to rename: an empty one is made anew, of a
- * full one the caller (mv) copies what is in it. */
-static int move_directory(struct fs *fs, const char *from, const char *to,
-			  const struct view_entry *over, struct call *call)
+struct tree_change {
+	struct fs *fs;
+	const char *from, *to; /* borrowed */
+};
+
+/* Whoever has it open, clean, reads the same bytes as a version of the new name; who
+ * has it open for writing never had another file. */
+static void follow_object(void *arg, const char *to, const struct object *was,
+			  const struct object *is)
 {
-	size_t len = strlen(from);
-	if (!strncmp(to, from, len) && to[len] == '/')
-		return -EINVAL;
-	if (over && over->kind != NAME_DIR)
-		return -ENOTDIR;
-	int r = over ? view_rmdir(fs->vw, to, call) : 0;
-	if (!r)
-		r = view_rmdir(fs->vw, from, call);
-	if (r)
-		return r == -ENOTEMPTY && !over ? -EXDEV : r;
-	r = view_mkdir(fs->vw, to, call);
-	struct inode *in = r ? NULL : tree_find(fs->tree, from);
-	if (in)
-		r = tree_move(fs->tree, in, to);
+	const struct tree_change *tc = arg;
+	struct fs *fs = tc->fs;
+	struct object now;
+	struct inode *in = tree_find(fs->tree, to);
+	struct staged *st = in ? inode_staged(in) : NULL;
+	if (in && !st) {
+		inode_object(in, &now);
+		if (!strcmp(now.etag, was->etag))
+			inode_set_object(in, is);
+	}
+	staged_unref(st);
 	tree_put(fs->tree, in);
-	return r;
 }
 
-static int move(struct fs *fs, const char *from, const char *to, unsigned flags,
-		struct call *call)
+static void follow_names(void *arg)
 {
-	struct view_entry e, over;
-	int r = view_lookup(fs->vw, from, &e, call);
-	if (r)
+	const struct tree_change *tc = arg;
+	if (tree_move_below(tc->fs->tree, tc->from, tc->to))
+		log_error("rename", "%s is %s now, but what is open in it: no memory",
+			  tc->from, tc->to);
+}
+
+/* Nobody else changes a name below the two. */
+static int move_directory(struct fs *fs, const char *from, const char *to, unsigned flags,
+			  struct call *call)
+{
+	struct tree_change tc = {fs, from, to};
+	struct dir_followers followers = {
+		.arg = &tc, .renamed = follow_names, .moved = follow_object};
+	struct view_entry over;
+	int r = view_lookup(fs->vw, to, &over, call);
+	if (r && r != -ENOENT)
 		return r;
-	r = view_lookup(fs->vw, to, &over, call);
+	bool exists = !r;
+	bool is_dir = exists && over.kind == NAME_DIR;
+	if (exists)
+		view_entry_done(&over);
+	if (exists && (flags & RENAME_NOREPLACE || !is_dir))
+		return flags & RENAME_NOREPLACE ? -EEXIST : -ENOTDIR;
+	return view_rename_dir(fs->vw, from, to, exists, &followers, call);
+}
+
+static int move_named(struct fs *fs, const char *from, const struct view_entry *e,
+		      const char *to, unsigned flags, struct call *call)
+{
+	struct view_entry over;
+	int r = view_lookup(fs->vw, to, &over, call);
 	bool exists = !r;
 	if (r == -ENOENT || (exists && !(flags & RENAME_NOREPLACE)))
-		r = e.kind == NAME_DIR
-			    ? move_directory(fs, from, to, exists ? &over : NULL, call)
-			    : move_file(fs, from, &e, to, exists ? &over : NULL, call);
+		r = move_file(fs, from, e, to, exists ? &over : NULL, call);
 	else if (exists)
 		r = -EEXIST;
 	if (exists)
 		view_entry_done(&over);
-	view_entry_done(&e);
 	return r;
+}
+
+enum { IS_DIRECTORY = 1 };
+
+/* Where a path of it is nobody else's to change. */
+static int rename_a_file(struct task *t, struct call *call)
+{
+	struct fs *fs = t->fs;
+	struct gate_pass from = {0}, to = {0};
+	struct view_entry e;
+	int r = gate_enter_both(t, &from, &to, call);
+	if (!r && strcmp(from.path, to.path)) {
+		r = view_lookup(fs->vw, from.path, &e, call);
+		bool found = !r;
+		if (found)
+			r = e.kind == NAME_DIR ? IS_DIRECTORY
+					       : move_named(fs, from.path, &e, to.path,
+							    t->flags, call);
+		if (found)
+			view_entry_done(&e);
+	}
+	gate_leave(fs, &to);
+	gate_leave(fs, &from);
+	return r;
+}
+
+static int rename_a_directory(struct task *t, struct call *call)
+{
+	struct fs *fs = t->fs;
+	for (;;) {
+		CLEANUP_FREE char *from = NULL;
+		CLEANUP_FREE char *to = NULL;
+		CLEANUP_FREE char *from_now = NULL;
+		CLEANUP_FREE char *to_now = NULL;
+		int r = gate_paths(t, &from, &to);
+		if (!r)
+			r = gate_close(fs, from, to, call);
+		if (r)
+			return r;
+		r = gate_paths(t, &from_now, &to_now);
+		bool same = !r && !strcmp(from, from_now) && !strcmp(to, to_now);
+		if (same)
+			r = move_directory(fs, from, to, t->flags, call);
+		gate_open(fs);
+		if (r || same)
+			return r;
+	}
 }
 
 int rename_file(struct task *t, struct call *call)
 {
-	struct fs *fs = t->fs;
-	CLEANUP_FREE char *from = NULL;
-	CLEANUP_FREE char *to = NULL;
-	if (!fs->writable)
+	if (!fs_writable(t->fs))
 		return -EROFS;
 	if (t->flags & ~(unsigned)RENAME_NOREPLACE)
 		return -EINVAL;
-	int r = node_child_path(fs, t->ino, t->name, &from);
-	if (!r)
-		r = node_child_path(fs, t->ino2, t->name2, &to);
-	if (!r && strcmp(from, to))
-		r = move(fs, from, to, t->flags, call);
+	int r = rename_a_file(t, call);
+	if (r == IS_DIRECTORY)
+		r = rename_a_directory(t, call);
 	if (!r)
 		reply_err(t, 0);
 	return r;

@@ -1,7 +1,9 @@
 /* session.c - see session.h. */
 #include "fs/session.h"
 #include <errno.h>
+#include <signal.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 #include <fuse_lowlevel.h>
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
+#include "fs/mountpoint.h"
 #include "backends/util/banned.h"
 
 enum { OPTIONS_MAX = 65536, SAID_MAX = 1024 };
@@ -18,7 +21,9 @@ enum { OPTIONS_MAX = 65536, SAID_MAX = 1024 };
 struct session {
 	struct fuse_session *fuse; /* owned */
 	struct fs *fs;		   /* borrowed */
+	const char *mountpoint;	   /* borrowed */
 	uint32_t max_threads;
+	bool hangs_up; /* SIGHUP ends it; else it is another's (monitor.h) */
 	bool mounted;
 };
 
@@ -114,10 +119,16 @@ static void explain(const char *mountpoint, struct buf *said)
 {
 	const char *line = last_line(said);
 	const char *hint = "";
+	/* Root's own call was refused; where there is a fusermount3, so was that. */
+	if (geteuid() == 0 && strstr(line, "fusermount3 failed"))
+		line = "Operation not permitted";
 	if (strstr(line, "user_allow_other"))
 		hint = " (or mount without allow_other)";
 	else if (strstr(line, "Operation not permitted"))
 		hint = " (a container needs --cap-add SYS_ADMIN)";
+	else if (geteuid() == 0 && strstr(line, "Permission denied"))
+		hint = " (on a host with AppArmor a container needs --security-opt "
+		       "apparmor:unconfined)";
 	log_error("mount", "mount on %s: %s%s", mountpoint, *line ? line : "failed",
 		  hint);
 }
@@ -148,13 +159,15 @@ int session_new(const struct config *c, const char *mountpoint, struct fs *fs,
 	if (!s)
 		return -ENOMEM;
 	s->max_threads = c->max_threads;
+	s->hangs_up = !c->log_file;
 	s->fs = fs;
+	s->mountpoint = mountpoint;
 	int r = new_fuse(c, fs, &s->fuse);
 	if (r == 0)
 		r = mount_quietly(s, mountpoint);
 	else
 		log_error("mount", "start a FUSE session: %s", strerror(-r));
-	if (r == 0 && (r = fs_attach(fs, s->fuse)) < 0)
+	if (r == 0 && (r = fs_attach(fs, s->fuse, mountpoint)) < 0)
 		log_error("mount", "use the FUSE session: %s", strerror(-r));
 	if (r < 0) {
 		session_free(s);
@@ -162,6 +175,33 @@ int session_new(const struct config *c, const char *mountpoint, struct fs *fs,
 	}
 	*ret = s;
 	return 0;
+}
+
+/* A signal handler has nothing else to reach. */
+static atomic_bool hurry;
+
+const atomic_bool *session_hurry(void)
+{
+	return &hurry;
+}
+
+static void on_signal(int signal)
+{
+	(void)signal;
+	atomic_store(&hurry, true);
+}
+
+/* From libfuse's handlers to ours, without a moment in which a signal kills. */
+static void take_signals(const struct session *s)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+	struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+		if (s->hangs_up || signals[i] != SIGHUP)
+			(void)sigaction(signals[i], &act, NULL);
+	fuse_remove_signal_handlers(s->fuse);
+	/* As daemon.c has left it. */
+	(void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 }
 
 int session_loop(struct session *s)
@@ -177,20 +217,62 @@ int session_loop(struct session *s)
 			? -EINVAL
 			: fuse_session_loop_mt(s->fuse, loop);
 	fuse_loop_cfg_destroy(loop);
-	fuse_remove_signal_handlers(s->fuse);
+	take_signals(s);
 	/* > 0: the signal that ended it. */
 	if (r < 0)
 		log_error("fuse", "answer the kernel: %s", strerror(-r));
 	return r < 0 ? r : 0;
 }
 
+/* The kernel says so.  Another may be mounted there by now. */
+static bool is_unmounted(const struct session *s)
+{
+	struct pollfd p = {.fd = fuse_session_fd(s->fuse)};
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
+/* Whoever still has files open there is told at once that nobody answers.  The number
+ * stays taken: a thread that still answers a request (a RELEASE waits for nobody) would
+ * write to whatever gets it next. */
+static void hang_up(const struct session *s)
+{
+	CLEANUP_CLOSE int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0)
+		(void)dup3(null, fuse_session_fd(s->fuse), O_CLOEXEC);
+}
+
+/* What fuse_session_unmount does, but for the descriptor. */
+static void unmount(const struct session *s)
+{
+	bool gone = is_unmounted(s);
+	CLEANUP_BUF struct buf why;
+	buf_init(&why, SAID_MAX);
+	hang_up(s);
+	if (!gone && mountpoint_unmount(s->mountpoint, true, &why) < 0)
+		log_error("mount", "unmount %s: %s", s->mountpoint, why.data);
+}
+
 void session_unmount(struct session *s)
 {
 	if (s->mounted) {
 		fs_detach(s->fs);
-		fuse_session_unmount(s->fuse);
+		unmount(s);
 	}
 	s->mounted = false;
+}
+
+/* libfuse gives its memory of the mount back in fuse_session_unmount only, which detaches
+ * what is mounted there, by now perhaps another, unless the descriptor is in error: its
+ * own mount is gone then.  A pipe that nobody reads is. */
+static void forget_mount(struct fuse_session *se)
+{
+	int ends[2];
+	if (fuse_session_fd(se) < 0 || pipe2(ends, O_CLOEXEC) < 0)
+		return;
+	(void)close(ends[0]);
+	if (dup3(ends[1], fuse_session_fd(se), O_CLOEXEC) >= 0)
+		fuse_session_unmount(se);
+	(void)close(ends[1]);
 }
 
 void session_free(struct session *s)
@@ -198,7 +280,9 @@ void session_free(struct session *s)
 	if (!s)
 		return;
 	session_unmount(s);
-	if (s->fuse)
+	if (s->fuse) {
+		forget_mount(s->fuse);
 		fuse_session_destroy(s->fuse);
+	}
 	free(s);
 }

@@ -22,6 +22,7 @@ static int user_errno(int r)
 	case EUCLEAN:
 	case ESHUTDOWN:
 	case EALREADY:
+	case EBADE:
 		return EIO;
 	default:
 		return -r;
@@ -35,9 +36,12 @@ static void on_interrupt(fuse_req_t req, void *data)
 	atomic_store(&t->cancelled, true);
 }
 
-/* libfuse calls the callback under the request's lock, and so is this. */
+/* Before each reply: whoever has it finds what was done in what he is shown next.
+ * libfuse calls the callback under the request's lock, and so is this. */
 static void take_back(struct task *t)
 {
+	if (!t->only_reads)
+		atomic_fetch_add(&t->fs->changes, 1);
 	if (t->on_heap)
 		fuse_req_interrupt_func(t->req, NULL, NULL);
 }
@@ -140,10 +144,17 @@ static void submit(struct task *t, struct pool *pool)
 void task_try(struct task *t)
 {
 	int r = t->fn(t, NULL);
+	/* A write may wait for room, which is no reason for readers to wait. */
 	if (r == -EAGAIN)
-		submit(t, t->fs->readers);
+		submit(t, t->data ? t->fs->writers : t->fs->readers);
 	else if (r)
 		reply_err(t, r);
+}
+
+void task_read(struct task *t)
+{
+	t->only_reads = true;
+	task_try(t);
 }
 
 void task_later(struct task *t)
@@ -183,10 +194,10 @@ void reply_attr(struct task *t, const struct stat *st)
 	(void)fuse_reply_attr(t->req, st, (double)t->fs->conf.ttl_ns / (double)NS_PER_S);
 }
 
-void reply_buf(struct task *t, const void *bytes, size_t n)
+int reply_buf(struct task *t, const void *bytes, size_t n)
 {
 	take_back(t);
-	(void)fuse_reply_buf(t->req, bytes, n);
+	return fuse_reply_buf(t->req, bytes, n);
 }
 
 void reply_write(struct task *t, size_t n)

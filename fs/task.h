@@ -24,12 +24,14 @@ struct task {
 	fuse_ino_t ino, ino2;
 	const char *name, *name2; /* owned when the task is on the heap */
 	struct fuse_file_info fi;
+	uint64_t fh_in; /* of the file that is copied; fi is the copy's */
 	struct stat attr;
 	int to_set, mode;
 	unsigned flags;
 	off_t off, len;
 	size_t size;
 	const char *data; /* owned when the task is on the heap */
+	bool only_reads;  /* see task_read */
 
 	/* private */
 	struct call call;
@@ -38,8 +40,11 @@ struct task {
 	struct task *next, **link; /* in fs.tasks while it runs on a pool */
 };
 
-/* Try here and now; else on the readers' pool. */
+/* Try here and now; else on the readers' pool, or, with data, on the writers'. */
 void task_try(struct task *t);
+/* As task_try: an operation that changes nothing that a directory shows, and finds out
+ * nothing new of it.  After all others what was made of one ahead is thrown away. */
+void task_read(struct task *t);
 /* The mount ends: whoever waits for the network gives up. */
 void task_cancel_all(struct fs *fs);
 /* On the writers' pool at once: it changes names, syncs or waits for uploads. */
@@ -51,7 +56,7 @@ int reply_entry(struct task *t, const struct fuse_entry_param *e);
 int reply_create(struct task *t, const struct fuse_entry_param *e);
 int reply_open(struct task *t, int backing_id); /* see passthrough.h */
 void reply_attr(struct task *t, const struct stat *st);
-void reply_buf(struct task *t, const void *bytes, size_t n);
+int reply_buf(struct task *t, const void *bytes, size_t n);
 void reply_write(struct task *t, size_t n);
 void reply_xattr_size(struct task *t, size_t n);
 void reply_statfs(struct task *t, const struct statvfs *sv);

@@ -1,6 +1,7 @@
 /* tree.c - see tree.h. */
 #include "fs/tree.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/cleanup.h"
@@ -17,6 +18,12 @@ struct tree {
 static bool id_is(const struct map_node *node, const void *key)
 {
 	return container_of(node, struct inode, by_id)->id == *(const uint64_t *)key;
+}
+
+/* They follow each other: so do their buckets, and what was made together is near. */
+static uint64_t id_hash(uint64_t id)
+{
+	return id;
 }
 
 static bool path_is(const struct map_node *node, const void *key)
@@ -98,7 +105,7 @@ void tree_put(struct tree *tr, struct inode *in)
 struct inode *tree_get(struct tree *tr, uint64_t id)
 {
 	SCOPED_LOCK(&tr->lock);
-	struct map_node *node = map_find(&tr->by_id, map_hash_u64(id), id_is, &id);
+	struct map_node *node = map_find(&tr->by_id, id_hash(id), id_is, &id);
 	if (!node)
 		return NULL;
 	struct inode *in = container_of(node, struct inode, by_id);
@@ -176,16 +183,49 @@ static int install_locked(struct tree *tr, struct inode *in)
 {
 	struct inode *old = find_path_locked(tr, in->path);
 	in->id = ++tr->last_id;
-	int r = map_insert(&tr->by_id, &in->by_id, map_hash_u64(in->id));
+	int r = map_insert(&tr->by_id, &in->by_id, id_hash(in->id));
 	if (r)
 		return r;
-	if (old)
+	if (old) {
 		unname_locked(tr, old);
+		old->superseded = true;
+	}
 	return name_locked(tr, in);
 }
 
+bool tree_superseded(struct tree *tr, struct inode *in)
+{
+	SCOPED_LOCK(&tr->lock);
+	return in->superseded;
+}
+
+static struct tree_mark mark_locked(struct tree *tr, const char *path)
+{
+	struct inode *in = find_path_locked(tr, path);
+	if (!in)
+		return (struct tree_mark){0};
+	SCOPED_LOCK(&in->lock);
+	return (struct tree_mark){.id = in->id, .changes = in->changes};
+}
+
+struct tree_mark tree_mark(struct tree *tr, const char *path)
+{
+	SCOPED_LOCK(&tr->lock);
+	return mark_locked(tr, path);
+}
+
+static int install_if_unchanged(struct tree *tr, const struct tree_mark *mark,
+				struct inode *in)
+{
+	SCOPED_LOCK(&tr->lock);
+	struct tree_mark now = mark_locked(tr, in->path);
+	if (now.id != mark->id || now.changes != mark->changes)
+		return TREE_CHANGED;
+	return install_locked(tr, in);
+}
+
 int tree_enter(struct tree *tr, const char *path, const struct view_entry *e,
-	       struct inode **ret)
+	       const struct tree_mark *mark, struct inode **ret)
 {
 	struct inode *known = tree_find(tr, path);
 	if (known && is_still(known, e)) {
@@ -196,15 +236,12 @@ int tree_enter(struct tree *tr, const char *path, const struct view_entry *e,
 	struct inode *in = make(tr, path, e);
 	if (!in)
 		return -ENOMEM;
-	(void)pthread_mutex_lock(&tr->lock);
-	int r = install_locked(tr, in);
-	(void)pthread_mutex_unlock(&tr->lock);
-	if (r) {
+	int r = install_if_unchanged(tr, mark, in);
+	if (r)
 		inode_free(in);
-		return r;
-	}
-	*ret = in;
-	return 0;
+	else
+		*ret = in;
+	return r;
 }
 
 void tree_remember(struct tree *tr, struct inode *in)
@@ -255,6 +292,58 @@ int tree_move(struct tree *tr, struct inode *in, const char *to)
 	free(in->path);
 	in->path = path;
 	return name_locked(tr, in);
+}
+
+struct moving {
+	struct inode *in; /* under the lock */
+	char *path;	  /* owned: its new one */
+};
+
+static int collect_locked(struct tree *tr, const char *from, const char *to,
+			  struct moving *ret, size_t *ret_n)
+{
+	size_t len = strlen(from);
+	struct map_node *node = NULL;
+	while ((node = map_next(&tr->by_path, node))) {
+		struct inode *in = container_of(node, struct inode, by_path);
+		if (strncmp(in->path, from, len) != 0 ||
+		    (in->path[len] && in->path[len] != '/'))
+			continue;
+		struct moving *mv = &ret[(*ret_n)++];
+		mv->in = in;
+		if (asprintf(&mv->path, "%s%s", to, in->path + len) < 0) {
+			mv->path = NULL;
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int move_locked(struct tree *tr, struct moving *mv)
+{
+	struct inode *old = find_path_locked(tr, mv->path);
+	if (old)
+		unname_locked(tr, old);
+	unname_locked(tr, mv->in);
+	char *was = mv->in->path;
+	mv->in->path = mv->path;
+	mv->path = was;
+	return name_locked(tr, mv->in);
+}
+
+int tree_move_below(struct tree *tr, const char *from, const char *to)
+{
+	size_t n = 0;
+	(void)pthread_mutex_lock(&tr->lock);
+	struct moving *all = calloc(tr->by_path.n + 1, sizeof(*all));
+	int r = all ? collect_locked(tr, from, to, all, &n) : -ENOMEM;
+	for (size_t i = 0; !r && i < n; i++)
+		r = move_locked(tr, &all[i]);
+	(void)pthread_mutex_unlock(&tr->lock);
+	for (size_t i = 0; i < n; i++)
+		free(all[i].path);
+	free(all);
+	return r;
 }
 
 /* Nobody else knows fresh. */
@@ -348,6 +437,7 @@ int inode_version(struct tree *tr, struct inode *in, struct blocks *bl,
 static struct staged *swap_staged_locked(struct inode *in, struct staged *st)
 {
 	struct staged *old = in->staged;
+	in->changes++;
 	if (old)
 		staged_add_writers(old, -in->writers);
 	if (st)
@@ -429,6 +519,7 @@ void inode_unclaim(struct inode *in)
 {
 	SCOPED_LOCK(&in->lock);
 	in->busy = false;
+	in->changes++;
 	(void)pthread_cond_signal(&in->idle);
 }
 
@@ -454,7 +545,8 @@ int tree_new(struct tree **ret)
 		return -ENOMEM;
 	(void)pthread_mutex_init(&tr->lock, NULL);
 	struct view_entry root = {.kind = NAME_DIR};
-	int r = tree_enter(tr, "", &root, &tr->root);
+	struct tree_mark none = {0};
+	int r = tree_enter(tr, "", &root, &none, &tr->root);
 	if (r) {
 		tree_free(tr);
 		return r;

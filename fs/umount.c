@@ -25,19 +25,28 @@
 
 enum {
 	WHY_MAX = 1024,
+	NAMES_MAX = 16384,
 	USERS_MAX = 5,	  /* named when the mount is busy */
 	GRACE_MS = 10000, /* beyond the drain time */
+	GLANCES = 10,
+	GLANCE_MS = 100,
 };
 
 void umount_help(void)
 {
 	(void)fputs(
-		"usage: mastfs umount [-o OPTION[,...]] MOUNTPOINT\n"
+		"usage: mastfs umount [-d] [-l] [-o OPTION[,...]] MOUNTPOINT\n"
 		"\n"
 		"Unmounts, and waits until the daemon has uploaded what was written, "
 		"for\n"
 		"the option drain at most.  What is left then the next mount uploads.\n"
-		"A mount whose daemon is dead is detached.\n",
+		"A mount whose daemon is dead is detached.\n"
+		"\n"
+		"  -d   only detach the mount of a dead daemon; that there is none is "
+		"no error\n"
+		"  -l   detach it now, though it is in use or does not answer, and wait "
+		"for\n"
+		"       nothing: the daemon ends when the last file is closed\n",
 		stdout);
 }
 
@@ -103,7 +112,8 @@ static bool process_uses(const char *pid, const char *mountpoint)
 	return found;
 }
 
-static void add_users(struct buf *why, const char *mountpoint)
+/* How many it found, and named. */
+static int add_users(struct buf *why, const char *mountpoint)
 {
 	DIR *proc = opendir("/proc");
 	int n = 0;
@@ -116,19 +126,31 @@ static void add_users(struct buf *why, const char *mountpoint)
 	}
 	if (proc)
 		(void)closedir(proc);
+	return n;
 }
 
+/* Who only glances at it, as df does at all mounts, makes it busy for a moment and is no
+ * longer to be found. */
 static int detach(const char *mountpoint, bool lazily)
 {
 	CLEANUP_BUF struct buf why;
 	buf_init(&why, WHY_MAX);
 	int r = mountpoint_unmount(mountpoint, lazily, &why);
-	if (r == -EBUSY)
-		add_users(&why, mountpoint);
+	for (int n = 0; r == -EBUSY && !add_users(&why, mountpoint) && n < GLANCES; n++) {
+		clock_sleep_ns(GLANCE_MS * NS_PER_MS);
+		buf_reset(&why);
+		r = mountpoint_unmount(mountpoint, lazily, &why);
+	}
 	if (r < 0)
 		log_error("umount", "%s: %s", mountpoint,
 			  why.len ? why.data : strerror(-r));
-	else if (lazily)
+	return r;
+}
+
+static int detach_dead(const char *mountpoint)
+{
+	int r = detach(mountpoint, true);
+	if (r == 0)
 		log_info("umount", "%s: detached the mount of a dead daemon", mountpoint);
 	return r;
 }
@@ -152,22 +174,55 @@ static uint64_t files_left(const char *cache_dir, int pid)
 	return h.state == CACHEDIR_ENDED ? h.number : 0;
 }
 
+static bool ends_within(int fd, uint64_t ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	return poll(&p, 1, ms > INT_MAX ? INT_MAX : (int)ms) > 0;
+}
+
+/* How long it drains only the daemon knows: it was told when it was mounted. */
+static uint64_t drain_ms(const struct config *c, int pid, const char *cache_dir)
+{
+	struct cachedir_holder h;
+	if (cachedir_holder(cache_dir, &h) < 0 || h.pid != pid ||
+	    h.state != CACHEDIR_DRAINING || h.number > UINT64_MAX / 1000)
+		return c->drain_ns / NS_PER_MS;
+	return h.number * 1000;
+}
+
+/* It was told nothing of an unmount: whoever made a mount namespace of his own meanwhile
+ * has the mount, too. */
+static bool still_serves(int pid, const char *cache_dir)
+{
+	struct cachedir_holder h;
+	return cachedir_holder(cache_dir, &h) == 0 && h.pid == pid &&
+	       h.state == CACHEDIR_SERVING;
+}
+
 static int wait_for_daemon(const struct config *c, int fd, int pid, const char *cache_dir)
 {
-	uint64_t ms = clock_add(c->drain_ns / NS_PER_MS, GRACE_MS);
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	int n = poll(&p, 1, ms > INT_MAX ? INT_MAX : (int)ms);
-	if (n <= 0) {
-		log_error("umount", "pid %d still uploads; it goes on by itself", pid);
+	CLEANUP_BUF struct buf names;
+	buf_init(&names, NAMES_MAX);
+	/* The moment of grace comes first: then it drains, and has said for how long. */
+	if (!ends_within(fd, GRACE_MS) && !ends_within(fd, drain_ms(c, pid, cache_dir))) {
+		log_error("umount",
+			  still_serves(pid, cache_dir)
+				  ? "pid %d goes on: a container or another mount "
+				    "namespace has the mount as well; it ends with the "
+				    "last of them, or by SIGTERM"
+				  : "pid %d still uploads; it goes on by itself",
+			  pid);
 		return -ETIMEDOUT;
 	}
 	uint64_t left = files_left(cache_dir, pid);
 	if (!left)
 		return 0;
 	log_error("umount",
-		  "%llu files are not in the bucket yet; the next mount with cache "
-		  "directory %s uploads them",
+		  "%llu changes are not in the bucket yet; the next mount with cache "
+		  "directory %s goes on",
 		  (unsigned long long)left, cache_dir);
+	cachedir_names_left(cache_dir, &names);
+	cachedir_log_left("umount", names.data);
 	return -EAGAIN;
 }
 
@@ -179,17 +234,27 @@ static int unmount_live(const struct config *c, const char *mountpoint)
 	find_cache_dir(mountpoint, &cache_dir);
 	CLEANUP_CLOSE int fd = open_daemon(mountpoint, &pid);
 	int r = detach(mountpoint, false);
+	if (r == 0 && fd < 0)
+		log_info("umount",
+			 "%s: its daemon cannot be seen from here: it finishes its "
+			 "uploads "
+			 "by itself",
+			 mountpoint);
 	if (r < 0 || fd < 0)
 		return r;
 	return wait_for_daemon(c, fd, pid, cache_dir.data);
 }
 
-static int unmount(const struct config *c, const char *path)
+static int unmount(const struct config *c, const struct command_line *cl)
 {
 	CLEANUP_FREE char *mountpoint = NULL;
+	const char *path = cl->args[0];
 	struct mount_entry e;
 	int r = mountpoint_resolve(path, &mountpoint, &e);
-	if (r != 0 || strcmp(e.type, MASTFS_TYPE) != 0) {
+	bool found = r == 0 && !strcmp(e.type, MASTFS_TYPE);
+	if (!found && cl->dead && (r >= 0 || r == -ENOENT))
+		return 0;
+	if (!found) {
 		log_error("umount", "%s: %s%s", path,
 			  r < 0	   ? strerror(-r)
 			  : r == 1 ? "nothing is mounted there"
@@ -197,15 +262,19 @@ static int unmount(const struct config *c, const char *path)
 			  r == 0 ? e.type : "");
 		return -EINVAL;
 	}
+	if (cl->lazy && !cl->dead)
+		return detach(mountpoint, true);
 	r = mountpoint_probe(mountpoint);
 	if (r == -ENOTCONN || r == -ECONNABORTED)
-		return detach(mountpoint, true);
+		return detach_dead(mountpoint);
 	if (r == -ETIMEDOUT) {
 		log_error("umount",
-			  "%s: does not answer; 'fusermount3 -u -z %s' detaches it",
+			  "%s: does not answer; 'mastfs umount -l %s' detaches it",
 			  mountpoint, mountpoint);
 		return r;
 	}
+	if (cl->dead)
+		return 0;
 	return unmount_live(c, mountpoint);
 }
 
@@ -213,7 +282,8 @@ int umount_verb(int argc, char **argv)
 {
 	struct command_line cl;
 	struct config c;
-	int r = command_line_parse(argc, argv, ":o:h", 1, &cl);
+	const struct command_syntax syntax = {.letters = ":o:dlh", .args_max = 1};
+	int r = command_line_parse(argc, argv, &syntax, &cl);
 	int status = 2;
 	if (r == 0 && cl.help) {
 		umount_help();
@@ -222,10 +292,11 @@ int umount_verb(int argc, char **argv)
 		log_error("umount", "no mount point given");
 	} else if (r == 0) {
 		r = config_init(&c);
-		if (r == 0)
+		/* What is wrong there has been said by the mount that died of it. */
+		if (r == 0 && !cl.dead)
 			r = config_load(&c, &cl.items);
 		if (r == 0)
-			status = unmount(&c, cl.args[0]) < 0;
+			status = unmount(&c, &cl) < 0;
 		else
 			status = r == -EINVAL ? 2 : 1;
 		config_done(&c);

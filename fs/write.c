@@ -3,16 +3,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "backends/util/cleanup.h"
+#include "fs/gate.h"
 #include "fs/handle.h"
 #include "backends/util/banned.h"
 
 /* A clean file becomes a staged one: its bytes are brought here, then it takes the
  * name.  Nobody sees it half filled. */
-static int stage(struct fs *fs, struct inode *in, uint64_t keep, struct call *call,
-		 struct staged **ret)
+static int stage(struct fs *fs, struct inode *in, const struct gate_pass *pass,
+		 uint64_t keep, struct call *call, struct staged **ret)
 {
-	bool named;
-	CLEANUP_FREE char *path = inode_path(fs->tree, in, &named);
 	struct object obj;
 	struct version *v = NULL;
 	struct staged *st = NULL;
@@ -20,15 +19,16 @@ static int stage(struct fs *fs, struct inode *in, uint64_t keep, struct call *ca
 	keep = keep < obj.size ? keep : obj.size;
 	if (keep && !call)
 		return -EAGAIN;
-	if (!path)
-		return -ENOMEM;
+	/* What is written could replace nothing any more, and would be lost. */
+	if (!pass->named && tree_superseded(fs->tree, in))
+		return -ESTALE;
 	int r = keep ? inode_version(fs->tree, in, fs->bl, &v) : 0;
 	if (!r)
-		r = staged_prepare(view_staging(fs->vw), path, &st);
+		r = staged_prepare(view_staging(fs->vw), pass->path, &st);
 	if (!r)
 		r = staged_fill(st, v, keep, call);
 	/* A name that is gone needs no bytes in the bucket. */
-	if (!r && named)
+	if (!r && pass->named)
 		r = staged_enlist(st, &obj);
 	version_unref(v);
 	if (r) {
@@ -39,13 +39,14 @@ static int stage(struct fs *fs, struct inode *in, uint64_t keep, struct call *ca
 	return 0;
 }
 
-static int make_writable_claimed(struct fs *fs, struct inode *in, uint64_t keep,
+static int make_writable_claimed(struct fs *fs, struct inode *in,
+				 const struct gate_pass *pass, uint64_t keep,
 				 struct call *call, struct staged **ret)
 {
 	for (;;) {
 		struct staged *now = inode_staged(in), *st = NULL;
 		int r = now ? staged_writable(now, keep, &st)
-			    : stage(fs, in, keep, call, &st);
+			    : stage(fs, in, pass, keep, call, &st);
 		bool changed = st != now;
 		bool was_staged = now != NULL;
 		staged_unref(now);
@@ -63,9 +64,14 @@ static int make_writable_claimed(struct fs *fs, struct inode *in, uint64_t keep,
 int file_make_writable(struct fs *fs, struct inode *in, uint64_t keep, struct call *call,
 		       struct staged **ret)
 {
+	struct gate_pass pass = {0};
+	int r = gate_enter_inode(fs, &pass, in, call);
+	if (r)
+		return r;
 	inode_claim(in);
-	int r = make_writable_claimed(fs, in, keep, call, ret);
+	r = make_writable_claimed(fs, in, &pass, keep, call, ret);
 	inode_unclaim(in);
+	gate_leave(fs, &pass);
 	return r;
 }
 
@@ -111,7 +117,9 @@ int write_bytes(struct task *t, struct call *call)
 	if (!h->writable)
 		return -EBADF;
 	handle_wake(h);
-	int r = change(t->fs, h->in, UINT64_MAX, put_bytes, t, call);
+	int r = staging_wait_room(view_staging(t->fs->vw), call);
+	if (!r)
+		r = change(t->fs, h->in, UINT64_MAX, put_bytes, t, call);
 	if (!r)
 		reply_write(t, t->size);
 	return r;

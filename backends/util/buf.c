@@ -104,6 +104,11 @@ int buf_error(const struct buf *b)
 	return b->error;
 }
 
+int buf_error_or(const struct buf *b, int too_long)
+{
+	return b->error == -EMSGSIZE ? too_long : b->error;
+}
+
 char *buf_detach(struct buf *b)
 {
 	if (b->error || buf_reserve(b, 0))

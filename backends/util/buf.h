@@ -28,6 +28,8 @@ void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf,
 void buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
 int buf_error(const struct buf *b);
+/* The same, for callers to whom too long means something: that for -EMSGSIZE. */
+int buf_error_or(const struct buf *b, int too_long);
 /* The string, now owned by the caller (free); NULL if the buffer has an error.
  * The buffer is empty and usable afterwards. */
 char *buf_detach(struct buf *b);

@@ -21,9 +21,10 @@ struct call {
 	uint64_t deadline_ns;	/* monotonic; CLOCK_NEVER = none */
 	atomic_bool *cancelled; /* borrowed; NULL = cannot be cancelled */
 	enum prio prio;
-	atomic_bool *wanted;	  /* borrowed; true: somebody waits for it by now, whatever
+	atomic_bool *wanted;	  /* borrowed; true: somebody waits for it now, whatever
 				     prio says; NULL = never */
 	const struct call *outer; /* borrowed; cancelled with it; NULL = none */
+	bool repeated;		  /* told by upload_begin, see backend.h */
 };
 
 static inline bool call_cancelled(const struct call *call)

@@ -56,8 +56,10 @@ static void relink(struct map *m, struct map_node **buckets, size_t n_buckets)
 
 int map_insert(struct map *m, struct map_node *node, uint64_t hash)
 {
-	if (m->n >= m->n_buckets) {
-		size_t want = m->n_buckets ? m->n_buckets * 2 : BUCKETS_FIRST;
+	/* A node is a cache line that was not touched for long: buckets that hold none
+	 * are cheap beside it, and so is moving all of them seldom. */
+	if (m->n * 2 >= m->n_buckets) {
+		size_t want = m->n_buckets ? m->n_buckets * 4 : BUCKETS_FIRST;
 		struct map_node **buckets = calloc(want, sizeof(*buckets));
 		if (buckets)
 			relink(m, buckets, want);

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <signal.h>
 #include "backends/util/cleanup.h"
+#include "backends/util/thread.h"
 #include "backends/util/banned.h"
 
 /* libcurl and SQLite were measured at under 60 KiB deep; sanitizers need more. */
@@ -119,21 +119,12 @@ int pool_new(const struct pool_conf *conf, struct pool **ret)
 	return 0;
 }
 
-/* Signals belong to the FUSE loop's thread: workers are born with all blocked. */
 static int start_thread_locked(struct pool *p)
 {
-	sigset_t all, old;
-	pthread_attr_t attr;
-	(void)sigfillset(&all);
-	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&p->threads[p->n_threads], &attr, worker, p);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	(void)pthread_attr_destroy(&attr);
+	int r = thread_start(&p->threads[p->n_threads], STACK_BYTES, worker, p);
 	if (!r)
 		p->n_threads++;
-	return -r;
+	return r;
 }
 
 int pool_submit(struct pool *p, enum prio prio, pool_fn *fn, void *arg)

@@ -4,10 +4,12 @@ A store is a bucket that can also be looked at and changed behind the mount's ba
 A Mount is one daemon with its own mount point, cache directory and log.
 """
 import errno
+import glob
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
-sys.path[:0] = [HERE, os.path.join(TESTS, "servers"), os.path.join(TESTS, "tools")]
+sys.path[:0] = [HERE, *(os.path.join(TESTS, d) for d in ("servers", "tools", "stress"))]
 import s3ctl  # noqa: E402
 from content import body  # noqa: E402,F401
 
@@ -38,6 +40,17 @@ def wait(what, condition, secs=20):
         if time.monotonic() > end:
             raise AssertionError("waited %d s in vain: %s (last: %r)" % (secs * SLOW, what, got))
         time.sleep(0.01)
+
+
+def within(secs, call):
+    """What call() gives once it has taken less than secs: where other work comes between, what
+    it saw was not what it is about, and it is called again."""
+    for _ in range(20):
+        start = time.monotonic()
+        got = call()
+        if time.monotonic() - start < secs:
+            return got
+    raise AssertionError("20 times it took longer than %g s" % secs)
 
 
 def difference(got, want):
@@ -88,6 +101,33 @@ def tree(root):
     return found
 
 
+def alike(a, b):
+    """Same names, sizes and bytes."""
+    assert tree(a) == tree(b)
+    for name, size in tree(a).items():
+        if size is not None:
+            same(read(os.path.join(a, name)), read(os.path.join(b, name)))
+
+
+def arrived(m, store, local, name):
+    """The tree at name is local's: here, and where nothing but the bucket is left of it."""
+    alike(local, m.path(name))
+    m.remount(wipe=True)
+    alike(local, m.path(name))
+    want = sorted(os.path.join(name, n) for n, size in tree(local).items()
+                  if size is not None)
+    assert [n for n in store.files() if n.startswith(name + "/")] == want
+    assert store.uploads() == []
+
+
+def sh(command, *args, status=0):
+    done = subprocess.run(["sh", "-euc", command, "sh", *args], text=True,
+                          timeout=200 * SLOW, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    assert done.returncode == status and done.stderr == "", (done.returncode, done.stderr)
+    return done.stdout
+
+
 def fails(want, call, *args, **kwargs):
     """call must fail with this errno."""
     try:
@@ -106,18 +146,25 @@ def free_port():
 
 
 def mounted(path):
-    path = str(path).replace(" ", "\\040")
+    path = "".join("\\%03o" % ord(c) if c in " \t\n\\" else c for c in str(path))
     with open("/proc/self/mountinfo") as f:
         return any(line.split()[4] == path for line in f)
 
 
-def client(url, access, secret):
+def send_at_once(params, **_):
+    """After an empty object that was announced so, MinIO takes the next one after 30 s only."""
+    params["headers"].pop("Expect", None)
+
+
+def client(url, access, secret, **config):
     import boto3
     from botocore.config import Config
-    return boto3.client("s3", endpoint_url=url, region_name="us-east-1",
+    made = boto3.client("s3", endpoint_url=url, region_name="us-east-1",
                         aws_access_key_id=access, aws_secret_access_key=secret,
                         config=Config(s3={"addressing_style": "path"},
-                                      retries={"max_attempts": 1}))
+                                      retries={"max_attempts": 1}, **config))
+    made.meta.events.register_last("before-call.s3", send_at_once)
+    return made
 
 
 class LocalStore:
@@ -296,12 +343,15 @@ class Mount:
         return [*(self.user or []), MASTFS, "mount", self.store.source, self.point, "-o", opts,
                 *more]
 
-    def mount(self):
+    def start(self):
         """In the foreground, so that the process is ours to watch and to kill."""
         level = () if "log_level" in self.opts else ("-o", "log_level=debug")
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command("-f", *level), env=self.env(),
                                             stdout=log, stderr=log, start_new_session=True)
+
+    def mount(self):
+        self.start()
         try:
             wait("mount", lambda: self.alive() or self.process.poll() is not None, 60)
         except AssertionError:
@@ -355,6 +405,20 @@ class Mount:
 
     def path(self, *names):
         return os.path.join(self.point, *names)
+
+    def journal(self, query):
+        """Of a copy: SQLite repairs what it opens, and that is the next mount's to do."""
+        copy = os.path.join(self.folder, "journal-copy")
+        shutil.rmtree(copy, ignore_errors=True)
+        os.mkdir(copy)
+        for path in glob.glob(os.path.join(self.cache, "*", "journal.db*")):
+            if not path.endswith("-shm"):
+                shutil.copy(path, copy)
+        db = sqlite3.connect(os.path.join(copy, "journal.db"))
+        try:
+            return db.execute(query).fetchall()
+        finally:
+            db.close()
 
     def rss(self):
         """Peak resident memory in bytes."""

@@ -89,7 +89,7 @@ def test_no_credentials_is_not_anonymous(s3d, mount):
 def test_unreachable_endpoint(s3d, mount):
     port = lib.free_port()
     s3d.env["AWS_ENDPOINT_URL"] = "http://127.0.0.1:%d" % port
-    m = mount(s3d, start=False)
+    m = mount(s3d, start=False, require_backend="yes")
     refuse(m, str(port))
 
 

@@ -1,7 +1,6 @@
 """kill -9 at any moment: what was acknowledged is there after the next mount (P3, P4)."""
-import json
+import errno
 import os
-import random
 import subprocess
 import sys
 import time
@@ -9,143 +8,35 @@ import time
 import pytest
 
 import lib
-from lib import body, read, same, wait, write
+from killing import KillLoop
+from lib import body, fails, read, same, wait, write
+from oracle import Broken
 
-KILLS = int(os.environ.get("MASTFS_KILLS", 20 if lib.SANITIZER
-                           else 100 if os.environ.get("CI") else 30))
-ROUND = 10  # kills between two looks into the bucket with the cache wiped
-GONE = None
-
-
-class Oracle:
-    """name -> the contents that it may have now: (seed, size) or GONE."""
-
-    def __init__(self):
-        self.names, self.said = {}, []
-        self.doing = None
-
-    def may(self, name):
-        return self.names.get(name, {GONE})
-
-    def about(self, name):
-        """The last that was said of a name, for the message."""
-        stem, kept, mine = name.replace(".part", ""), [], False
-        for event in self.said:
-            mine = event["name"].replace(".part", "") == stem if "do" in event else mine
-            if mine or "kill" in event:
-                kept.append(event)
-        return "\n  ".join(str(e) for e in kept[-25:])
-
-    def hear(self, event):
-        self.said.append(event)
-        if "do" in event:
-            self.doing = event
-            name, new = event["name"], (event.get("seed"), event.get("size"))
-            if event["do"] == "part":
-                self.names[name] = {("prefix", event["seed"], 0), *self.may(name)}
-            elif event["do"] == "unlink":
-                self.names[name] = {GONE, *self.may(name)}
-            else:
-                self.names[name] = {new, *self.may(name)}
-                if event["do"] == "rename":
-                    self.names[name + ".part"] = {GONE, *self.may(name + ".part")}
-        elif "wrote" in event:
-            self.names[self.doing["name"]] = {("prefix", self.doing["seed"], event["wrote"])}
-        elif "did" in event:
-            self.done(self.doing)
-
-    def done(self, event):
-        name = event["name"]
-        if event["do"] == "unlink":
-            self.names[name] = {GONE}
-        elif event["do"] in ("write", "rename"):
-            self.names[name] = {(event["seed"], event["size"])}
-            if event["do"] == "rename":
-                self.names[name + ".part"] = {GONE}
-
-    def fits(self, name, got):
-        """The one of the possible contents that got is, or () if it is none."""
-        for want in self.may(name):
-            if want is GONE and got is None:
-                return want
-            if want is GONE or got is None:
-                continue
-            if want[0] == "prefix":
-                _, seed, least = want
-                if len(got) >= least and got == body(len(got), seed):
-                    return ("prefix", seed, len(got))
-            elif len(got) == want[1] and got == body(want[1], want[0]):
-                return want
-        return ()
-
-    def settle(self, name, got, where):
-        want = self.fits(name, got)
-        assert want != (), "%s: %s has %s; acknowledged was one of %r\n  %s" % (
-            where, name, "nothing" if got is None else "%d bytes" % len(got),
-            self.may(name), self.about(name))
-        self.names[name] = {want}
-
-
-def content(path):
-    try:
-        return read(path)
-    except FileNotFoundError:
-        return None
-
-
-def write_until_killed(m, oracle, seed, secs):
-    writer = subprocess.Popen([sys.executable, os.path.join(lib.HERE, "writer.py"), m.point,
-                               str(seed)], stdout=subprocess.PIPE)
-    first = writer.stdout.readline()
-    time.sleep(secs)  # the moment of the kill is what is tested
-    m.kill()
-    said = (first + writer.stdout.read()).splitlines()  # communicate() would lose lines
-    writer.stdout.close()
-    writer.wait(60 * lib.SLOW)
-    for line in said:
-        oracle.hear(json.loads(line))
-    oracle.hear({"kill": True})
-    error = json.loads(said[-1]).get("error", "")
-    assert not error or "[Errno 107]" in error or "[Errno 103]" in error, \
-        "%s\n  %s" % (error, oracle.about(oracle.doing["name"]))
-    return len(said)
-
-
-def check_bucket(store, m, oracle, where):
-    """With the cache wiped only the bucket speaks; what was only here is gone with it."""
-    m.umount()
-    m.wipe()
-    left = [n for n in store.files() if n.endswith(".part")]
-    assert left == [] and store.uploads() == [], (left, store.uploads())
-    m.mount()
-    for name in sorted(oracle.names):
-        if name.endswith(".part"):
-            oracle.names[name] = {GONE}
-            continue
-        oracle.settle(name, store.get(name), where + ", in the bucket")
-        oracle.settle(name, content(m.path(name)), where + ", through a new mount")
+KILLS = int(os.environ.get("MASTFS_KILLS", 10 if lib.SANITIZER
+                           else 100 if os.environ.get("CI") else 20))
+COPIES = {  # of one name to another, by the store
+    "rename": "os.rename(*sys.argv[1:])",
+    "copy": "a, b = map(open, sys.argv[1:], 'rw'); os.copy_file_range(a.fileno(), b.fileno(), 3)"}
 
 
 @pytest.mark.parametrize("upload", ["close", "background"])
-def test_random_kills(s3d, mount, upload):
+def test_random_kills(folder, mount, upload):
     """D9: each time everything acknowledged is there, and nothing is half there."""
     seed = int(os.environ.get("MASTFS_SEED", time.time_ns() % 1000000))
-    print("MASTFS_SEED=%d" % seed)
-    rand, oracle, events = random.Random(seed), Oracle(), 0
-    s3d.server.rule("delay", method="PUT", secs=0.01)
-    m = mount(s3d, upload=upload)
-    for n in range(KILLS // 2):
-        where = "seed %d, kill %d" % (seed, n)
-        events += write_until_killed(m, oracle, rand.randrange(1 << 30),
-                                     rand.uniform(0, 0.3) * lib.SLOW)
-        m.mount()
-        for name in sorted(oracle.names):
-            oracle.settle(name, content(m.path(name)), where)
-        if n % ROUND == ROUND - 1:
-            check_bucket(s3d, m, oracle, where)
-    check_bucket(s3d, m, oracle, "the end, seed %d" % seed)
-    print("%d kills, %d events" % (KILLS // 2, events))
-    assert events > KILLS, "the writer hardly wrote: %d events" % events
+    print("again: MASTFS_SEED=%d" % seed)
+    commits = os.path.join(folder, "commits")
+    store = lib.S3dStore(folder, "--commits", commits)
+    place = os.path.join(folder, "kills")
+    os.mkdir(place)
+    m = mount(store, start=False, **KillLoop.options(upload))
+    loop = KillLoop(place, store, m, seed, wipe_every=10, commits=commits)
+    try:
+        loop.run(KILLS)
+    except Broken as err:
+        raise AssertionError("%s\n%s" % (loop.summary(err), err)) from None
+    finally:
+        store.stop()
+    print(loop.summary())
 
 
 @pytest.mark.short
@@ -250,6 +141,87 @@ def test_unlink_and_rename_survive(s3d, mount):
     m.umount()
     assert s3d.files() == ["a", "new"]
     assert (s3d.get("new"), s3d.get("a")) == (b"2", b"3")
+
+
+@pytest.mark.parametrize("old", [".f.part", "e"])
+def test_renamed_while_it_is_written(s3d, mount, old):
+    """P3: neither name loses bytes that were renamed before anybody closed them."""
+    s3d.put("f", b"old")
+    m = mount(s3d)
+    f = open(m.path(old), "wb", buffering=0)
+    f.write(body(100000))
+    os.rename(m.path(old), m.path("f"))
+    assert s3d.get("f") == b"old"
+    m.kill()
+    fails(errno.ENOTCONN, f.close)
+    m.mount()
+    same(read(m.path("f")), body(100000))
+    m.umount()
+    assert s3d.files() == ["f"]
+    same(s3d.get("f"), body(100000))
+
+
+@pytest.mark.parametrize("how", ["rename", "copy"])
+def test_copy_that_was_cut_off_is_seen(s3d, mount, how):
+    """K1, P5: killed after the store's copy, the next mount does not believe its old listing."""
+    s3d.put("f", b"old")
+    s3d.put("g", b"new")
+    m = mount(s3d)
+    assert sorted(os.listdir(m.point)) == ["f", "g"]
+    m.remount()  # the listing is kept
+    s3d.server.rule("delay", method="PUT", key="f$", secs=5, count=1)
+    mover = subprocess.Popen([sys.executable, "-c", "import os, sys; " + COPIES[how],
+                              m.path("g"), m.path("f")], stderr=subprocess.DEVNULL)
+    wait("the copy", lambda: s3d.get("f") == b"new")
+    m.kill()
+    mover.wait()
+    m.mount()
+    assert read(m.path("f")) == b"new"
+    os.unlink(m.path("f"))
+    m.umount()
+    assert s3d.files() == ["g"]
+
+
+@pytest.mark.parametrize("how", ["rename", "copy"])
+def test_no_listing_is_kept_while_a_copy_is_on_its_way(s3d, mount, how):
+    """K1, P5: one that came before the copy, and would be kept while the store copies."""
+    s3d.put("d/f", b"old")
+    s3d.put("d/g", b"new")
+    m = mount(s3d)
+    s3d.server.rule("delay", method="PUT", key="f$", secs=8, count=1)
+    assert sorted(os.listdir(m.path("d"))) == ["f", "g"]
+    mover = subprocess.Popen([sys.executable, "-c", "import os, sys; " + COPIES[how],
+                              m.path("d/g"), m.path("d/f")], stderr=subprocess.DEVNULL)
+    wait("the copy", lambda: s3d.get("d/f") == b"new")
+    time.sleep(2)  # a second after it came a listing is kept
+    m.kill()
+    mover.wait()
+    m.mount()
+    assert read(m.path("d/f")) == b"new"
+    write(m.path("d/f"), b"next")
+    m.umount()
+    assert s3d.get("d/f") == b"next"
+    assert "bucket changed" not in m.log()
+
+
+def test_copy_over_what_waits_for_its_upload(s3d, mount):
+    """P3: closed, not yet in the bucket, and the copy that was to replace it not closed."""
+    s3d.put("g", body(100000, 2))
+    m = mount(s3d, upload="background")
+    s3d.server.rule("status", op="put", key="/f$", status=503)
+    s3d.server.rule("status", op="copy", status=501, code="NotImplemented")
+    write(m.path("f"), body(5000, 1))
+    source, fd = os.open(m.path("g"), os.O_RDONLY), os.open(m.path("f"), os.O_WRONLY | os.O_TRUNC)
+    assert os.copy_file_range(source, fd, 100000) == 100000
+    m.kill()
+    os.close(source)
+    with pytest.raises(OSError):
+        os.close(fd)
+    s3d.server.clear()
+    m.mount()
+    same(read(m.path("f")), body(5000, 1))
+    m.umount()
+    same(s3d.get("f"), body(5000, 1))
 
 
 @pytest.mark.parametrize("kills", [1, 2, 3])

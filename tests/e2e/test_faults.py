@@ -1,9 +1,13 @@
 """A server that fails and lies: right bytes or an error, never wrong bytes (P1, P8)."""
+import base64
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 
@@ -87,6 +91,32 @@ def test_server_that_never_answers(s3d, mount):
     m.kill()
 
 
+def test_read_waits_for_one_deadline(s3d, mount):
+    """P8: when reading ahead has failed, the kernel asks for the page alone as well."""
+    s3d.put("f", body(SIZE))
+    m = mount(s3d, read_timeout="2s", passthrough="no")
+    s3d.server.rule("status", op="get", status=500)
+    fd = os.open(m.path("f"), os.O_RDONLY)
+    fails(errno.EIO, os.pread, fd, 4096, 0)
+    assert m.log().count("gave up") == 1
+    s3d.server.clear()
+    same(os.pread(fd, 4096, 0), body(SIZE)[:4096])
+    os.close(fd)
+
+
+def test_slow_name_holds_up_no_other(s3d, mount):
+    """P8: the lookups of one directory are under way at the same time."""
+    for n in range(8):
+        s3d.put("f%d.fits" % n, b"1")
+    m = mount(s3d)
+    s3d.server.rule("delay", op="head", secs=1)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(os.stat, [m.path("f%d.fits" % n) for n in range(8)]))
+    heads = [r for r in s3d.server.log() if r["op"] == "head" and r["act"]]
+    assert len(heads) == 8
+    assert max(r["t0"] for r in heads) < min(r["t1"] for r in heads)
+
+
 def test_read_ends_when_interrupted(s3d, mount):
     """L4: Ctrl-C."""
     s3d.put("f", body(SIZE))
@@ -95,18 +125,48 @@ def test_read_ends_when_interrupted(s3d, mount):
     s3d.server.mark()
     reader = subprocess.Popen(["cat", m.path("f")], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)
-    wait("cat to be in its read", lambda: os.path.exists("/proc/%d/wchan" % reader.pid)
-         and "cat" in read("/proc/%d/cmdline" % reader.pid).decode() and asked_for(s3d, m))
-    start = time.monotonic()
+    wait("cat to be in its read", lambda: delayed(s3d))
     reader.send_signal(signal.SIGINT)
     assert reader.wait(20 * lib.SLOW) == -signal.SIGINT
-    assert time.monotonic() - start < 5 * lib.SLOW
+    assert not any(r["t1"] for r in delayed(s3d)), "it waited for the answer"
     m.kill()
 
 
-def asked_for(s3d, m):
-    time.sleep(0.3)  # a request that is delayed is not in the log yet
-    return True
+def delayed(s3d):
+    """What was asked and is not answered yet; t1 is when it is."""
+    return [r for r in s3d.server.new("GET") if r["act"] == "delay"]
+
+
+@pytest.mark.parametrize("op", ["list", "put", "begin", "part", "finish", "delete", "head"])
+@pytest.mark.parametrize("kind", ["status", "reset", "drop_reply"])
+def test_mount_while_the_store_is_busy(s3d, mount, op, kind):
+    """P8: what passes ends no mount, and what it found out stands."""
+    more = {"status": 503, "code": "SlowDown"} if kind == "status" else {}
+    s3d.server.rule(kind, op=op, count=2, **more)
+    m = mount(s3d)
+    write(m.path("f"), b"x")
+    m.umount()
+    assert s3d.files() == ["f"]
+    if (kind, op) != ("drop_reply", "begin"):  # nobody knows the id
+        assert s3d.uploads() == []
+    assert "error" not in [line.split(": ")[1] for line in m.log().splitlines()]
+    assert "ignores" not in m.log()
+
+
+def test_what_killed_probes_left_is_removed(s3d, mount):
+    """After a day, by the next mount, and nothing else; no request is made to look for it."""
+    old, new = ".mastfs-probe-0123456789abcdef", ".mastfs-probe-fedcba9876543210"
+    m = mount(s3d)
+    m.umount()
+    usual = len(s3d.server.log())
+    for name in (old, old + "-moved", old + "/file", old + "0", "file"):
+        s3d.server.put(lib.PREFIX + name, b"mastfs", age=90000)
+    s3d.server.put(lib.PREFIX + new, b"mastfs", age=80000)
+    m.mount()
+    m.umount()
+    assert s3d.files() == sorted([new, old + "/file", old + "0", "file"])
+    asked = len(s3d.server.log()) - usual
+    assert asked == usual + 4  # two listings and two deletions
 
 
 def test_refused_object_is_eacces(s3d, mount):
@@ -146,6 +206,31 @@ def test_listing_is_whole_or_an_error(s3d, mount, act):
     assert sorted(os.listdir(m.path("d"))) == names
 
 
+TOKENS = [base64.urlsafe_b64encode(b"%c" % c).decode() for c in b"abcdefg"]
+
+
+def more(token):
+    return ("<IsTruncated>true</IsTruncated><NextContinuationToken>%s</NextContinuationToken>"
+            % token)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7])
+def test_pages_that_go_round_come_to_an_end(s3d, mount, length):
+    """R8: the same few pages for ever are an error, after few requests."""
+    for n in range(20):
+        s3d.put("d/f%03d" % n, b"")
+    m = mount(s3d, ttl=0)
+    ring = dict(zip(TOKENS[:length], TOKENS[1:length] + TOKENS[:1]))
+    for token, following in ring.items():
+        s3d.server.rule("sub", op="list", key="/d/$", query="token=" + quote(token),
+                        find="<IsTruncated>.*?</IsTruncated>", put=more(following))
+    s3d.server.rule("sub", op="list", key="/d/$", find="<IsTruncated>.*?</IsTruncated>",
+                    put=more(TOKENS[0]))
+    s3d.server.mark()
+    fails(errno.EIO, os.listdir, m.path("d"))
+    assert len([r for r in s3d.server.new() if r["op"] == "list"]) < 40
+
+
 @pytest.mark.parametrize("size", [100000, 20 << 20])
 @pytest.mark.parametrize("name", ["503", "500", "reset before the answer",
                                   "503 with Retry-After"])
@@ -173,6 +258,8 @@ def test_commit_whose_answer_was_lost(s3d, mount, size, old):
     write(m.path("f"), body(size))
     same(s3d.get("f"), body(size))
     assert s3d.uploads() == []
+    assert len([r for r in s3d.server.log() if r["method"] == "POST" and "uploadId" in
+                r["query"] and r["key"].endswith("/f")]) == (size > 1 << 20), "two Completes"
     write(m.path("f"), b"next")
     assert s3d.get("f") == b"next"
 
@@ -187,6 +274,30 @@ def test_complete_that_fails_inside_a_200(s3d, mount):
 
 
 @pytest.mark.short
+def test_upload_that_the_store_has_lost(s3d, mount):
+    """NoSuchUpload is no success where the object is not there: all is sent anew."""
+    m = mount(s3d)
+    s3d.server.rule("status", method="POST", query="uploadId", status=404,
+                    code="NoSuchUpload", count=1)
+    with contextlib.suppress(OSError):  # the next attempt is not waited for
+        write(m.path("f"), body(20 << 20))
+    m.umount()
+    same(s3d.get("f"), body(20 << 20))
+    assert s3d.uploads() == []
+
+
+def test_what_is_uploaded_is_forgotten(s3d, mount):
+    """The next mount has nothing to do and nothing to ask about it."""
+    m = mount(s3d, upload="background")
+    for n, size in enumerate((5, 20 << 20)):
+        write(m.path("f%d" % n), body(size))
+    m.umount()
+    s3d.server.mark()
+    m.remount()
+    m.umount()
+    assert [r for r in s3d.server.new() if "/f" in r["key"]] == []
+
+
 def test_upload_that_is_refused(s3d, mount):
     """D6: close reports it, the old object stays, the staged bytes stay and go up later."""
     s3d.put("f", b"old")
@@ -217,12 +328,35 @@ def test_connection_closed_after_each_answer(s3d, mount):
 
 
 def test_store_that_ignores_conditions(s3d, mount):
-    """Probed at mount: it works, without the promise that needs them."""
+    """Probed at mount, and said there: it works, without the promise that needs them."""
     s3d.server.call("POST", "config", '{"conditions": false}')
     m = mount(s3d)
+    assert m.log().count("ignores preconditions of writes") == 1
     write(m.path("f"), b"1")
     write(m.path("f"), b"22")
     assert s3d.get("f") == b"22"
+
+
+@pytest.mark.parametrize("size", [5, 20 << 20])
+@pytest.mark.parametrize("there", [True, False])
+def test_conflict_is_seen_without_conditions(s3d, mount, size, there):
+    """P5, by a look just before the upload: ESTALE, the other's object stays, and so do
+    our bytes."""
+    s3d.server.call("POST", "config", '{"conditions": false}')
+    if there:
+        s3d.put("f", b"old")
+    m = mount(s3d)
+    f = open(m.path("f"), "wb", buffering=0)
+    f.write(body(size))
+    s3d.put("f", b"theirs")
+    fails(errno.ESTALE, f.close)
+    assert s3d.get("f") == b"theirs"
+    same(read(m.path("f")), body(size))
+    assert not s3d.uploads()
+
+
+def test_store_with_conditions_is_not_warned_of(s3d, mount):
+    assert "preconditions" not in mount(s3d).log()
 
 
 def test_bucket_that_takes_no_writes(s3d, mount):

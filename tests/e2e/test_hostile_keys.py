@@ -1,6 +1,7 @@
 """Keys that cannot be file names: hidden, counted in the log, their neighbours still listed."""
 import errno
 import os
+import subprocess
 
 import pytest
 
@@ -19,6 +20,9 @@ def test_they_are_hidden_and_their_neighbours_are_not(s3d, mount):
     assert sorted(os.listdir(m.point)) == ["d", "top"]
     listed = sorted(os.listdir(m.path("d")))
     assert [n for n in listed if n != "e"] == ["good.fits", "sub"], listed
+    every = subprocess.run(["ls", "-f", m.path("d")], stdout=subprocess.PIPE, check=True)
+    assert [n for n in every.stdout.split() if set(n) == {ord(".")}] in ([b".", b".."],
+                                                                         [b"..", b"."])
     assert read(m.path("d/good.fits")) == b"d/good.fits"
     assert os.listdir(m.path("d/sub")) == ["x"]
     wait("the log counts what was hidden", lambda: "hidden" in m.log() or "hid " in m.log())

@@ -1,6 +1,8 @@
-"""Random operations on a few files, against a model in memory.
+"""Random operations against a model.
 
-A failure prints the seed and the last operations; MASTFS_SEED=N repeats it.
+Over s3d, whose log of commits is the oracle: two mounts and another client, the model of
+tests/stress, which `tests/torture model` runs for hours.  Over a local bucket: one mount and a
+few files, against bytes in memory.  A failure prints its seed; MASTFS_SEED=N repeats it.
 """
 import mmap
 import os
@@ -10,11 +12,29 @@ import time
 import pytest
 
 import lib
+import model_ops
 from lib import body, difference
+from model_run import Run
 
-pytestmark = pytest.mark.stores("local", "s3d")
 OPS = 400
 MOST = 3 << 20
+SHARED_OPS = 100 if lib.SANITIZER else 1000  # each way to upload
+
+
+@pytest.mark.parametrize("upload", ["close", "background"])
+def test_two_mounts_and_another_client(folder, mount, upload):
+    seed = int(os.environ.get("MASTFS_SEED", 1))
+    print("again: tests/torture model --seed %d --ops %d --upload %s" % (
+        seed, SHARED_OPS, upload))
+    commits = os.path.join(folder, "commits")
+    store = lib.S3dStore(folder, "--commits", commits)
+    try:
+        run = Run(store, commits, [mount(store, **Run.options(upload)) for _ in range(2)],
+                  upload)
+        run.run(model_ops.make(seed, SHARED_OPS))
+        assert run.counts["put"] and run.counts["their_put"] and run.counts["kill"]
+    finally:
+        store.stop()
 
 
 class Model:
@@ -145,6 +165,7 @@ class Model:
         getattr(self, op)(name)
 
 
+@pytest.mark.stores("local")
 @pytest.mark.parametrize("upload", ["close", "background"])
 def test_random_operations(store, mount, upload):
     seed = int(os.environ.get("MASTFS_SEED", time.time_ns() % 1000000))

@@ -40,6 +40,22 @@ def test_umount_waits_for_what_was_written(s3d, mount):
         same(s3d.get(name), content)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may chroot")
+def test_umount_outlasts_a_glance(local, mount):
+    """As of df: somebody has it for a moment, and by nothing that could be named."""
+    m = mount(local)
+    there, said = os.pipe()
+    child = os.fork()
+    if not child:
+        os.chroot(m.point)
+        os.write(said, b"1")
+        time.sleep(0.5)
+        os._exit(0)
+    os.read(there, 1)
+    m.umount()
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_umount_of_what_is_no_mount_says_so(local, mount, folder):
     m = mount(local, start=False)
     done = m.run("umount", m.point)

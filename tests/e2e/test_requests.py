@@ -1,5 +1,6 @@
 """What is asked of the bucket, counted in the server's log (P4, P6, P7)."""
 import os
+import shutil
 import threading
 
 import pytest
@@ -256,3 +257,34 @@ def test_deleting_an_observation_is_one_delete_a_file(s3d, mount):
     assert s3d.files() == []
     deletes = [r for r in asked(s3d, "DELETE") if "/f" in r["key"]]
     assert len(deletes) <= 20, show(asked(s3d))
+
+
+def test_a_write_is_one_request_of_the_kernel(local, mount):
+    """It need not ask before each whether the file has capabilities to be cleared."""
+    m = mount(local)
+
+    def calls():
+        with open("/proc/%d/io" % m.process.pid) as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("syscr"))
+
+    with open(m.path("f.part"), "wb", buffering=0) as f:
+        f.write(b"first")
+        before = calls()
+        for _ in range(1000):
+            f.write(b"more")
+        assert calls() - before < 1200
+
+
+def test_dup_of_another_user(s3d, mount):
+    """D3: root in a container may not look into another user's process (no CAP_SYS_PTRACE),
+    and still sees that it holds the file."""
+    if os.getuid() or not shutil.which("setpriv"):
+        pytest.skip("needs root and setpriv")
+    m = mount(s3d, user=["setpriv", "--bounding-set=-sys_ptrace"], allow_other=True, uid=1001,
+              gid=1001)
+    s3d.server.mark()
+    lib.sh("""setpriv --reuid=1001 --regid=1001 --clear-groups sh -euc '
+        exec 3>"$0"
+        for n in 1 2 3 4; do echo $n >&3; true 4>&3; done' "$1" """, m.path("f"))
+    assert len(asked(s3d, "PUT")) == 1
+    assert s3d.get("f") == b"1\n2\n3\n4\n"

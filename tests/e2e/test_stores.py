@@ -122,7 +122,7 @@ def test_unreachable(store, mount):
     port = str(lib.free_port())
     old = store.url.split(":")[2].split("/")[0]
     store.env = {n: v.replace(":" + old, ":" + port) for n, v in store.env.items()}
-    refuse(mount(store, start=False), port)
+    refuse(mount(store, start=False, require_backend="yes"), port)
 
 
 CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
@@ -261,3 +261,16 @@ def test_gcs_answers_that_are_lost(gcsd, mount):
     m.umount()
     assert gcsd.get("small") == b"one" and gcsd.files() == ["large", "small"]
     same(gcsd.get("large"), body(18 << 20, 2))
+
+
+@pytest.mark.parametrize("size", [100000, 40 << 20])
+def test_minio_keeps_the_checksum_of_the_whole(minio, mount, size):
+    """P2: that it takes CRC64NVME was found out at mount, and it has one of each object."""
+    m = mount(minio)
+    write(m.path("f"), body(size))
+    head = minio.s3.head_object(Bucket=minio.bucket, Key=lib.PREFIX + "f",
+                                ChecksumMode="ENABLED")["ResponseMetadata"]["HTTPHeaders"]
+    assert head["x-amz-checksum-crc64nvme"], head
+    assert head["x-amz-checksum-type"] == "FULL_OBJECT", head
+    assert minio.keys() == [lib.PREFIX + "f"], "the probe leaves nothing"
+    assert minio.uploads() == []

@@ -1,22 +1,13 @@
 """What people use: cp, mv, rsync, tar, sed, dd, git, the shell."""
 import os
 import shutil
-import subprocess
 
 import pytest
 
 import lib
-from lib import body, read, same, write
+from lib import alike, arrived, body, read, same, sh, write
 
 pytestmark = pytest.mark.stores("local", "s3d")
-
-
-def sh(command, *args, status=0):
-    done = subprocess.run(["sh", "-euc", command, "sh", *args], text=True,
-                          timeout=200 * lib.SLOW, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
-    assert done.returncode == status and done.stderr == "", (done.returncode, done.stderr)
-    return done.stdout
 
 
 def need(tool):
@@ -33,14 +24,6 @@ def disk(folder):
         write(os.path.join(root, name), body(n * 700000, n) if n < 3 else b"")
         os.utime(os.path.join(root, name), (1500000000 + n, 1500000000 + n))
     return root
-
-
-def alike(a, b):
-    """Same names, sizes and bytes."""
-    assert lib.tree(a) == lib.tree(b)
-    for name, size in lib.tree(a).items():
-        if size is not None:
-            same(read(os.path.join(a, name)), read(os.path.join(b, name)))
 
 
 def test_cp_both_ways(store, mnt, disk, folder):
@@ -85,12 +68,13 @@ def test_rsync_twice(store, mnt, disk):
         assert sent == []
         mnt.remount()
     assert [n for n in store.files() if "/." in n] == []
+    arrived(mnt, store, disk, "x")
 
 
 def test_tar_in_and_out(store, mnt, disk):
     sh('tar -C "$1" -cf "$2/x.tar" . && mkdir "$2/y" && tar -C "$2/y" -xf "$2/x.tar" '
        '--no-same-owner', disk, mnt.point)
-    alike(disk, mnt.path("y"))
+    arrived(mnt, store, disk, "y")
 
 
 def test_sed_in_place(store, mnt):

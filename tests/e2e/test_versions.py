@@ -196,6 +196,29 @@ def test_two_mounts(s3d, mount):
         same(read(a.path("f")), b"b%d" % n * 2000)
 
 
+def test_P5_write_after_the_name_was_found_to_be_another_version(s3d, mount):
+    """What could replace nothing any more is refused, not taken and lost."""
+    s3d.put("f", b"0" * 5000)
+    m = mount(s3d, ttl=0)
+    with open(m.path("f"), "r+b", buffering=0) as f:
+        assert f.read() == b"0" * 5000
+        s3d.put("f", b"theirs")
+        assert os.stat(m.path("f")).st_size == 6
+        fails(errno.ESTALE, f.write, b"MINE")
+    assert s3d.get("f") == b"theirs"
+
+
+def test_P2_same_name_open_on_another_mount(s3d, mount):
+    """Another mount's descriptor is no second one of this file: close is upload, and tells."""
+    s3d.put("f", b"0" * 5000)
+    a, b = mount(s3d, ttl=0), mount(s3d, ttl=0)
+    with open(b.path("f"), "r+b", buffering=0):
+        f = open(a.path("f"), "r+b", buffering=0)
+        f.write(b"1")
+        s3d.put("f", b"theirs")
+        fails(errno.ESTALE, f.close)
+
+
 def unreachable(s3d, how):
     if how == "reset":
         s3d.server.rule("reset")

@@ -520,27 +520,6 @@ def test_three_writers_at_once(store, mnt):
         same(store.get("f%d" % n), body(BIG, n))
 
 
-def test_staging_full_is_enospc_at_write(s3d, mount):
-    """P9, C2: never a truncated upload; what was there stays."""
-    s3d.put("f", b"old")
-    m = mount(s3d, staging_size="16M")
-    fd = os.open(m.path("f"), os.O_WRONLY)
-    err = None
-    try:
-        for off in range(0, 64 << 20, 1 << 20):
-            os.pwrite(fd, body(1 << 20), off)
-    except OSError as e:
-        err = e
-    try:
-        os.close(fd)
-    except OSError as e:
-        err = err or e
-    assert err and err.errno == errno.ENOSPC, err
-    got = s3d.get("f")
-    assert got == b"old" or len(got) % (1 << 20) == 0, "a piece of %d bytes" % len(got)
-    m.force_out()
-
-
 @pytest.mark.short
 def test_rename_returns_when_it_is_there(store, mount):
     """P2, P6: also right after the close, whose RELEASE the kernel sends in its own time."""
@@ -549,3 +528,59 @@ def test_rename_returns_when_it_is_there(store, mount):
         write(m.path("f.part"), b"%d" % n * 1000)
         os.rename(m.path("f.part"), m.path("f"))
         assert store.get("f") == b"%d" % n * 1000, n
+
+
+def test_moved_there_and_back_by_two_mounts(s3d, mount):
+    """P5: the second move puts the very bytes, so the very ETag, where the first took them
+    from: the DELETE that the first mount owes must not meet them."""
+    a, b = mount(s3d, ttl=0), mount(s3d, ttl=0)
+    s3d.put("d/f", body(BIG))
+    for n in range(5):
+        os.rename(a.path("d/f"), a.path("d/g"))
+        os.rename(b.path("d/g"), b.path("d/f"))
+        a.umount()  # what it owes is done
+        a = mount(s3d, ttl=0)
+        assert s3d.files() == ["d/f"], n
+    same(read(a.path("d/f")), body(BIG))
+
+
+def test_directory_moved_there_and_back_by_two_mounts(s3d, mount):
+    """P5: the same, of many files at once."""
+    a, b = mount(s3d, ttl=0), mount(s3d, ttl=0)
+    names = ["f%03d" % n for n in range(200)]
+    for name in names:
+        s3d.put("d/" + name, body(1000))
+    os.rename(a.path("d"), a.path("e"))
+    os.rename(b.path("e"), b.path("d"))
+    a.umount()
+    assert s3d.files() == ["d/" + name for name in names]
+
+
+def test_rename_sends_the_old_name_away(s3d, mount):
+    """Who was told that a file moved sees it under one name, by any client."""
+    m = mount(s3d)
+    s3d.put("d/f", body(BIG))
+    with open(m.path("d/f"), "rb") as reader:
+        os.rename(m.path("d/f"), m.path("d/g"))
+        assert s3d.files() == ["d/g"]
+        same(reader.read(), body(BIG))
+
+
+def test_same_name_open_on_another_mount(s3d, mount, folder):
+    """P2: another mount's file of this name and number is not this one, still held."""
+    other = lib.S3dStore(os.path.join(folder, "other"))
+    try:
+        a, b = mount(s3d), mount(other)
+        held = open(a.path("f"), "wb", buffering=0)
+        held.write(b"1")
+        other.server.rule("delay", method="PUT", key="f$", secs=1)  # a RELEASE's is late
+        with open(b.path("f"), "wb", buffering=0) as f:
+            assert os.fstat(f.fileno()).st_ino == os.fstat(held.fileno()).st_ino
+            f.write(b"2")
+        assert other.get("f") == b"2"
+        assert s3d.get("f") is None
+        held.close()
+        assert s3d.get("f") == b"1"
+    finally:
+        b.force_out()
+        other.stop()

@@ -3,12 +3,12 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timezone
-from email.utils import formatdate
 from urllib.parse import quote, unquote
 
 from gcsstore import CLASSES, QUANTUM, crc32c
 from s3store import SHARED, S3Error
 from scripted import Reply, ranged
+from wire import http_date
 
 SETTABLE = ("contentType", "contentEncoding", "contentDisposition", "contentLanguage",
             "cacheControl", "storageClass", "customTime", "metadata")
@@ -203,7 +203,7 @@ def media_headers(version):
                "x-goog-stored-content-length": str(version.size),
                "x-goog-stored-content-encoding": "identity",
                "x-goog-storage-class": version.meta.get("storageClass", "STANDARD"),
-               "Last-Modified": formatdate(version.mtime, usegmt=True)}
+               "Last-Modified": http_date(version.mtime)}
     for name, value in (version.meta.get("metadata") or {}).items():
         headers["x-goog-meta-" + name] = quote(value, safe=" !#$&'()*+,/:;=?@[]")
     return headers

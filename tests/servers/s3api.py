@@ -2,13 +2,12 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timezone
-from email.utils import formatdate
 from urllib.parse import quote_plus, unquote
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape as xml_escape
 
 from s3store import S3Error
 from scripted import Reply, ranged
+from wire import http_date
 
 XMLNS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 COPY_MAX = 5 << 30
@@ -16,7 +15,8 @@ COPY_MAX = 5 << 30
 
 def escape(text):
     """For XML 1.0, which has no way to write most control bytes."""
-    text = xml_escape(text, {'"': "&quot;"})
+    for char, word in (("&", "amp"), ("<", "lt"), (">", "gt"), ('"', "quot")):
+        text = text.replace(char, "&%s;" % word)
     return re.sub("[\x00-\x1f]", lambda m: "&#x%x;" % ord(m[0]), text)
 
 
@@ -59,6 +59,25 @@ def meta_of(req):
         raise S3Error(400, "MetadataTooLarge")
     meta["content-type"] = req.headers.get("content-type", "binary/octet-stream")
     return meta
+
+
+OPS = {  # method, and which of these the query has
+    ("PUT", "uploadId"): "part", ("POST", "uploadId"): "finish", ("POST", "uploads"): "begin",
+    ("DELETE", "uploadId"): "abort", ("GET", "uploadId"): "parts", ("GET", "uploads"): "uploads",
+    ("GET", "list-type"): "list", ("POST", "delete"): "delete_many",
+    ("GET", "location"): "location",
+}
+
+
+def op_of(req):
+    for (method, name), op in OPS.items():
+        if method == req.method and name in req.args:
+            return op
+    if not req.key:
+        return "bucket"
+    if req.method == "PUT" and "x-amz-copy-source" in req.headers:
+        return "copy"
+    return req.method.lower()
 
 
 def handle(store, req):
@@ -148,7 +167,7 @@ def delete_many(store, req):
 
 
 def describe(version):
-    headers = {"ETag": version.etag, "Last-Modified": formatdate(version.mtime, usegmt=True),
+    headers = {"ETag": version.etag, "Last-Modified": http_date(version.mtime),
                "Accept-Ranges": "bytes"}
     headers.update(version.meta)
     return headers

@@ -1,4 +1,13 @@
-"""s3ctl.py - starts a scripted server of one's own and speaks to its control address."""
+"""s3ctl.py - starts a scripted server of one's own and speaks to its control address.
+
+  server = S3d(folder, "--commits", FILE)    or with "--faults", "0.05", "--seed", "7"
+  server.chaos(0.05, seed=7)                 5 % of all requests meet a fault, from now on
+  server.chaos(0.2, seed=7, op=["put", "finish"], kinds=["drop_reply"])   narrowed
+  server.clear()                             honest again
+  server.commits(key)                        the oracle: every version there ever was
+
+The same seed gives the same request the same fault.  What each request met is "act" in log().
+"""
 import http.client
 import json
 import os
@@ -22,29 +31,38 @@ class Scripted:
             raise RuntimeError("%s did not start: %s" % (self.program, line))
         self.port = int(line.rsplit(":", 1)[1])
         self.url = "http://127.0.0.1:%d" % self.port
-        self.seen = 0
+        self.seen, self.kept = 0, None
+
+    def keep(self):
+        """One connection for all that is asked from here on, by one thread."""
+        self.kept = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def stop(self):
         self.process.kill()
         self.process.wait()
 
     def call(self, method, verb, body=b"", **query):
-        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        conn = self.kept or http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         conn.request(method, "/_control/%s?%s" % (verb, urlencode(query, quote_via=quote)),
                      body)
         answer = conn.getresponse()
         data = json.loads(answer.read())
-        conn.close()
+        if conn is not self.kept:
+            conn.close()
         return data
 
     def rule(self, kind, method=None, key=None, query=None, header=None, nth=1, count=0,
-             **act):
+             op=None, p=None, seed=None, **act):
         match = {"nth": nth, "count": count}
         for name, value in (("method", method), ("key_re", key), ("query_re", query),
-                            ("header", header)):
+                            ("header", header), ("op", op), ("p", p), ("seed", seed)):
             if value is not None:
                 match[name] = value
         self.call("POST", "rules", json.dumps([{"match": match, "act": {"kind": kind, **act}}]))
+
+    def chaos(self, p, seed, op=None, **act):
+        """Random faults that a client gets over: see rules.py."""
+        self.rule("random", op=op, p=p, seed=seed, **act)
 
     def clear(self):
         self.call("POST", "clear")
@@ -53,9 +71,10 @@ class Scripted:
         self.call("POST", "reset")
         self.seen = 0
 
-    def put(self, key, data=b"", path=None):
-        """What another client does.  Returns the ETag."""
+    def put(self, key, data=b"", path=None, age=0):
+        """What another client does, age seconds ago.  Returns the ETag."""
         extra = {"path": path} if path else {}
+        extra.update({"age": age} if age else {})
         return self.call("POST", "put", data, bucket=self.bucket, key=key, **extra)["etag"]
 
     def delete(self, key):
@@ -76,8 +95,8 @@ class Scripted:
     def new(self, method=None):
         return [r for r in self.log(since=self.seen) if method in (None, r["method"])]
 
-    def commits(self, key=None):
-        return [c for c in self.call("GET", "commits") if key in (None, c["key"])]
+    def commits(self, key=None, **since):
+        return [c for c in self.call("GET", "commits", **since) if key in (None, c["key"])]
 
     def uploads(self):
         return self.call("GET", "uploads")
@@ -86,3 +105,11 @@ class Scripted:
 class S3d(Scripted):
     program = "s3d.py"
     access_key, secret_key = "testkey", "testsecret"
+
+
+class S3Proxy(Scripted):
+    """Before the server on this port, with the keys of its clients."""
+    program = "s3proxy.py"
+
+    def __init__(self, folder, port, *args, **kwargs):
+        super().__init__(folder, "--to", str(port), *args, **kwargs)

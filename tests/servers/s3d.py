@@ -3,10 +3,15 @@
 
   s3d.py [--port N] [--bucket NAME]... [--access-key K --secret-key S] [--region R]
          [--issued FILE] [--anonymous] [--log FILE] [--commits FILE] [--data DIR] [--min-part BYTES]
+         [--faults P --seed S]
 
 Prints "s3d: listening on 127.0.0.1:PORT" when it is ready.  It checks the signature and the
 checksums of every request, and keeps versions (s3store.py).  The keys in the file of
 --issued (see identity.py) are good while they have not expired, with their session token.
+
+--faults P meets that part of all requests with a fault that a client gets over (rules.py),
+from the first request on until they are cleared; for ones that come and go see s3ctl.py.
+--commits FILE is the oracle of what was stored and acknowledged (s3store.py).
 """
 import json
 import os
@@ -16,10 +21,12 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import s3api  # noqa: E402
+import s3lies  # noqa: E402
 import scripted  # noqa: E402
 import sigv4  # noqa: E402
 from s3store import Store  # noqa: E402
 from scripted import Reply  # noqa: E402
+from wire import http_date  # noqa: E402
 
 
 class S3Server(scripted.Server):
@@ -27,7 +34,10 @@ class S3Server(scripted.Server):
 
     def __init__(self, opts):
         super().__init__(opts, Store(opts.data, opts.commits, opts.min_part))
-        self.keys = {opts.access_key: opts.secret_key}
+        self.keys, self.clock = {opts.access_key: opts.secret_key}, 0
+
+    def op_of(self, req):
+        return s3api.op_of(req)
 
     def checks(self, req):
         return s3api.checksums(req)
@@ -35,8 +45,12 @@ class S3Server(scripted.Server):
     def refuse(self, req):
         if self.opts.anonymous and "authorization" not in req.headers:
             return None
-        return self.expired(req) or sigv4.verify(
-            req.method, req.path, req.query, req.headers, self.keys, self.opts.region)
+        refusal = self.expired(req) or sigv4.verify(
+            req.method, req.path, req.query, req.headers, self.keys, self.opts.region,
+            time.time() + self.clock)
+        if refusal and refusal[1] == "AuthorizationHeaderMalformed":
+            return *refusal, {"x-amz-bucket-region": self.opts.region}
+        return refusal
 
     def expired(self, req):
         """Learns the key of this request, if it is one that was issued."""
@@ -54,16 +68,34 @@ class S3Server(scripted.Server):
                     return 400, "ExpiredToken", "The provided token has expired."
         return None
 
-    def handle(self, req, _act):
+    def config(self, settings):
+        super().config(settings)
+        self.clock = settings.get("clock", self.clock)
+        for upload in self.store.uploads.values():
+            upload["t"] -= settings.get("older_uploads", 0)
+
+    def answered(self, reply):
+        """In its time."""
+        reply.headers.setdefault("Date", http_date(time.time() + self.clock))
+
+    def handle(self, req, act):
         s3api.verify_body(req)
-        return s3api.handle(self.store, req)
+        reply = s3api.handle(self.store, req)
+        return s3lies.listing(reply, act) if req.op == "list" else reply
+
+    def lie(self, req, act):
+        return s3lies.instead(self.store, req, act)
 
     def fail(self, _req, err):
-        text = ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>"
-                "%s</Message><RequestId>s3d</RequestId></Error>"
-                % (err.code, s3api.escape(re.sub("[\x00-\x1f]", "?", err.message))))
-        return Reply(err.status, {"Content-Type": "application/xml", **err.headers},
-                     text.encode("utf-8", "replace"))
+        return error_document(err)
+
+
+def error_document(err):
+    text = ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>"
+            "%s</Message><RequestId>s3d</RequestId></Error>"
+            % (err.code, s3api.escape(re.sub("[\x00-\x1f]", "?", err.message))))
+    return Reply(err.status, {"Content-Type": "application/xml", **err.headers},
+                 text.encode("utf-8", "replace"))
 
 
 def main():

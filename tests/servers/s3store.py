@@ -2,7 +2,9 @@
 
 Small bodies lie in memory, larger ones in files that vanish with the last reference.
 Every change is appended to the commit log before it can be seen: one JSON line with the
-time, key, ETag, size and SHA-256 of what became visible.  That log is the tests' oracle.
+monotonic ns, op, key, n (the version), ETag, size, SHA-256 and tag of what became visible.
+When all of the answer has been handed to the kernel, {"n": N, "acked": ns} is appended.
+That log is the tests' oracle: the clock is the one that the clients on this machine have.
 """
 import hashlib
 import json
@@ -93,6 +95,7 @@ class Store:
     def __init__(self, folder, commits=None, min_part=5 << 20):
         self.folder, self.min_part = folder, min_part
         self.commit_file = open(commits, "a", buffering=1) if commits else None
+        self.mine = threading.local()
         self.reset()
 
     def reset(self):
@@ -100,6 +103,7 @@ class Store:
             buckets = getattr(self, "buckets", {})
             self.buckets = {name: {} for name in buckets}
             self.uploads, self.commits, self.counter = {}, [], 0
+            self.before = {}  # the version that each one replaced
             self.conditions = True
 
     def bucket(self, name):
@@ -134,21 +138,42 @@ class Store:
         """The one place where an object changes."""
         with SHARED:
             self.check(bucket, key, **cond)
-            self.counter += 1
-            entry = {"n": self.counter, "t": time.time(), "op": op, "bucket": bucket,
-                     "key": key}
+            more = {"sha256": None}
             if version:
                 version.mtime = time.time()
-                entry.update(etag=version.etag, size=version.size, meta=version.meta,
-                             sha256=version.body.sha256.hexdigest())
-            self.commits.append(entry)
-            if self.commit_file:
-                self.commit_file.write(json.dumps(entry) + "\n")
+                more = {"etag": version.etag, "size": version.size, "meta": version.meta,
+                        "sha256": version.body.sha256.hexdigest(),
+                        "tag": version.meta.get("x-amz-meta-mastfs-tag")}
+            self.note(op, bucket, key, **more)
+            self.before[bucket, key] = self.buckets[bucket].get(key)
             if version:
                 self.buckets[bucket][key] = version
             else:
                 self.buckets[bucket].pop(key, None)
         return version
+
+    def note(self, op, bucket, key, **more):
+        """One line of the commit log."""
+        with SHARED:
+            self.counter += 1
+            entry = {"n": self.counter, "ns": time.monotonic_ns(), "t": time.time(),
+                     "op": op, "bucket": bucket, "key": key, **more}
+            self.append(entry)
+            self.commits.append(entry)
+            self.mine.entry = entry
+
+    def append(self, line):
+        if self.commit_file:
+            self.commit_file.write(json.dumps(line) + "\n")
+
+    def acked(self, whole):
+        """The answer to this thread's request is on its way, or never will be."""
+        entry = getattr(self.mine, "entry", None)
+        self.mine.entry = None
+        if entry and whole:
+            with SHARED:
+                entry["acked"] = time.monotonic_ns()
+                self.append({"n": entry["n"], "acked": entry["acked"]})
 
     def put(self, bucket, key, body, meta, op="put", **cond):
         return self.commit(op, bucket, key,

@@ -4,61 +4,42 @@ A server of this kind answers honestly from a store (s3store.py) unless a rule t
 lie.  What it speaks is its Server's: parse (which bucket and key a request is about), refuse
 (who may not), handle (the answer) and fail (an error's answer).
 
-It writes one JSON line a request to the log: n, method, bucket, key, query, range, status,
+It writes one JSON line a request to the log: n, method, op, bucket, key, query, range, status,
 sent, received, t0, t1, port, agent.
 
 Control, unsigned and not logged (the answers are JSON):
   POST /_control/rules    [{"match": {...}, "act": {...}}]  adds rules; [] changes nothing
   POST /_control/clear    forgets the rules
   POST /_control/reset    forgets rules, log, objects and uploads; the buckets stay
-  GET  /_control/log?since=N   GET /_control/commits   GET /_control/uploads
+  GET  /_control/log?since=N   GET /_control/commits?since=N   GET /_control/uploads
   POST /_control/config   {"conditions": false}: preconditions of writes are ignored
+                          {"clock": 3600}: it is an hour later here (s3d)
+                          {"older_uploads": 3600}: those that there are began an hour
+                          earlier (s3d)
   POST /_control/put?bucket=B&key=K[&path=FILE]   another client's PUT; a file is
                           served as it is, under an ETag that is not its MD5
   POST /_control/delete?bucket=B&key=K
 
-A rule matches by method, key_re, query_re (search), header (the name of one that the request
-has); it acts from its nth match (from 1) for count matches (0 = for ever, the default).
-What it can do (act.kind):
-  status      answer act.status with act.code and act.headers
-  reset       RST before any answer          drop_reply   do it, then close without an answer
-  close_at    end the connection after act.at bytes of body ("rst": true resets it)
-  stall       send act.at bytes of body, wait act.secs, go on
-  delay       wait act.secs, then answer
-  short       leave out the last act.by bytes, honestly counted
-  corrupt     flip a bit at act.at of the body       zero   send zeros
-  lie_range   answer with act.content_range, or the range that lies act.shift further on
-  ignore_range  200 and the whole object    wrong_etag   another ETag
-  error_200   200 with an error document    refuse_auth  403, or what the server has for it
-  swap        first copy the object act.from onto this key, then answer
+Which requests a rule matches is in rules.py; what it can do, in lies.py and wire.py.
 """
 import argparse
 import json
 import os
 import re
 import socket
-import struct
 import sys
 import threading
 import time
-from email.utils import formatdate
 from urllib.parse import parse_qsl, unquote
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import lies  # noqa: E402
+import wire  # noqa: E402
+from rules import Rules  # noqa: E402
 from s3store import Body, S3Error  # noqa: E402
+from wire import Gone  # noqa: E402
 
 HEAD_MAX = 64 << 10
-WORDS = {100: "Continue", 200: "OK", 204: "No Content", 206: "Partial Content",
-         301: "Moved Permanently", 304: "Not Modified", 308: "Resume Incomplete",
-         400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
-         409: "Conflict", 410: "Gone", 411: "Length Required", 412: "Precondition Failed",
-         416: "Range Not Satisfiable", 429: "Too Many Requests",
-         499: "Client Closed Request", 500: "Internal Server Error",
-         501: "Not Implemented", 503: "Service Unavailable"}
-
-
-class Gone(Exception):
-    """The connection is over."""
 
 
 class Request:
@@ -66,7 +47,7 @@ class Request:
         lines = head.decode("latin-1").split("\r\n")
         self.method, target, _ = lines[0].split(" ", 2)
         self.path, _, self.query = target.partition("?")
-        self.headers = {}
+        self.headers, self.rule = {}, None
         for line in lines[1:]:
             name, _, value = line.partition(":")
             name, value = name.strip().lower(), value.strip()
@@ -77,8 +58,10 @@ class Request:
                                    errors="surrogateescape"))
         whole = unquote(self.path, errors="surrogateescape")[1:]
         self.bucket, _, self.key = whole.partition("/")
+        self.op, self.subject = "", self.key
         if self.bucket != "_control":
             server.parse(self)
+            self.op, self.subject = server.op_of(self), self.key or self.args.get("prefix", "")
         self.port, self.body = peer[1], None
         self.length = int(self.headers.get("content-length", "0"))
 
@@ -98,40 +81,16 @@ class Reply:
     def size(self):
         return self.body[2] if isinstance(self.body, tuple) else len(self.body)
 
+    def bytes(self):
+        if isinstance(self.body, tuple):
+            return self.body[0].read(self.body[1], self.body[2])
+        return self.body
+
     def cut(self, size):
         if isinstance(self.body, tuple):
             self.body = (self.body[0], self.body[1], size)
         else:
             self.body = self.body[:size]
-
-
-class Rules:
-    def __init__(self):
-        self.lock, self.rules = threading.Lock(), []
-
-    def add(self, rules):
-        with self.lock:
-            self.rules += [{"match": r.get("match", {}), "act": r["act"], "seen": 0}
-                           for r in rules]
-
-    def clear(self):
-        with self.lock:
-            self.rules = []
-
-    def find(self, req):
-        with self.lock:
-            for rule in self.rules:
-                match = rule["match"]
-                if not (match.get("method", req.method) == req.method
-                        and re.search(match.get("key_re", ""), req.key)
-                        and re.search(match.get("query_re", ""), req.query)
-                        and match.get("header") in (None, *req.headers)):
-                    continue
-                rule["seen"] += 1
-                nth, count = match.get("nth", 1), match.get("count", 0)
-                if rule["seen"] >= nth and (not count or rule["seen"] < nth + count):
-                    return rule["act"]
-        return {}
 
 
 class Server:
@@ -143,12 +102,19 @@ class Server:
         for name in opts.bucket or ["test"]:
             self.store.buckets[name] = {}
         self.rules, self.log, self.lock = Rules(), [], threading.Lock()
+        if opts.faults:
+            self.rules.add([{"match": {"p": opts.faults, "seed": opts.seed},
+                             "act": {"kind": "random"}}])
         self.log_file = open(opts.log, "a", buffering=1) if opts.log else None
         self.listener = socket.create_server(("127.0.0.1", opts.port), backlog=512)
         self.port = self.listener.getsockname()[1]
 
     def parse(self, req):
         """Set req.bucket and req.key, if they are not the path's first part and its rest."""
+
+    def op_of(self, req):
+        """What it is for, in one word."""
+        return req.method.lower()
 
     def checks(self, _req):
         """Names of the checksums that are wanted of the body: "sha1", "crc32"."""
@@ -163,6 +129,15 @@ class Server:
 
     def fail(self, req, err):
         raise NotImplementedError
+
+    def lie(self, _req, _act):
+        """What it says without doing it, if this act is one of its own; or None."""
+
+    def empty(self, status):
+        return Reply(status)
+
+    def answered(self, reply):
+        """What all answers have in common."""
 
     def uploads(self):
         """Those that are not finished: id -> key, bucket."""
@@ -180,8 +155,9 @@ class Server:
 
     def note(self, req, reply, t0, act):
         """Before the answer, so that who has the answer finds it in the log."""
-        entry = {"method": req.method, "bucket": req.bucket, "key": req.key,
-                 "query": req.query, "range": req.headers.get("range"),
+        entry = {"method": req.method, "op": req.op, "bucket": req.bucket, "key": req.key,
+                 "prefix": req.args.get("prefix", ""), "query": req.query,
+                 "range": req.headers.get("range"),
                  "if_match": req.headers.get("if-match"),
                  "status": reply.status if reply else 0, "sent": 0,
                  "received": req.length, "t0": t0, "t1": None, "port": req.port,
@@ -213,7 +189,7 @@ class Server:
         elif verb == "log":
             return self.log[int(args.get("since", 0)):]
         elif verb == "commits":
-            return self.store.commits
+            return self.store.commits[int(args.get("since", 0)):]
         elif verb == "uploads":
             return [{"id": k, "key": v["key"], "bucket": v["bucket"]}
                     for k, v in list(self.uploads().items())]
@@ -222,6 +198,7 @@ class Server:
         elif verb == "put":
             data = Body.of_file(args["path"]) if "path" in args else self.store.body_of(body)
             version = self.store.put(args["bucket"], args["key"], data, {}, op="other")
+            version.mtime -= float(args.get("age", 0))
             return {"etag": version.etag}
         elif verb == "delete":
             self.store.delete(args["bucket"], args["key"])
@@ -258,9 +235,9 @@ class Connection:
         head, _, self.buf = self.buf.partition(b"\r\n\r\n")
         return Request(head, self.peer, self.server)
 
-    def body(self, req, keep=True):
+    def body(self, req, act, keep=True):
         if req.headers.get("expect", "").lower() == "100-continue" and not self.buf:
-            self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.go_on(act)
         checks = self.server.checks(req)
         body, left = Body(self.server.store.folder, req.length), req.length
         while left:
@@ -272,35 +249,38 @@ class Connection:
                 body.add(data, checks)
         return body.close()
 
+    def go_on(self, act):
+        """act.continue: seconds until the client is told to send, or "never"."""
+        secs = act.get("continue", 0)
+        if secs != "never":
+            time.sleep(secs)
+            self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def one(self):
         req, t0 = self.head(), time.time()
         if req.bucket == "_control":
             return self.control(req)
-        act, reply, sent = self.server.rules.find(req), None, 0
-        if act.get("kind") != "reset":
+        act, reply, sent, whole = self.server.rules.find(req), None, 0, False
+        over = wire.ends(act)
+        if act.get("kind") not in wire.UNANSWERED:
             reply = self.answer(req, act)
         entry = self.server.note(req, reply, t0, act)
         try:
+            if act.get("kind") == "silent":
+                time.sleep(act["secs"])
             if reply:
                 sent = self.send(req, reply, act)
+                whole = not over
         finally:
-            if not reply or act.get("kind") in ("drop_reply", "close_at"):
-                self.abandon(act)
+            self.server.store.acked(whole and reply.status < 300)
+            if over:
+                wire.abandon(self.sock, act)
             self.server.finish(entry, sent)
-        if not reply:
-            raise Gone
-        return (req.headers.get("connection", "").lower() != "close"
-                and act.get("kind") not in ("drop_reply", "close_at"))
-
-    def abandon(self, act):
-        if act.get("kind") == "reset" or act.get("rst"):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                                 struct.pack("ii", 1, 0))
-        self.sock.close()
+        return req.headers.get("connection", "").lower() != "close" and not over
 
     def control(self, req):
         try:
-            body = self.body(req)
+            body = self.body(req, {})
             data = self.server.control(req, body.read(0, body.size))
             self.send(req, Reply(200, {}, json.dumps(data).encode()), {})
         except S3Error as err:
@@ -308,103 +288,26 @@ class Connection:
         return True
 
     def answer(self, req, act):
-        kind = act.get("kind")
         try:
             refused = self.server.refuse(req)
             if "transfer-encoding" in req.headers:
                 raise S3Error(411, "MissingContentLength")
-            req.body = self.body(req, keep=not refused and kind != "status")
+            if act.get("kind") == "early":
+                raise S3Error(act["status"], act["code"], "before the body")
+            try:
+                req.body = self.body(req, act, keep=not refused)
+            except (Gone, OSError):
+                self.server.rules.take_back(req)
+                raise
             if refused:
                 raise S3Error(*refused)
-            if kind == "refuse_auth":
-                raise S3Error(*self.server.refusal)
-            if kind == "status":
-                raise S3Error(act["status"], act.get("code", "InternalError"), "by rule",
-                              act.get("headers"))
-            if kind == "error_200":
-                raise S3Error(200, act.get("code", "InternalError"), "by rule")
-            if kind == "swap":
-                store = self.server.store
-                other = store.get(req.bucket, act["from"])
-                store.put(req.bucket, req.key, other.body, {}, op="other")
-            if kind == "ignore_range":
-                req.headers.pop("range", None)
-            return bend(self.server.handle(req, act), act, self.server.version_header)
+            return lies.answer(self.server, req, act)
         except S3Error as err:
             return self.server.fail(req, err)
 
     def send(self, req, reply, act):
-        kind = act.get("kind")
-        if kind == "drop_reply":
-            return 0
-        if kind == "delay":
-            time.sleep(act["secs"])
-        headers = {"Date": formatdate(usegmt=True), "Server": self.server.name,
-                   "Content-Length": str(reply.size), **self.server.extra}
-        headers.update(reply.headers)
-        if reply.status in (204, 304):
-            headers.pop("Content-Length")
-        head = "HTTP/1.1 %d %s\r\n" % (reply.status, WORDS.get(reply.status, "Other"))
-        head += "".join("%s: %s\r\n" % h for h in headers.items()) + "\r\n"
-        self.sock.sendall(head.encode("latin-1", "replace"))
-        if req.method == "HEAD" or not reply.size:
-            return 0
-        return self.send_body(reply, act, reply.size)
-
-    def send_body(self, reply, act, size):
-        kind, at = act.get("kind"), act.get("at", 0)
-        if kind == "close_at":
-            self.span(reply.body, 0, min(at, size))
-            return min(at, size)
-        if kind == "stall":
-            at = min(at, size)
-            self.span(reply.body, 0, at)
-            time.sleep(act["secs"])
-            self.span(reply.body, at, size - at)
-        elif kind in ("corrupt", "zero"):
-            data = bytearray(reply.body[0].read(reply.body[1], size)
-                             if isinstance(reply.body, tuple) else reply.body)
-            if kind == "zero":
-                data = bytes(size)
-            else:
-                data[min(at, size - 1)] ^= 1
-            self.sock.sendall(data)
-        else:
-            self.span(reply.body, 0, size)
-        return size
-
-    def span(self, body, off, size):
-        if not size:
-            return
-        if isinstance(body, tuple) and body[0].file:
-            off += body[1]
-            while size:
-                n = os.sendfile(self.sock.fileno(), body[0].file.fileno(), off, size)
-                if not n:
-                    raise Gone
-                off, size = off + n, size - n
-        elif isinstance(body, tuple):
-            start = body[1] + off
-            self.sock.sendall(memoryview(body[0].parts[0])[start:start + size])
-        else:
-            self.sock.sendall(memoryview(body)[off:off + size])
-
-
-def bend(reply, act, version_header):
-    """Make an honest answer a lie."""
-    kind = act.get("kind")
-    if kind == "wrong_etag" and version_header in reply.headers:
-        reply.headers[version_header] = act.get("etag", '"00000000000000000000000000000000"')
-    elif kind == "short":
-        reply.cut(max(0, reply.size - act.get("by", 1)))
-    elif kind == "lie_range" and "content_range" in act:
-        reply.headers["Content-Range"] = act["content_range"]
-    elif kind == "lie_range" and isinstance(reply.body, tuple):
-        body, off, size = reply.body
-        off = min(off + act.get("shift", 1), body.size - size)
-        reply.body = (body, off, size)
-        reply.headers["Content-Range"] = "bytes %d-%d/%d" % (off, off + size - 1, body.size)
-    return reply
+        self.server.answered(reply)
+        return wire.send(self.sock, req, reply, act, self.server.name, self.server.extra)
 
 
 def options(about):
@@ -415,6 +318,9 @@ def options(about):
     parser.add_argument("--log")
     parser.add_argument("--commits")
     parser.add_argument("--data")
+    parser.add_argument("--faults", type=float, default=0, metavar="P",
+                        help="meet this part of all requests with a random fault")
+    parser.add_argument("--seed", default="0")
     return parser
 
 

@@ -1,7 +1,9 @@
 """The scripted S3 server is itself believed only because boto3 and AWS's vectors agree."""
 import hashlib
 import http.client
+import json
 import os
+import socket
 import sys
 import time
 
@@ -64,6 +66,22 @@ def test_objects_round_trip_under_any_key(s3, key):
     assert [c["Key"] for c in s3.list_objects_v2(Bucket="test")["Contents"]] == [key]
     s3.delete_object(Bucket="test", Key=key)
     assert refused(s3.get_object, Key=key) == "NoSuchKey"
+
+
+def test_request_that_does_not_arrive_whole_meets_nothing(s3d, s3):
+    """Its fault is the next one's, which is the first that can be told of it."""
+    s3d.rule("status", op="put", key="^k$", status=500, code="InternalError", count=1)
+    with socket.create_connection(("127.0.0.1", s3d.port)) as sock:
+        sock.sendall(b"PUT /test/k HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
+    deadline = time.monotonic() + 10
+    codes = []
+    while not codes and time.monotonic() < deadline:
+        try:
+            s3.put_object(Bucket="test", Key="k", Body=b"whole")
+        except ClientError as err:
+            codes.append(err.response["Error"]["Code"])
+    assert codes == ["InternalError"]
+    assert [r["act"] for r in s3d.log() if r["op"] == "put" and r["act"]] == ["status"]
 
 
 def test_wrong_secret_is_refused(s3d, s3):
@@ -210,3 +228,60 @@ def test_garbage_ends_only_its_connection(s3d, s3):
     conn.request("GET", "/test/k")
     assert conn.getresponse().status == 403
     assert s3.list_objects_v2(Bucket="test")["KeyCount"] == 0
+
+
+def test_same_seed_same_faults(s3d, s3):
+    """What a request meets depends on the seed, not on what came in between."""
+    def run(seed, other=0):
+        s3d.reset()
+        s3d.put("k", b"bytes")
+        s3d.chaos(0.5, seed, op="get", kinds=["status"])
+        for n in range(20):
+            for _ in range(other):
+                refused_or_not(s3, "other")
+            refused_or_not(s3, "k")
+        return [r["status"] for r in s3d.log() if r["key"] == "k"]
+
+    first = run(7)
+    assert first == run(7, other=2) and first != run(8)
+    assert {200} < set(first) <= {200, 429, 500, 503}
+
+
+def refused_or_not(s3, key):
+    try:
+        s3.get_object(Bucket="test", Key=key)
+    except ClientError:
+        pass
+
+
+def test_faults_from_the_first_request_on(tmp_path):
+    server = s3ctl.S3d(tmp_path, "--faults", "1", "--seed", "3")
+    try:
+        with pytest.raises((ClientError, ConnectionError, HTTPClientError)):
+            for _ in range(5):  # a delay is a fault, too
+                client(server).put_object(Bucket="test", Key="k", Body=b"1")
+        server.clear()
+        client(server).put_object(Bucket="test", Key="k", Body=b"2")
+    finally:
+        server.stop()
+
+
+def test_commit_log_tells_what_was_acknowledged(tmp_path):
+    log = tmp_path / "commits"
+    server = s3ctl.S3d(tmp_path, "--commits", str(log))
+    try:
+        s3 = client(server)
+        before = time.monotonic_ns()
+        s3.put_object(Bucket="test", Key="a", Body=b"1", Metadata={"mastfs-tag": "t1"})
+        while "acked" not in server.commits()[0]:  # the answer may be here before it is noted
+            assert time.monotonic_ns() < before + 10 ** 10
+        server.rule("drop_reply", op="put")
+        with pytest.raises((ConnectionError, HTTPClientError)):
+            s3.put_object(Bucket="test", Key="b", Body=b"2")
+        a, b = server.commits()
+    finally:
+        server.stop()
+    assert before < a["ns"] < a["acked"] < b["ns"] < time.monotonic_ns() and "acked" not in b
+    assert (a["tag"], a["sha256"]) == ("t1", hashlib.sha256(b"1").hexdigest())
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["n"] for line in lines] == [a["n"], a["n"], b["n"]]

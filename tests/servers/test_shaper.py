@@ -26,6 +26,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(BODY)
 
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def log_message(self, *_args):
         pass
 
@@ -82,6 +88,17 @@ def test_each_answer_is_logged_with_its_bytes(shaped):
     assert {(r.method, r.target, r.span) for r in found} == {("GET", "/object", "bytes=5-9")}
     assert all(len(BODY) < r.sent < len(BODY) + 500 for r in found)
     assert all(r.data and r.size == r.sent for r in found)
+
+
+def test_bytes_of_each_request_are_logged(shaped):
+    at = shaped("-d", "1")
+    conn = http.client.HTTPConnection("127.0.0.1", at.port)
+    for size in (len(BODY), 5):
+        conn.request("PUT", "/object", BODY[:size])
+        conn.getresponse().read()
+    conn.close()
+    found = sorted(answered(at, 2), key=lambda r: r.start)
+    assert [r.came // 1000 for r in found] == [len(BODY) // 1000, 0]
 
 
 def test_rounds_are_those_that_wait_for_each_other(shaped):

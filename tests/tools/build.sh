@@ -5,7 +5,11 @@
 
 PACKAGES='gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libcurl4-openssl-dev
 libssl-dev libsqlite3-dev libexpat1-dev libjansson-dev libcfitsio-dev fuse3 python3
-python3-pytest python3-pytest-xdist python3-numpy python3-astropy python3-boto3 rsync git curl attr procps util-linux'
+python3-pytest python3-pytest-xdist python3-numpy python3-astropy python3-boto3
+python3-h5py rsync git curl attr procps util-linux strace fio zip unzip'
+
+# Before what computes beside tests: it takes what those leave of the processors.
+idly='chrt --idle 0'
 
 say() { printf '%s\n' "$me: $*"; }
 die() {
@@ -24,8 +28,13 @@ missing_packages() {
 	done
 }
 
-# apt_install PACKAGE...: those that are missing.
+# apt_install PACKAGE...: those that are missing.  Nobody else's apt-get runs meanwhile.
 apt_install() {
+	[ -z "$(missing_packages "$@")" ] && return
+	mkdir -p "$tools" && (flock 7; apt_install_missing "$@") 7>"$tools/apt.lock"
+}
+
+apt_install_missing() {
 	local missing
 	mapfile -t missing < <(missing_packages "$@")
 	[ ${#missing[@]} = 0 ] && return
@@ -114,6 +123,85 @@ install_rclone() {
 		rclone=$(go_install rclone github.com/rclone/rclone latest)
 }
 
+# libFuzzer is a package of its own, named by clang's version.
+install_clang() {
+	local version
+	clang=
+	command -v clang >/dev/null || apt_install clang || return 0
+	version=$(clang -dumpversion | cut -d. -f1)
+	[ -n "$(find "$(clang -print-resource-dir)/" -name 'libclang_rt.fuzzer*' 2>/dev/null)" ] ||
+		apt_install "libclang-rt-$version-dev" || return 0
+	clang=$(command -v clang)
+}
+
+# The file system exerciser; without cargo there is none, and that is no failure.
+install_fsx() {
+	fsx=$tools/bin/fsx
+	[ -x "$fsx" ] && return
+	fsx=
+	command -v cargo >/dev/null || return 0
+	say "building fsx into $tools/bin, once"
+	if cargo install --root "$tools" fsx >"$work/fsx.log" 2>&1; then
+		fsx=$tools/bin/fsx
+	else
+		say "cargo install failed, see $work/fsx.log" >&2
+	fi
+}
+
+# The archive that this machine's own apt takes Debian from.
+debian_mirror() {
+	local mirrors
+	# shellcheck disable=SC2016 # apt-get puts it in
+	mirrors=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
+		'Origin: Debian' 'Label: Debian' 2>/dev/null)
+	echo "${mirrors%%$'\n'*}"
+}
+
+# make_root SUITE DIR: a minimal Debian, there at once or not at all.
+make_root() {
+	local suite=$1 dir=$2 mirror
+	[ -d "$dir" ] && return
+	apt_install debootstrap debian-archive-keyring || return
+	mirror=$(debian_mirror)
+	[ -n "$mirror" ] || { as_root apt-get -q update >/dev/null; mirror=$(debian_mirror); }
+	say "making a root of Debian $suite in $dir, once" >&2
+	as_root rm -rf "$dir.new"
+	as_root debootstrap --variant=minbase "$suite" "$dir.new" "$mirror" \
+		>"$work/root-$suite.log" 2>&1 && as_root chroot "$dir.new" apt-get clean &&
+		as_root mv "$dir.new" "$dir" ||
+		{ say "debootstrap failed, see $work/root-$suite.log" >&2; return 1; }
+}
+
+# install_root SUITE: bookworm, trixie; sets debian_root.  Many may call it at the same time,
+# and nobody writes to the root: what needs changes lays an overlayfs over it.
+install_root() {
+	local dir=$tools/roots/$1
+	debian_root=
+	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null || return 0
+	mkdir -p "$tools/roots" || return 0
+	if (flock 9 && make_root "$1" "$dir") 9>"$dir.lock"; then
+		debian_root=$dir
+	fi
+}
+
+# install_docker: the packages of the engine that the tests start, its images and their base;
+# sets docker to the engine or to nothing.  What fails here the tests meet again, and say.
+install_docker() {
+	local cli=
+	docker=
+	[ "$(id -u)" = 0 ] || return 0
+	# From Debian 13 on the client is a package of its own.
+	apt-cache show docker-cli >/dev/null 2>&1 && cli=docker-cli
+	# shellcheck disable=SC2086 # it may be none
+	apt_install docker.io $cli docker-compose python3-yaml debootstrap debian-archive-keyring ||
+		return 0
+	install_root trixie
+	[ -n "$debian_root" ] || return 0
+	MASTFS_TOOLS=$tools MASTFS_DEBIAN_ROOT=$debian_root PYTHONDONTWRITEBYTECODE=1 \
+		$idly $python tests/docker/engine.py >"$work/docker.log" 2>&1
+	docker=$(command -v dockerd)
+}
+
 # without NAME VALUE WHAT: loud where it is missing, and in CI a failure.
 without() {
 	[ -z "$2" ] || return 0
@@ -130,12 +218,18 @@ install_servers() {
 	install_clients
 	install_rclone
 	export MASTFS_MINIO=$minio MASTFS_AZURITE=$azurite MASTFS_FAKE_GCS=$fake_gcs
-	export MASTFS_VENV=$venv MASTFS_RCLONE=$rclone
+	install_fsx
+	export MASTFS_VENV=$venv MASTFS_RCLONE=$rclone MASTFS_FSX=$fsx
 	without MinIO "$minio" "The tests over a real S3 server"
 	without Azurite "$azurite" "The tests over a real Azure server"
 	without fake-gcs-server "$fake_gcs" "The tests over a real Google server"
 	without "PyPI clients" "$venv" "The tests of what s3fs, adlfs, gcsfs and the SDKs see"
 	without rclone "$rclone" "The tests of what rclone sees"
+	if command -v cargo >/dev/null; then
+		without fsx "$fsx" "The runs of fsx over the mount"
+	elif [ -z "$fsx" ]; then
+		say "**** NO fsx, as there is no cargo: its runs over the mount are SKIPPED. ****"
+	fi
 }
 
 build() { # TREE OPTIONS...

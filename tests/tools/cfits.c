@@ -125,6 +125,36 @@ static void do_create(const char *path, int *status)
 	(void)fits_close_file(f, status);
 }
 
+/* Row after row, as in a loop over sources; each may be on its way at once, as in a log
+ * or a table that somebody watches. */
+static void write_rows(const char *path, bool flushes, int *status)
+{
+	char type[] = "X", form[] = "1D", unit[] = "s", *types[] = {type};
+	char *forms[] = {form}, *units[] = {unit};
+	fitsfile *f = NULL;
+
+	(void)fits_create_diskfile(&f, path, status);
+	(void)fits_create_tbl(f, BINARY_TBL, 0, 1, types, forms, units, "ROWS", status);
+	for (LONGLONG i = 1; i <= 4000 && !*status; i++) {
+		double value = (double)i / 7;
+
+		(void)fits_write_col(f, TDOUBLE, 1, i, 1, 1, &value, status);
+		if (flushes)
+			(void)fits_flush_buffer(f, 0, status);
+	}
+	(void)fits_close_file(f, status);
+}
+
+static void do_table(const char *path, int *status)
+{
+	write_rows(path, false, status);
+}
+
+static void do_flushed(const char *path, int *status)
+{
+	write_rows(path, true, status);
+}
+
 static void do_update(const char *path, int *status)
 {
 	fitsfile *f = open_file(path, READWRITE, status);
@@ -181,6 +211,7 @@ int main(int argc, char **argv)
 		{"info", do_info},   {"header", do_header}, {"subset", do_subset},
 		{"image", do_image}, {"create", do_create}, {"update", do_update},
 		{"grow", do_grow},   {"delete", do_delete}, {"checksum", do_checksum},
+		{"table", do_table},   {"flushed", do_flushed},
 	};
 	int status = 0;
 

@@ -1,17 +1,18 @@
 /* shaper.c - a link of known delay and speed in front of a local HTTP/1.1 server.
  *
- *   shaper [-d MS] [-r MB/S] [-t MB/S] [-s PERCENT:MS[:SEED]] [-l LOG] LISTEN_PORT SERVER_PORT
+ *   shaper [-d MS] [-r MB/S] [-t MB/S] [-s PERCENT:MS[:SEED]] [-l LOG]
+ *          LISTEN_PORT SERVER_PORT
  *
  * Every answer's first byte is held back for -d milliseconds from the end of its request;
- * -r caps each connection and -t all of them together, each direction by itself.  -s holds
- * back PERCENT of the requests for MS more: one in every 100/PERCENT that follow each
- * other, which one by SEED.  Two threads a connection, one a direction: the one that
+ * -r caps each connection and -t all of them together, each direction by itself.  -s
+ * holds back PERCENT of the requests for MS more: one in every 100/PERCENT that follow
+ * each other, which one by SEED.  Two threads a connection, one a direction: the one that
  * passes requests on tells the other when the answer may start.
  *
  * LOG has two lines a request, by its number, with the monotonic clock's seconds; the
  * second comes when the next request of this connection does, or the connection's end:
  *   B NUMBER TIME METHOD TARGET HTTP/1.1 RANGE-or-"-"      it came
- *   E NUMBER TIME BYTES                                    the answer's last byte left
+ *   E NUMBER TIME BYTES BYTES        the answer's last byte left; its and the request's
  *
  * Both ends are on 127.0.0.1.  Pipelined requests are not understood.  LISTEN_PORT 0
  * takes a free port.  Prints "shaper: listening on 127.0.0.1:PORT" when it is ready.
@@ -47,6 +48,7 @@ struct link {
 	_Atomic double answer_at; /* 0: the answer has begun */
 	_Atomic double sent_at;	  /* the answer's last piece */
 	atomic_size_t sent;	  /* bytes of the answer */
+	atomic_size_t came;	  /* bytes of the request */
 	atomic_int users;
 };
 
@@ -131,8 +133,9 @@ static void log_answer(struct link *l)
 {
 	if (!conf.log || !l->request)
 		return;
-	(void)fprintf(conf.log, "E %llu %.6f %zu\n", (unsigned long long)l->request,
-		      atomic_load(&l->sent_at), atomic_load(&l->sent));
+	(void)fprintf(conf.log, "E %llu %.6f %zu %zu\n", (unsigned long long)l->request,
+		      atomic_load(&l->sent_at), atomic_load(&l->sent),
+		      atomic_load(&l->came));
 	(void)fflush(conf.log);
 }
 
@@ -180,6 +183,7 @@ static void note_request(struct link *l, const char *p, size_t n)
 	l->request = atomic_fetch_add(&requests, 1) + 1;
 	l->delay = conf.delay + (is_slow(l->request - 1) ? conf.slow_delay : 0);
 	atomic_store(&l->sent, 0);
+	atomic_store(&l->came, 0);
 	log_request(l, p, (size_t)(eol - p), n);
 }
 
@@ -199,6 +203,7 @@ static bool pass(struct pump *p, const char *buf, size_t n)
 
 	if (p->up) {
 		note_request(l, buf, n);
+		(void)atomic_fetch_add(&l->came, n);
 		atomic_store(&l->answer_at, now() + l->delay);
 		pace(&l->up, &all_up, n);
 		return send_all(l->server, buf, n);

@@ -96,12 +96,4 @@ static inline void done(struct server *s, struct backend *be)
 	server_stop(s);
 	be->ops->free(be);
 }
-
-static inline struct source source_of(const char *text)
-{
-	struct source src = {.fd = memfd_create("source", MFD_CLOEXEC),
-			     .len = strlen(text)};
-	CHECK(write(src.fd, text, strlen(text)) == (ssize_t)strlen(text));
-	return src;
-}
 #endif

@@ -27,10 +27,18 @@ static int wait_held(struct bucket *b, struct call *call)
 }
 
 /* The answer of a write that was done. */
-static int answer(struct bucket *b)
+/* What a write answers; what it made, if anything, may be something else. */
+static int answer(struct bucket *b, struct bucket_object *made)
 {
+	if (made && atomic_load(&b->spoil) > 0) {
+		atomic_fetch_sub(&b->spoil, 1);
+		made->bytes[0] ^= 1;
+		return -EBADE;
+	}
 	if (atomic_load(&b->lose) > 0) {
 		atomic_fetch_sub(&b->lose, 1);
+		if (atomic_load(&b->dies))
+			atomic_store(&b->down, -ECOMM);
 		return -ECOMM;
 	}
 	return 0;
@@ -52,7 +60,7 @@ static void remove_locked(struct bucket_object *o)
 }
 
 /* bytes becomes the bucket's. */
-static struct object *store_locked(struct bucket *b, const char *key, char *bytes,
+static struct bucket_object *store_locked(struct bucket *b, const char *key, char *bytes,
 				   uint64_t size, const struct put_opts *opts)
 {
 	struct bucket_object *o = find_locked(b, key);
@@ -68,7 +76,7 @@ static struct object *store_locked(struct bucket *b, const char *key, char *byte
 	(void)snprintf(o->obj.etag, sizeof(o->obj.etag), "\"e%llu\"",
 		       (unsigned long long)++b->serial);
 	(void)snprintf(o->obj.tag, sizeof(o->obj.tag), "%s", opts->tag ? opts->tag : "");
-	return &o->obj;
+	return o;
 }
 
 static int check_locked(struct bucket *b, const char *key, const struct cond *cond)
@@ -197,8 +205,9 @@ static int mem_put(struct backend *be, const char *key, const struct source *src
 		free(bytes);
 		return r;
 	}
-	*ret = *store_locked(b, key, bytes, src->len, opts);
-	return answer(b);
+	struct bucket_object *made = store_locked(b, key, bytes, src->len, opts);
+	*ret = made->obj;
+	return answer(b, made);
 }
 
 static int mem_del(struct backend *be, const char *key, const struct cond *cond,
@@ -216,7 +225,7 @@ static int mem_del(struct backend *be, const char *key, const struct cond *cond,
 	if (r)
 		return r;
 	remove_locked(o);
-	return answer(b);
+	return answer(b, NULL);
 }
 
 static int mem_copy(struct backend *be, const char *from, const struct object *from_obj,
@@ -234,8 +243,9 @@ static int mem_copy(struct backend *be, const char *from, const struct object *f
 	char *bytes = malloc(o->obj.size + 1);
 	CHECK(bytes);
 	memcpy(bytes, o->bytes, o->obj.size);
-	*ret = *store_locked(b, to, bytes, o->obj.size, opts);
-	return answer(b);
+	struct bucket_object *made = store_locked(b, to, bytes, o->obj.size, opts);
+	*ret = made->obj;
+	return answer(b, made);
 }
 
 static struct bucket_upload *upload_locked(struct bucket *b, const char *id)
@@ -269,12 +279,18 @@ static int mem_begin(struct backend *be, const char *key, uint64_t size,
 {
 	struct bucket *b = enter(be, &((struct bucket *)be)->begins);
 	(void)size;
-	(void)opts;
 	int r = wait_held(b, call);
 	if (r)
 		return r;
 	SCOPED_LOCK(&b->lock);
-	*ret_id = strdup(begin_locked(b, key, clock_wall_ns())->id);
+	if (atomic_load(&b->twice) > 0) {
+		atomic_fetch_sub(&b->twice, 1);
+		(void)begin_locked(b, key, clock_wall_ns());
+		call->repeated = true;
+	}
+	struct bucket_upload *u = begin_locked(b, key, clock_wall_ns());
+	u->mtime_ns = opts->mtime_ns;
+	*ret_id = strdup(u->id);
 	return 0;
 }
 
@@ -325,9 +341,13 @@ static int mem_finish(struct backend *be, const char *key, const char *id,
 		at += u->sizes[no];
 	}
 	CHECK_EQ(at, size);
-	*ret = *store_locked(b, key, bytes, size, opts);
+	struct put_opts told = *opts;
+	if (b->begin_meta)
+		told.mtime_ns = u->mtime_ns;
+	struct bucket_object *made = store_locked(b, key, bytes, size, &told);
+	*ret = made->obj;
 	end_locked(u);
-	return answer(b);
+	return answer(b, made);
 }
 
 static int mem_abort(struct backend *be, const char *key, const char *id,
@@ -437,6 +457,13 @@ bool bucket_has(struct bucket *b, const char *key, const char *text)
 	return o->obj.size == strlen(text) && !memcmp(o->bytes, text, o->obj.size);
 }
 
+bool bucket_has_bytes(struct bucket *b, const char *key, const void *bytes, size_t n)
+{
+	SCOPED_LOCK(&b->lock);
+	struct bucket_object *o = find_locked(b, key);
+	return o && o->obj.size == n && !memcmp(o->bytes, bytes, n);
+}
+
 int bucket_head(struct bucket *b, const char *key, struct object *ret)
 {
 	SCOPED_LOCK(&b->lock);
@@ -450,6 +477,13 @@ const char *bucket_begin(struct bucket *b, const char *key, int64_t started_ns)
 {
 	SCOPED_LOCK(&b->lock);
 	return begin_locked(b, key, started_ns)->id;
+}
+
+void bucket_forget_uploads(struct bucket *b)
+{
+	SCOPED_LOCK(&b->lock);
+	for (int i = 0; i < BUCKET_UPLOADS; i++)
+		end_locked(&b->uploads[i]);
 }
 
 int bucket_uploads(struct bucket *b)

@@ -18,7 +18,7 @@ struct bucket_object {
 
 struct bucket_upload {
 	char id[16], key[128]; /* id "" = free */
-	int64_t started_ns;
+	int64_t started_ns, mtime_ns;
 	char *parts[BUCKET_PARTS]; /* owned */
 	uint64_t sizes[BUCKET_PARTS];
 };
@@ -30,7 +30,11 @@ struct bucket {
 	_Atomic int down;    /* every call fails with it */
 	atomic_bool held;    /* puts, parts and deletes wait until this is false */
 	atomic_int lose;     /* so many writes from now on are done, and -ECOMM */
+	atomic_int twice;    /* so many uploads from now on are begun twice */
+	atomic_int spoil;    /* so many writes from now on make something else: -EBADE */
+	atomic_bool dies;    /* with such a write: from then on it is down */
 	atomic_int bad_part; /* the part of this number fails */
+	bool begin_meta;     /* BACKEND_BEGIN_META, as it says: set before use */
 
 	/* counted */
 	atomic_int heads, gets, lists, puts, dels, copies, begins, parts, finishes,
@@ -50,9 +54,12 @@ void bucket_set(struct bucket *b, const char *key, const char *text, const char 
 void bucket_unset(struct bucket *b, const char *key);
 /* Is this what the bucket has there?  text NULL: nothing. */
 bool bucket_has(struct bucket *b, const char *key, const char *text);
+bool bucket_has_bytes(struct bucket *b, const char *key, const void *bytes, size_t n);
 /* -ENOENT, or 0 and what head tells. */
 int bucket_head(struct bucket *b, const char *key, struct object *ret);
 /* An unfinished upload of somebody; returns its id (valid until it is aborted). */
 const char *bucket_begin(struct bucket *b, const char *key, int64_t started_ns);
 int bucket_uploads(struct bucket *b);
+/* A rule of the bucket removes what is unfinished. */
+void bucket_forget_uploads(struct bucket *b);
 #endif

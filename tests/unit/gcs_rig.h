@@ -22,7 +22,7 @@
 #define PAGE(rest)  OK("{\"kind\":\"storage#objects\"" rest "}")
 #define ITEMS(list) ",\"items\":[" list "]"
 
-static struct backend *open_at(const struct server *s)
+static inline struct backend *open_at(const struct server *s)
 {
 	struct backend *be;
 	char endpoint[64];

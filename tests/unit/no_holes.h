@@ -1,4 +1,4 @@
-/* no_holes.h - in place of the C library's fallocate: a file system that knows no holes. */
+/* no_holes.h - in place of libc's fallocate: a file system that knows no holes. */
 #ifndef TESTS_UNIT_NO_HOLES_H
 #define TESTS_UNIT_NO_HOLES_H
 #include <stdatomic.h>

@@ -22,9 +22,14 @@ static inline int scratch_remove_(const char *path, const struct stat *st, int t
 	return remove(path);
 }
 
+static inline void scratch_remove(const char *dir)
+{
+	CHECK(!nftw(dir, scratch_remove_, 16, FTW_DEPTH | FTW_PHYS));
+}
+
 static inline void scratch_done(struct scratch *s)
 {
-	CHECK(!nftw(s->dir, scratch_remove_, 16, FTW_DEPTH | FTW_PHYS));
+	scratch_remove(s->dir);
 }
 
 /* A local backend over a new empty directory, probed for writes. */

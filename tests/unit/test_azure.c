@@ -4,6 +4,7 @@
 #include "backends/azure_store.h"
 #include "backends/util/cleanup.h"
 #include "tests/unit/azure_rig.h"
+#include "tests/unit/scratch.h"
 #include "backends/util/banned.h"
 
 static void azure__a_request_has_its_headers(void)
@@ -190,7 +191,7 @@ static void azure__keys_that_no_blob_has_are_refused(void)
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		CHECK_EQ(be->ops->head(be, bad[i], &obj, NULL), -EILSEQ);
 	/* and those that no listing can tell are not made */
-	struct source src = source_of("");
+	struct source src = scratch_source("", 0);
 	struct put_opts none = {0};
 	CHECK_EQ(be->ops->put(be, "a\rb", &src, &none, &obj, NULL), -EILSEQ);
 	CHECK_EQ(be->ops->put(be, "a\xef\xbf\xbe", &src, &none, &obj, NULL), -EILSEQ);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <unistd.h>
 #include "backends/util/clock.h"
+#include "backends/util/metrics.h"
 #include "tests/unit/cache_rig.h"
 #include "tests/unit/check.h"
 #include "backends/util/banned.h"
@@ -38,6 +39,53 @@ static void blocks__a_null_call_never_asks_the_network(void)
 	CHECK_EQ(rig.mb.gets, 0);
 	rig_read(&rig, v, 0, 100);
 	CHECK_EQ(blocks_read(rig.bl, v, 0, bytes, 100, NULL), 0);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+/* Each is what the counts have grown by since the last call. */
+static void counted(uint64_t cached, uint64_t fetched, uint64_t cached_bytes,
+		    uint64_t fetched_bytes)
+{
+	static const enum metric names[] = {METRIC_READS_CACHED, METRIC_READS_FETCHED,
+					    METRIC_READ_CACHED_BYTES,
+					    METRIC_READ_FETCHED_BYTES};
+	static uint64_t before[4];
+	const uint64_t want[4] = {cached, fetched, cached_bytes, fetched_bytes};
+	for (int i = 0; i < 4; i++) {
+		uint64_t now = metrics_get(names[i]);
+		CHECK_EQ(now - before[i], want[i]);
+		before[i] = now;
+	}
+}
+
+static void blocks__what_was_waited_for_is_counted_to_the_byte(void)
+{
+	struct rig rig;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 20 * MIB);
+	char bytes[100];
+	uint64_t seen[] = {metrics_get(METRIC_READS_CACHED),
+			   metrics_get(METRIC_READS_FETCHED),
+			   metrics_get(METRIC_READ_CACHED_BYTES),
+			   metrics_get(METRIC_READ_FETCHED_BYTES)};
+	counted(seen[0], seen[1], seen[2], seen[3]);
+
+	/* One that would have had to wait, and did not, was none. */
+	CHECK_EQ(blocks_read(rig.bl, v, 0, bytes, 100, NULL), -EAGAIN);
+	counted(0, 0, 0, 0);
+	rig_read(&rig, v, 5 * BLOCK_SIZE + 1000, 4096);
+	counted(0, 1, 0, 4096);
+	rig_read(&rig, v, 5 * BLOCK_SIZE + 17, 100);
+	counted(1, 0, 100, 0);
+	/* Of three blocks the middle one is here. */
+	rig_read(&rig, v, 5 * BLOCK_SIZE - 10, BLOCK_SIZE + 30);
+	counted(0, 1, BLOCK_SIZE, 30);
+	/* More than one read starts at once, and more than one GET brings. */
+	rig_read(&rig, v, 6 * MIB, 12 * MIB);
+	counted(0, 1, 0, 12 * MIB);
+	rig_read(&rig, v, 6 * MIB, 12 * MIB);
+	counted(1, 0, 12 * MIB, 0);
 	version_unref(v);
 	rig_done(&rig);
 }
@@ -486,6 +534,7 @@ int main(void)
 {
 	RUN(blocks__a_small_read_fetches_one_block);
 	RUN(blocks__a_null_call_never_asks_the_network);
+	RUN(blocks__what_was_waited_for_is_counted_to_the_byte);
 	RUN(blocks__next_mount_reads_without_the_network);
 	RUN(blocks__many_readers_fetch_each_block_once);
 	RUN(blocks__bytes_are_served_before_the_get_ends);

@@ -109,24 +109,121 @@ static void cachedir__second_user_is_refused(void)
 	cachedir_done(&b);
 }
 
-static void cachedir__draining_daemon_is_waited_for(void)
+/* A pid says who it is only where it was given. */
+static void cachedir__holder_in_another_container_is_told_apart(void)
 {
+	static const struct {
+		const char *line;
+		int r;
+		bool elsewhere;
+		const char *host;
+	} cases[] = {{"serving 7 0 1 there\nname\n", 0, true, "there"},
+		     {"serving 7 0 0 there\n", 0, false, "there"},
+		     {"serving 7 0\n", 0, false, ""},
+		     {"serving 7\n", -EBADMSG, false, ""},
+		     {"dancing 7 0 1 there\n", -EBADMSG, false, ""},
+		     {"", -EBADMSG, false, ""}};
 	char path[PATH_MAX];
-	struct cachedir a, b;
-	CHECK_EQ(cachedir_open(in_folder("drain", path), &a), 0);
+	struct cachedir a;
+	struct cachedir_holder h;
+	CHECK_EQ(cachedir_open(in_folder("elsewhere", path), &a), 0);
 	CHECK_EQ(cachedir_lock(&a), 0);
-	cachedir_tell(&a, CACHEDIR_DRAINING, 60);
+	CHECK_EQ(cachedir_holder(path, &h), 0);
+	CHECK(!h.elsewhere && *h.host);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		size_t n = strlen(cases[i].line);
+		CHECK_EQ(ftruncate(a.lock, 0), 0);
+		CHECK_EQ(pwrite(a.lock, cases[i].line, n, 0), n);
+		CHECK_EQ(cachedir_holder(path, &h), cases[i].r);
+		if (cases[i].r)
+			continue;
+		CHECK_EQ(h.elsewhere, cases[i].elsewhere);
+		CHECK_STR(h.host, cases[i].host);
+	}
+	cachedir_done(&a);
+}
+
+/* The lock of a is held by a process that ends soon. */
+static void waits_for_the_holder(struct cachedir *a, const char *path)
+{
+	struct cachedir b;
 	pid_t pid = fork();
 	CHECK(pid >= 0);
 	if (pid == 0) {
 		(void)usleep(300000);
 		_exit(0);
 	}
-	cachedir_done(&a); /* the child holds it */
+	cachedir_done(a); /* the child holds it */
 	CHECK_EQ(cachedir_open(path, &b), 0);
 	CHECK_EQ(cachedir_lock(&b), 0);
 	cachedir_done(&b);
 	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
+static void cachedir__draining_daemon_is_waited_for(void)
+{
+	char path[PATH_MAX];
+	struct cachedir a;
+	CHECK_EQ(cachedir_open(in_folder("drain", path), &a), 0);
+	CHECK_EQ(cachedir_lock(&a), 0);
+	cachedir_tell(&a, CACHEDIR_DRAINING, 60);
+	waits_for_the_holder(&a, path);
+}
+
+/* It has drained for longer than it may take to let go, and is seen before it has: an
+ * ended one's number is no time. */
+static void cachedir__drained_daemon_is_waited_for(void)
+{
+	char path[PATH_MAX];
+	struct cachedir a, b;
+	CHECK_EQ(cachedir_open(in_folder("drained", path), &a), 0);
+	CHECK_EQ(cachedir_lock(&a), 0);
+	cachedir_tell(&a, CACHEDIR_DRAINING, 60);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		(void)usleep(6500000);
+		cachedir_tell(&a, CACHEDIR_ENDED, 0);
+		(void)usleep(500000);
+		_exit(0);
+	}
+	cachedir_done(&a);
+	CHECK_EQ(cachedir_open(path, &b), 0);
+	CHECK_EQ(cachedir_lock(&b), 0);
+	cachedir_done(&b);
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
+/* It has the lock before it has said so. */
+static void cachedir__a_holder_that_has_said_nothing_has_a_moment(void)
+{
+	char path[PATH_MAX];
+	struct cachedir a;
+	CHECK_EQ(cachedir_open(in_folder("mute", path), &a), 0);
+	CHECK_EQ(cachedir_lock(&a), 0);
+	CHECK_EQ(ftruncate(a.lock, 0), 0);
+	waits_for_the_holder(&a, path);
+}
+
+/* Who looks while it is written reads the old line or the new one. */
+static void cachedir__what_it_says_is_always_whole(void)
+{
+	char path[PATH_MAX];
+	struct cachedir d;
+	struct cachedir_holder h;
+	int status;
+	CHECK_EQ(cachedir_open(in_folder("whole", path), &d), 0);
+	CHECK_EQ(cachedir_lock(&d), 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	for (int i = 0; pid == 0 && i < 20000; i++)
+		cachedir_tell(&d, i % 2 ? CACHEDIR_SERVING : CACHEDIR_DRAINING, 60);
+	if (pid == 0)
+		_exit(0);
+	while (waitpid(pid, &status, WNOHANG) == 0)
+		CHECK_EQ(cachedir_holder(path, &h), 0);
+	CHECK_EQ(status, 0);
+	cachedir_done(&d);
 }
 
 static void cachedir__plan_makes_nothing(void)
@@ -188,7 +285,11 @@ int main(void)
 	RUN(cachedir__sources_do_not_mix);
 	RUN(cachedir__is_refused_where_others_could_forge);
 	RUN(cachedir__second_user_is_refused);
+	RUN(cachedir__holder_in_another_container_is_told_apart);
 	RUN(cachedir__draining_daemon_is_waited_for);
+	RUN(cachedir__drained_daemon_is_waited_for);
+	RUN(cachedir__a_holder_that_has_said_nothing_has_a_moment);
+	RUN(cachedir__what_it_says_is_always_whole);
 	RUN(cachedir__plan_makes_nothing);
 	RUN(room__is_what_the_disk_has);
 	scratch_done(&scratch);

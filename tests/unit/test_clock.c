@@ -1,8 +1,7 @@
-/* test_clock.c - time, deadlines, cancellation, and what the log writes. */
+/* test_clock.c - time, deadlines, cancellation. */
 #include <errno.h>
 #include <unistd.h>
 #include "backends/util/call.h"
-#include "backends/util/log.h"
 #include "tests/unit/check.h"
 
 static void clock__sleeps_and_goes_on(void)
@@ -44,24 +43,10 @@ static void call__tells_deadline_and_cancellation(void)
 	CHECK_EQ(call_check(&call), -EINTR);
 }
 
-static void log__escapes_what_steers_a_terminal(void)
-{
-	int p[2];
-	char line[200] = "";
-	CHECK(!pipe(p));
-	log_use_fd(p[1]);
-	log_warn("s3", "get %s: no", "a\nb\x1b[2J\x7f\xc2\x9b\xc3\xa9");
-	CHECK(read(p[0], line, sizeof line - 1) > 0);
-	CHECK_STR(line, "mastfs: warning: s3: get a\\x0ab\\x1b[2J\\x7f\xc2\\x9b\xc3\xa9: "
-			"no\n");
-	log_use_fd(STDERR_FILENO);
-}
-
 int main(void)
 {
 	RUN(clock__sleeps_and_goes_on);
 	RUN(clock__never_is_the_largest_sum);
-	RUN(log__escapes_what_steers_a_terminal);
 	RUN(clock__pretended_sleep_takes_no_time);
 	RUN(call__tells_deadline_and_cancellation);
 	return 0;

@@ -290,11 +290,17 @@ static void config__secrets_are_refused(void)
 	CHECK_EQ(load_once("endpoint=http://a:b@c"), -EINVAL);
 }
 
+static void config__a_device_is_no_config_file(void)
+{
+	CHECK_EQ(load_once("config=/dev/zero"), -EFBIG);
+}
+
 int main(void)
 {
 	CHECK(mkdtemp(scratch.dir) != NULL);
 	CHECK_EQ(setenv("XDG_CONFIG_HOME", folder, 1), 0);
 	CHECK_EQ(setenv("HOME", folder, 1), 0);
+	RUN(config__a_device_is_no_config_file);
 	RUN(config__every_default_is_a_legal_value);
 	RUN(config__every_way_to_set_an_option_agrees);
 	RUN(config__help_lists_every_option);

@@ -24,6 +24,8 @@ static void crc__chains_at_any_place(void)
 		CHECK_EQ(crc32c_by_table(crc32c_by_table(0, bytes, i), bytes + i, rest),
 			 whole);
 		CHECK(crc64nvme(crc64nvme(0, bytes, i), bytes + i, rest) == whole64);
+		CHECK(crc64nvme_combine(crc64nvme(0, bytes, i),
+					crc64nvme(0, bytes + i, rest), rest) == whole64);
 	}
 }
 
@@ -53,11 +55,26 @@ static void crc__lanes_and_table_agree(void)
 		CHECK_EQ(crc32c(0, bytes + 1, n), crc32c_by_table(0, bytes + 1, n));
 }
 
+/* Every length around that of a step, and every place to begin. */
+static void crc__folding_and_table_agree(void)
+{
+	static unsigned char bytes[70000];
+	uint32_t x = 1;
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (unsigned char)((x = x * 1664525 + 1013904223) >> 24);
+	for (size_t n = 0; n < 700; n++)
+		CHECK(crc64nvme(n, bytes + n % 17, n) ==
+		      crc64nvme_by_table(n, bytes + n % 17, n));
+	for (size_t n = 65536 - 70; n < 65536 + 70; n++)
+		CHECK(crc64nvme(0, bytes + 1, n) == crc64nvme_by_table(0, bytes + 1, n));
+}
+
 int main(void)
 {
 	RUN(crc__check_values_are_the_published_ones);
 	RUN(crc__chains_at_any_place);
 	RUN(crc__instruction_and_table_agree);
 	RUN(crc__lanes_and_table_agree);
+	RUN(crc__folding_and_table_agree);
 	return 0;
 }

@@ -10,7 +10,7 @@
 static int find_keys(const char *profile, struct cred *ret)
 {
 	struct creds *creds;
-	int r = cred_aws_new(http, profile, false, "us-east-1", &creds);
+	int r = cred_aws_new(http, profile, false, "us-east-1", false, &creds);
 	if (r)
 		return r;
 	r = creds_get(creds, 0, ret, NULL);
@@ -136,7 +136,7 @@ static void cred__the_instance_gives_keys(void)
 	start_clean();
 	server_start(&s, NULL);
 	set("AWS_EC2_METADATA_SERVICE_ENDPOINT", origin_of(&s));
-	CHECK_EQ(cred_aws_new(http, NULL, true, "x", &creds), 0);
+	CHECK_EQ(cred_aws_new(http, NULL, true, "x", false, &creds), 0);
 	CHECK_EQ(creds_get(creds, 0, &cred, NULL), 0);
 	CHECK_STR(cred.access_key, "C");
 	CHECK(strstr(s.seen, "GET /latest/meta-data/iam/security-credentials/role%2F1 "));
@@ -144,7 +144,7 @@ static void cred__the_instance_gives_keys(void)
 	creds_free(creds);
 	server_stop(&s);
 	/* nobody there */
-	CHECK_EQ(cred_aws_new(http, NULL, true, "x", &creds), -EACCES);
+	CHECK_EQ(cred_aws_new(http, NULL, true, "x", false, &creds), -EACCES);
 	/* nor asked where the store is not Amazon's */
 	struct cred none;
 	CHECK_EQ(find_keys(NULL, &none), -EACCES);
@@ -179,7 +179,7 @@ static void cred__what_is_refused_is_renewed(void)
 	start_clean();
 	write_file("credentials", "[default]\naws_access_key_id=A\n"
 				  "aws_secret_access_key=B\naws_session_token=1\n");
-	CHECK_EQ(cred_aws_new(http, NULL, false, "us-east-1", &creds), 0);
+	CHECK_EQ(cred_aws_new(http, NULL, false, "us-east-1", false, &creds), 0);
 	CHECK_EQ(creds_get(creds, 0, &first, NULL), 0);
 	/* nothing new: the caller sees by the generation that it need not try */
 	CHECK_EQ(creds_get(creds, first.generation, &same, NULL), 0);
@@ -204,6 +204,8 @@ static void cred__json_is_not_believed(void)
 		"{}",
 		"{\"AccessKeyId\":\"A\"}",
 		"{\"SecretAccessKey\":\"S\"}",
+		"{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"\"}",
+		"{\"AccessKeyId\":\"\",\"SecretAccessKey\":\"S\"}",
 		"{\"AccessKeyId\":[],\"SecretAccessKey\":\"S\"}",
 		"{\"AccessKeyId\":\"A\\r\\nx: y\",\"SecretAccessKey\":\"S\"}",
 		"{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"S\",\"Token\":\"a\\nb\"}",

@@ -15,7 +15,7 @@
 static int find_token(struct cred *ret)
 {
 	struct creds *creds;
-	int r = cred_azure_new(http, &creds, NULL);
+	int r = cred_azure_new(http, false, &creds, NULL);
 	if (r)
 		return r;
 	r = creds_get(creds, 0, ret, NULL);

@@ -27,7 +27,7 @@
 static int find_token(struct cred *ret)
 {
 	struct creds *creds;
-	int r = cred_google_new(http, false, &creds, NULL);
+	int r = cred_google_new(http, false, false, &creds, NULL);
 	if (r)
 		return r;
 	r = creds_get(creds, 0, ret, NULL);

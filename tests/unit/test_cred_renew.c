@@ -113,6 +113,36 @@ static void cred__a_failure_at_the_start_is_the_answer(void)
 	CHECK(!creds && s.freed);
 }
 
+/* Unless it may come up later: then whoever asks is told, until it has. */
+static void cred__a_source_that_is_away_may_come_up(void)
+{
+	struct source_of s = {.error = -ECOMM};
+	struct creds *creds = NULL;
+	struct cred cred = {0};
+	struct creds_conf conf = {.find = find,
+				  .arg = &s,
+				  .free_arg = note_free,
+				  .topic = "test",
+				  .wait = true};
+	CHECK_EQ(creds_new(&conf, &creds, NULL), 0);
+	CHECK_EQ(creds_get(creds, 0, &cred, NULL), -ECOMM);
+	atomic_store(&s.error, 0);
+	int r = -ECOMM;
+	for (int i = 0; i < 100 && r; i++) {
+		sleep_ms(100);
+		r = creds_get(creds, 0, &cred, NULL);
+	}
+	CHECK_EQ(r, 0);
+	CHECK(cred.generation);
+	cred_done(&cred);
+	creds_free(creds);
+	s.freed = false;
+	atomic_store(&s.error, -EACCES);
+	creds = NULL;
+	CHECK_EQ(creds_new(&conf, &creds, NULL), -EACCES);
+	CHECK(!creds && s.freed);
+}
+
 struct reader {
 	struct creds *creds;
 	uint64_t stale;
@@ -261,6 +291,7 @@ int main(void)
 	RUN(cred__what_never_expires_is_asked_for_once);
 	RUN(cred__static_ones_are_copied);
 	RUN(cred__a_failure_at_the_start_is_the_answer);
+	RUN(cred__a_source_that_is_away_may_come_up);
 	RUN(cred__renewal_is_in_the_background_once_for_all);
 	RUN(cred__what_a_store_refused_is_renewed_once);
 	RUN(cred__the_same_again_is_the_same_generation);

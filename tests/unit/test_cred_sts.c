@@ -19,7 +19,7 @@
 static int find_keys(struct cred *ret)
 {
 	struct creds *creds;
-	int r = cred_aws_new(http, NULL, false, "eu-west-1", &creds);
+	int r = cred_aws_new(http, NULL, false, "eu-west-1", false, &creds);
 	if (r)
 		return r;
 	r = creds_get(creds, 0, ret, NULL);
@@ -104,7 +104,7 @@ static void role__comes_before_keys_but_not_before_the_environment(void)
 	keys_are("ENV");
 	/* asked for by option, the profile is what is meant */
 	struct creds *creds;
-	CHECK_EQ(cred_aws_new(http, "default", false, "eu-west-1", &creds), 0);
+	CHECK_EQ(cred_aws_new(http, "default", false, "eu-west-1", false, &creds), 0);
 	creds_free(creds);
 	CHECK(strstr(s.seen, "Credential=ENV/"));
 	server_stop(&s);

@@ -62,12 +62,12 @@ static void gcs__P2_what_arrived_is_what_was_sent(void)
 	struct put_opts opts = {.mtime_ns = 0};
 	struct server s = {.answers = {OK("{\"size\":\"9\",\"generation\":\"5\","
 					  "\"crc32c\":\"AAAAAA==\"}")}};
-	CHECK_EQ(put(&s, 9, &opts, &obj), -EBADMSG);
+	CHECK_EQ(put(&s, 9, &opts, &obj), -EBADE);
 	struct server t = {.answers = {OK("{\"size\":\"8\",\"generation\":\"5\","
 					  "\"crc32c\":\"" NINE_CRC "\"}")}};
-	CHECK_EQ(put(&t, 9, &opts, &obj), -EBADMSG);
+	CHECK_EQ(put(&t, 9, &opts, &obj), -EBADE);
 	struct server u = {.answers = {OK("{\"size\":\"9\",\"generation\":\"5\"}")}};
-	CHECK_EQ(put(&u, 9, &opts, &obj), -EBADMSG);
+	CHECK_EQ(put(&u, 9, &opts, &obj), -EBADE);
 }
 
 #define SESSION(at)                                                    \
@@ -197,7 +197,7 @@ static void gcs__P2_what_is_composed_is_the_sum_of_its_parts(void)
 	struct server u = {.answers = {OK("{\"size\":\"9\",\"generation\":\"8\","
 					  "\"crc32c\":\"AAAAAA==\"}"),
 				       OK("")}};
-	CHECK_EQ(finish(&u, &obj), -EBADMSG);
+	CHECK_EQ(finish(&u, &obj), -EBADE);
 	CHECK(strstr(u.seen, "DELETE /storage/v1/b/b/o/p%2Fk?ifGenerationMatch=8 "));
 	/* a part is gone */
 	struct server v = {.answers = {ERROR("404", "notFound", "")}};

@@ -112,6 +112,9 @@ static void http__P1_a_lie_delivers_no_byte(void)
 		/* another version, or none told */
 		{"HTTP/1.1 206 X\r\nETag: \"w\"\r\n" RANGE "\r\n" TEN, -ESTALE},
 		{"HTTP/1.1 206 X\r\n" RANGE "\r\n" TEN, -EBADMSG},
+		/* an answer that says two things */
+		{OK206 "ETag: \"w\"\r\n" RANGE "\r\n" TEN, -EBADMSG},
+		{OK206 RANGE "Content-Range: bytes 30-39/100\r\n\r\n" TEN, -EBADMSG},
 		/* lengths */
 		{OK206 RANGE "Content-Length: 5\r\n\r\n01234", -EBADMSG},
 		{OK206 RANGE "Content-Length: 20\r\n\r\n" TEN TEN, -EBADMSG},
@@ -167,6 +170,36 @@ static void http__no_answer_is_ECOMM(void)
 	CHECK_EQ(get_ten("HTTP/1.1 206 Partial Content\r\nETag:", &taken), -ECOMM);
 	CHECK(get_ten("SSH-2.0-OpenSSH\r\n", &taken) < 0);
 	CHECK_EQ(taken.len, 0);
+}
+
+static int status_of(const char *line, size_t n)
+{
+	struct http_reply reply;
+	http_reply_init(&reply);
+	http_reply_status_line(&reply, line, n);
+	return reply.status;
+}
+
+static void http__a_status_is_three_digits(void)
+{
+	CHECK_EQ(status_of("HTTP/1.1 206", 12), 206);
+	CHECK_EQ(status_of("HTTP/1.1 206 X", 14), 206);
+	CHECK_EQ(status_of("HTTP/1.1 2060 X", 15), 0);
+	CHECK_EQ(status_of("HTTP/1.1 20", 11), 0);
+	CHECK_EQ(status_of("HTTP\0 1.1 206 X", 16), 0);
+}
+
+/* With the quotes that a store forgot. */
+static void http__an_etag_that_fits_is_kept(void)
+{
+	char given[2 * ETAG_SIZE], etag[ETAG_SIZE];
+	for (size_t n = 1; n < ETAG_SIZE + 8; n++) {
+		memset(given, 'e', n);
+		given[n] = '\0';
+		CHECK_EQ(http_parse_etag(given, etag), n + 2 < ETAG_SIZE ? 0 : -EBADMSG);
+		given[0] = '"';
+		CHECK_EQ(http_parse_etag(given, etag), n < ETAG_SIZE ? 0 : -EBADMSG);
+	}
 }
 
 static void http__the_whole_object_may_come_as_200(void)
@@ -352,6 +385,8 @@ int main(void)
 	RUN(http__P1_a_short_body_is_an_error);
 	RUN(http__P1_a_body_that_is_too_long_is_cut_before);
 	RUN(http__no_answer_is_ECOMM);
+	RUN(http__a_status_is_three_digits);
+	RUN(http__an_etag_that_fits_is_kept);
 	RUN(http__the_whole_object_may_come_as_200);
 	RUN(http__numbers_are_strict);
 	RUN(http__an_error_page_is_kept_within_bounds);

@@ -202,6 +202,26 @@ static void index__an_older_file_keeps_its_rows(void)
 	index_free(ix);
 }
 
+/* Where nobody ever set one, no question is asked: from the first set on it is. */
+static void index__a_time_is_found_after_none_was(void)
+{
+	struct index *ix;
+	int64_t mtime_ns;
+	forge("DELETE FROM mtime");
+	CHECK_EQ(index_new(dir, &ix), 0);
+	for (int turn = 0; turn < 2; turn++)
+		CHECK_EQ(index_get_mtime(ix, "key", "e1", &mtime_ns), -ENOENT);
+	CHECK_EQ(index_set_mtime(ix, "key", "e1", 7), 0);
+	CHECK_EQ(index_get_mtime(ix, "key", "e1", &mtime_ns), 0);
+	CHECK_EQ(mtime_ns, 7);
+	CHECK_EQ(index_get_mtime(ix, "key", "e2", &mtime_ns), -ENOENT);
+	index_free(ix);
+	/* by another mount */
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(index_get_mtime(ix, "key", "e1", &mtime_ns), 0);
+	index_free(ix);
+}
+
 /* An HDU of so many records, and all the rest. */
 static void make_layout(struct layout *l, uint64_t size, uint64_t records)
 {
@@ -345,6 +365,7 @@ int main(void)
 	RUN(index__a_version_is_found_by_its_name);
 	RUN(index__a_changed_or_moved_row_is_not_believed);
 	RUN(index__an_older_file_keeps_its_rows);
+	RUN(index__a_time_is_found_after_none_was);
 	RUN(index__a_layout_stays_when_its_version_goes);
 	RUN(index__layouts_are_bounded);
 	RUN(index__what_cannot_be_read_is_thrown_away);

@@ -61,9 +61,38 @@ static void local_only__odd_lists(void)
 	CHECK(local_only_match("d/", "a//d/b"));
 }
 
+static void local_only__what_it_will_be_called(void)
+{
+	static const char *const pairs[][2] = {
+		{"d/e.fits.part", "d/e.fits"},
+		{"a.tmp", "a"},
+		{"a.partial", "a"},
+		{"d/.a.fits.Ab3dE6", "d/a.fits"},
+		{"d/a.fits.0123abCD", "d/a.fits"},
+		{".part", NULL},		/* nothing is left */
+		{"tmp12345678", NULL},		/* it says nothing */
+		{"a.part.tmp", NULL},		/* which is local as well */
+		{".download_state/a.tmp", NULL}, /* so is all below */
+		{"..Ab3dE6", NULL},
+		{"a.fits", NULL},
+	};
+	char target[KEY_SIZE];
+	const char *list = default_list();
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++)
+		if (local_only_target(list, pairs[i][0], target))
+			CHECK_STR(target, pairs[i][1] ? pairs[i][1] : "none");
+		else
+			CHECK_STR("none", pairs[i][1] ? pairs[i][1] : "none");
+	/* By the user's own list, where an ending says it all. */
+	CHECK(local_only_target("*.down:x*y", "a.down", target));
+	CHECK_STR(target, "a");
+	CHECK(!local_only_target("*.d?wn", "a.down", target));
+}
+
 int main(void)
 {
 	RUN(local_only__default_list);
 	RUN(local_only__odd_lists);
+	RUN(local_only__what_it_will_be_called);
 	return 0;
 }

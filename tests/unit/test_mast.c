@@ -1,5 +1,5 @@
 /* test_mast.c - what the archive is asked, how often, and what is believed meanwhile. */
-#include "backends/mast.h"
+#include "backends/mast_impl.h"
 #include <errno.h>
 #include "backends/util/cleanup.h"
 #include "tests/unit/bucket.h"
@@ -88,7 +88,7 @@ static void archive_init(struct archive *a)
 	a->ops.list = paged_list;
 	a->ops.probe = counted_probe;
 	a->bucket.be.ops = &a->ops;
-	struct backend_conf conf = {.ttl_ns = TTL_S * NS_PER_S};
+	struct backend_conf conf = {.ttl_ns = TTL_S * NS_PER_S, .wait = true};
 	CHECK_EQ(mast_new(&a->bucket.be, &conf, &a->be), 0);
 	static const char *const suffixes[] = {"_cal.fits", "_i2d.fits", "_o001_crf.fits",
 					       "_uncal.fits"};
@@ -507,7 +507,10 @@ static void mast__an_archive_that_is_away_fails_no_mount(void)
 	CHECK_EQ(backend_probe(a.be, false, NULL), -ENODEV);
 	a.probe_error = -EACCES;
 	CHECK_EQ(backend_probe(a.be, false, NULL), -EACCES);
-	CHECK_EQ(a.probes, 4);
+	mast_of(a.be)->waits = false;
+	a.probe_error = -ECOMM;
+	CHECK_EQ(backend_probe(a.be, false, NULL), -ECOMM);
+	CHECK_EQ(a.probes, 5);
 	archive_done(&a);
 }
 

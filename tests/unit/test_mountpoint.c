@@ -59,6 +59,63 @@ static void mountinfo__ignores_what_it_cannot_read(void)
 	CHECK_EQ(search("garbage", &e), -ENOENT);
 }
 
+/* Propagation of what the path lies on: "s", "m" (slave), both, or "". */
+static const char *lies_on(const char *path)
+{
+	static char text[3];
+	static char lines[] =
+		"20 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n"
+		"21 20 8:2 / /private rw - ext4 /dev/sdb rw\n"
+		"22 20 8:3 / /slave rw master:4 - ext4 /dev/sdc rw\n"
+		"23 20 8:4 / /both rw shared:5 master:4 propagate_from:2 - ext4 x rw\n"
+		"24 22 8:5 / /slave/private rw unbindable - ext4 /dev/sde rw\n"
+		"25 20 8:6 / /private rw shared:9 - ext4 /dev/sdf rw\n";
+	struct mount_entry e;
+	FILE *f = fmemopen(lines, sizeof lines - 1, "r");
+	CHECK(f != NULL);
+	CHECK_EQ(mountinfo_search_over(f, path, &e), 0);
+	(void)fclose(f);
+	(void)snprintf(text, sizeof text, "%s%s", e.shared ? "s" : "",
+		       e.slave ? "m" : "");
+	return text;
+}
+
+static void mountinfo__tells_how_mounts_propagate(void)
+{
+	CHECK_STR(lies_on("/"), "s");
+	CHECK_STR(lies_on("/slaves/x"), "s");
+	CHECK_STR(lies_on("/slave"), "m");
+	CHECK_STR(lies_on("/slave/x/y"), "m");
+	CHECK_STR(lies_on("/slave/private/x"), "");
+	CHECK_STR(lies_on("/both/x"), "sm");
+	CHECK_STR(lies_on("/private/x"), "s"); /* the later one lies over the other */
+}
+
+static int describe(void *arg, const struct mount_line *m)
+{
+	buf_addf(arg, "%s %s %u %u|", m->path, m->source, m->entry.minor, m->uid);
+	return strcmp(m->path, "/mnt/stop") ? 0 : 7;
+}
+
+static void mountinfo__tells_all_of_a_line(void)
+{
+	static char lines[] =
+		"37 22 0:34 / /mnt/with\\040space rw - fuse.mastfs s3://b\\134x "
+		"rw,user_id=1001,group_id=5\n"
+		"38 22 0:35 / /a rw - tmpfs none rw\n"
+		"39 22 0:36 / /b rw shared:7 - fuse.mastfs\n"
+		"40 22 0:37 / /mnt/stop rw - tmpfs none rw\n"
+		"41 22 0:38 / /c rw - tmpfs none rw\n";
+	CLEANUP_BUF struct buf seen;
+	buf_init(&seen, 1024);
+	FILE *f = fmemopen(lines, sizeof lines - 1, "r");
+	CHECK(f != NULL);
+	CHECK_EQ(mountinfo_each(f, describe, &seen), 7);
+	(void)fclose(f);
+	CHECK_STR(seen.data, "/mnt/with space s3://b\\x 34 1001|/a none 35 0|/b  36 0|"
+			     "/mnt/stop none 37 0|");
+}
+
 static void path_within__is_by_whole_names(void)
 {
 	CHECK(path_within("/a/b", "/a"));
@@ -127,6 +184,8 @@ int main(void)
 	CHECK(mkdtemp(scratch.dir) != NULL);
 	RUN(mountinfo__finds_the_topmost_mount);
 	RUN(mountinfo__ignores_what_it_cannot_read);
+	RUN(mountinfo__tells_all_of_a_line);
+	RUN(mountinfo__tells_how_mounts_propagate);
 	RUN(path_within__is_by_whole_names);
 	RUN(mountpoint__is_an_empty_directory);
 	RUN(mountpoint__links_are_followed);

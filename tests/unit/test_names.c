@@ -126,6 +126,52 @@ static void names__hides_what_cannot_be_a_name(void)
 }
 
 /* A listing that began earlier undoes nothing of what we did. */
+/* A name with a dot is asked for as a file, but not against a listing that had it as a
+ * directory, however old that is. */
+static void names__a_listed_directory_wins(void)
+{
+	struct rig rig;
+	struct text t;
+	start(&rig, 0, 0);
+	bucket_set(&rig.v.bucket, "b.f", "1", NULL);
+	CHECK_EQ(look(&rig, "b.f", NULL), NAME_FILE);
+	bucket_set(&rig.v.bucket, "b.f/x", "2", NULL);
+	CHECK_EQ(list(&rig, "", &t), 0);
+	CHECK_STR(t.names, "[b.f/]");
+	CHECK_EQ(look(&rig, "b.f", NULL), NAME_DIR);
+	CHECK_EQ(look(&rig, "b.f", NULL), NAME_DIR);
+	CHECK_EQ(look(&rig, "b.f/x", NULL), NAME_FILE);
+	bucket_unset(&rig.v.bucket, "b.f/x");
+	CHECK_EQ(look(&rig, "b.f", NULL), NAME_FILE);
+	end(&rig);
+}
+
+/* A directory was removed, and the bucket has a file of its name: that is not hidden. */
+static void names__a_removal_is_of_one_kind(void)
+{
+	struct rig rig;
+	struct text t;
+	start(&rig, 60 * NS_PER_S, 60 * NS_PER_S);
+	bucket_set(&rig.v.bucket, "a", "1", NULL);
+	bucket_set(&rig.v.bucket, "b/x", "2", NULL);
+	CHECK_EQ(list(&rig, "", &t), 0);
+	names_kind_removed(rig.nm, "a", NAME_DIR);
+	names_kind_removed(rig.nm, "b", NAME_FILE);
+	CHECK_EQ(list(&rig, "", &t), 0);
+	CHECK_STR(t.names, "[a][b/]");
+	CHECK_EQ(look(&rig, "a", NULL), NAME_FILE);
+	CHECK_EQ(look(&rig, "b", NULL), NAME_DIR);
+	CHECK(names_was(rig.nm, "a", NAME_FILE) && names_was(rig.nm, "b", NAME_DIR));
+	CHECK(!names_was(rig.nm, "a", NAME_DIR) && !names_was(rig.nm, "b", NAME_FILE));
+	names_kind_removed(rig.nm, "a", NAME_FILE);
+	names_kind_removed(rig.nm, "b", NAME_DIR);
+	CHECK_EQ(list(&rig, "", &t), 0);
+	CHECK_STR(t.names, "");
+	CHECK_EQ(look(&rig, "a", NULL), -ENOENT);
+	CHECK_EQ(look(&rig, "b", NULL), -ENOENT);
+	end(&rig);
+}
+
 static void *list_root(void *arg)
 {
 	struct text t;
@@ -231,6 +277,8 @@ int main(void)
 	RUN(names__believes_within_ttl);
 	RUN(names__unreachable_is_not_absent);
 	RUN(names__hides_what_cannot_be_a_name);
+	RUN(names__a_listed_directory_wins);
+	RUN(names__a_removal_is_of_one_kind);
 	RUN(names__own_changes_survive_a_listing);
 	RUN(names__doubt_outlives_a_listing);
 	RUN(names__keeps_the_users_mtime);

@@ -487,6 +487,25 @@ static void keep__next_mount_asks_nothing(void)
 	end(&rig);
 }
 
+/* A prefix "../" is a directory that no path leads to, and two entries of one name for
+ * who reads the directory. */
+static void list__dots_are_no_directories(void)
+{
+	struct rig rig;
+	static const char *const keys[] = {"./", "../", "...", ".../", "a", "/", "."};
+	start(&rig, 0);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		add_key(&rig.store, keys[i]);
+	settle_keys(&rig.store);
+	struct listing *got = listing_new();
+	CHECK_EQ(read_all(&rig, got), 0);
+	CHECK_EQ(got->n, 2);
+	CHECK(listing_find(got, "...") != LISTING_NONE);
+	CHECK(listing_find(got, "a") != LISTING_NONE);
+	listing_unref(got);
+	end(&rig);
+}
+
 /* K1: nothing removed is shown, nothing put is hidden. */
 static void keep__own_changes_are_not_undone(void)
 {
@@ -556,6 +575,7 @@ int main(void)
 	RUN(list__entries_come_before_the_last_page);
 	RUN(list__directory_wins_across_pages);
 	RUN(list__first_page_is_asked_for_once);
+	RUN(list__dots_are_no_directories);
 	RUN(keep__next_mount_asks_nothing);
 	RUN(keep__own_changes_are_not_undone);
 	RUN(keep__old_ones_are_not_believed);

@@ -62,7 +62,8 @@ static void shake_hands(struct wire *w, uint32_t offered)
 		.in = {.major = 7,
 		       .minor = 40,
 		       .max_readahead = 131072,
-		       .flags = FUSE_INIT_EXT | FUSE_ASYNC_READ | FUSE_MAX_PAGES,
+		       .flags = FUSE_INIT_EXT | FUSE_ASYNC_READ | FUSE_MAX_PAGES |
+				 FUSE_PARALLEL_DIROPS,
 		       .flags2 = offered},
 	};
 	struct {
@@ -114,6 +115,8 @@ static void passthrough__it_is_off_if_one_does_not_want_it(void)
 	connect_wire(&w, true);
 	shake_hands(&w, 0);
 	CHECK_EQ(w.agreed.flags2 & OFFER, 0);
+	/* Whether or not: lookups of one directory may come at once. */
+	CHECK(w.agreed.flags & FUSE_PARALLEL_DIROPS);
 	CHECK(!passthrough_is_on(w.fs.passthrough));
 	CHECK_EQ(passthrough_open(w.fs.passthrough, 0), -ENOTCONN);
 	hang_up(&w);

@@ -30,7 +30,7 @@ static struct range all_of(const struct prefetch_guess *g)
 static void next(struct prefetch *pf, uint64_t off, uint64_t len,
 		 struct prefetch_guess *ret)
 {
-	struct range whole = {.len = pf->size};
+	struct place whole = {.array = {.len = pf->size}};
 	prefetch_next(pf, off, len, &whole, ret);
 }
 
@@ -214,7 +214,7 @@ static void prefetch__a_block_at_an_array_s_start_opens_the_window(void)
 {
 	struct prefetch pf;
 	struct prefetch_guess g;
-	const struct range array = {.off = 40 * MIB + 2880, .len = 16 * MIB};
+	const struct place array = {.array = {.off = 40 * MIB + 2880, .len = 16 * MIB}};
 	prefetch_init(&pf, 120 * MIB, 128 * MIB);
 	prefetch_next(&pf, 40 * MIB, 256 * KIB, &array, &g);
 	CHECK_EQ(all_of(&g).off + all_of(&g).len, 56 * MIB);
@@ -229,7 +229,7 @@ static void prefetch__a_cutout_stays_in_its_array(void)
 	struct prefetch pf;
 	struct prefetch_guess g;
 	const uint64_t row = 8192, edge = 17 * MIB;
-	const struct range array = {.off = MIB, .len = edge - MIB};
+	const struct place array = {.array = {.off = MIB, .len = edge - MIB}};
 	uint64_t furthest = 0;
 	prefetch_init(&pf, 120 * MIB, 128 * MIB);
 	for (uint64_t i = 0; i < 100; i++) {
@@ -246,6 +246,56 @@ static void prefetch__a_cutout_stays_in_its_array(void)
 	/* Who has read much reads all. */
 	prefetch_next(&pf, 16 * MIB + 256 * KIB, 8 * MIB, &array, &g);
 	CHECK_EQ(all_of(&g).off + all_of(&g).len, 72 * MIB);
+}
+
+/* To the end of the file: no end is in the way. */
+static void prefetch__the_last_array_has_a_file_s_window(void)
+{
+	const struct place one = {.array = {.off = MIB, .len = 4 * MIB}};
+	const struct place last = {.array = {.off = MIB, .len = GIB - MIB}};
+	struct prefetch_guess g;
+	for (int far = 0; far < 2; far++) {
+		struct prefetch pf;
+		prefetch_init(&pf, GIB, 64 * MIB);
+		prefetch_next(&pf, MIB, 512 * KIB, far ? &last : &one, &g);
+		CHECK(!g.through);
+		CHECK_EQ(all_of(&g).len, (far ? 16 * MIB : 8 * MIB) - MIB - 512 * KIB);
+		prefetch_next(&pf, MIB + 512 * KIB, 3 * MIB, &one, &g);
+		CHECK_EQ(all_of(&g).len, far ? 16 * MIB : 0);
+		CHECK(!g.through);
+		prefetch_next(&pf, MIB * 9 / 2, MIB, &one, &g);
+		CHECK(g.through);
+	}
+}
+
+/* Who reads all arrays from here on has a window that no array's end bounds, wide from
+ * the first and not much wider later, in pieces of which many are on their way. */
+static void prefetch__who_reads_all_arrays_has_one_even_window(void)
+{
+	const uint64_t start = MIB + 2880, size = 120 * MIB;
+	const struct place all = {.array = {.off = start, .len = 4 * MIB}, .all = true};
+	const struct place next_one = {.array = {.off = 6 * MIB, .len = 100 * MIB}};
+	struct prefetch pf;
+	struct prefetch_guess g;
+	prefetch_init(&pf, size, 128 * MIB);
+	/* The pages of its header were here: it goes on from there. */
+	prefetch_next(&pf, MIB, 64 * KIB, &next_one, &g);
+	CHECK_EQ(g.n, 0);
+	prefetch_next(&pf, MIB + 64 * KIB, 256 * KIB, &all, &g);
+	CHECK_EQ(all_of(&g).off + all_of(&g).len, 20 * MIB);
+	for (size_t i = 0; i < g.n; i++)
+		CHECK(g.ranges[i].len <= PREFETCH_ALL_MOST);
+	uint64_t asked = 20 * MIB;
+	for (uint64_t at = MIB + 320 * KIB; at < size; at += 512 * KIB) {
+		prefetch_next(&pf, at, 512 * KIB, &next_one, &g);
+		if (g.n)
+			asked = all_of(&g).off + all_of(&g).len;
+		for (size_t i = 0; i < g.n; i++)
+			CHECK(g.ranges[i].len <= 2 * MIB);
+		CHECK(asked <= at + 512 * KIB + 32 * MIB);
+		CHECK(asked == size || !g.through || asked > at + 28 * MIB);
+	}
+	CHECK_EQ(asked, size);
 }
 
 /* A pixel through the planes of a cube whose planes are no whole pages. */
@@ -337,7 +387,10 @@ static void prefetch__survives_any_number(void)
 			prefetch_init(&pf, odd[s], odd[w]);
 			for (size_t i = 0; i < N * N * 4; i++) {
 				struct prefetch_guess g;
-				struct range array = {odd[i / N / N % N], odd[(i + s) % N]};
+				struct place array = {
+					.array = {odd[i / N / N % N], odd[(i + s) % N]},
+					.all = i % 3 == 0,
+				};
 				prefetch_next(&pf, odd[i % N], odd[i / N % N], &array, &g);
 				CHECK(g.n <= PREFETCH_RANGES);
 				for (size_t k = 0; k < g.n; k++) {
@@ -363,6 +416,8 @@ int main(void)
 	RUN(prefetch__what_was_not_asked_for_comes_again);
 	RUN(prefetch__a_block_at_an_array_s_start_opens_the_window);
 	RUN(prefetch__a_cutout_stays_in_its_array);
+	RUN(prefetch__the_last_array_has_a_file_s_window);
+	RUN(prefetch__who_reads_all_arrays_has_one_even_window);
 	RUN(prefetch__equal_jumps_foretell_the_next);
 	RUN(prefetch__other_jumps_foretell_nothing);
 	RUN(prefetch__ends_with_the_file);

@@ -44,7 +44,8 @@ static void open_parts(struct rig *rig)
 				  .retry_ns = 50 * NS_PER_MS,
 				  .timeout_ns = 5 * NS_PER_S,
 				  .threads = 4};
-	struct journal_visitor v = {rig, no_row, load_gone, no_dir};
+	struct journal_visitor v = {
+		.arg = rig, .row = no_row, .gone = load_gone, .dir = no_dir};
 	(void)snprintf(path, sizeof(path), "%s/test.db", rig->v.dir);
 	CHECK_EQ(journal_open(path, &rig->jn), 0);
 	CHECK_EQ(names_new(&nc, rig->v.be, rig->v.bl, &rig->nm), 0);
@@ -136,6 +137,22 @@ static void removal__knows_its_tag(void)
 }
 
 /* WAITING -> HELD -> (none), and -> WAITING */
+/* The request was given up, and the server has not carried it out yet (P3, P4). */
+static void removal__waits_for_what_may_arrive(void)
+{
+	struct rig rig;
+	start(&rig, true);
+	CHECK_EQ(removal_note(rig.rm, "late", "", "tag-a", NULL), 0);
+	VRIG_UNTIL(rig.v.bucket.heads == 1);
+	bucket_set(&rig.v.bucket, "late", "x", "tag-a");
+	VRIG_UNTIL(!removal_pending(rig.rm, "late"));
+	CHECK(bucket_has(&rig.v.bucket, "late", NULL));
+	CHECK_EQ(removal_note(rig.rm, "never", "", "tag-a", NULL), 0);
+	CHECK_EQ(removal_drain(rig.rm, clock_now_ns() + 5 * NS_PER_S), 0);
+	CHECK_EQ(rig.v.bucket.heads, 4);
+	end(&rig);
+}
+
 static void removal__taken_released_settled(void)
 {
 	struct rig rig;
@@ -269,6 +286,7 @@ int main(void)
 	RUN(removal__sends_what_is_due);
 	RUN(removal__spares_what_others_put);
 	RUN(removal__knows_its_tag);
+	RUN(removal__waits_for_what_may_arrive);
 	RUN(removal__taken_released_settled);
 	RUN(removal__faults_wait_for_the_next_mount);
 	RUN(removal__refusal_is_final);

@@ -246,7 +246,7 @@ struct fake {
 	bool upload;	   /* it is there */
 	struct object obj; /* etag "" = none */
 	uint64_t hint_ms;  /* for the next failure of head */
-	int head_error, probe_failures;
+	int head_error, probe_error, probe_failures;
 };
 
 static void fake_free(struct backend *be)
@@ -259,7 +259,7 @@ static int fake_probe(struct backend *be, bool writes, struct call *call)
 	struct fake *f = (struct fake *)be;
 	(void)writes;
 	(void)call;
-	return f->probe_failures-- > 0 ? -ECOMM : 0;
+	return f->probe_failures-- > 0 ? f->probe_error : 0;
 }
 
 static int fake_head(struct backend *be, const char *key, struct object *ret,
@@ -311,10 +311,23 @@ static int fake_abort(struct backend *be, const char *key, const char *id,
 	return 0;
 }
 
+static int fake_begin(struct backend *be, const char *key, uint64_t size,
+		      const struct put_opts *opts, char **ret_id, struct call *call)
+{
+	(void)be;
+	(void)key;
+	(void)size;
+	(void)opts;
+	(void)call;
+	*ret_id = strdup("id");
+	return *ret_id ? 0 : -ENOMEM;
+}
+
 static const struct backend_ops fake_ops = {.scheme = "fake",
 					    .free = fake_free,
 					    .probe = fake_probe,
 					    .head = fake_head,
+					    .upload_begin = fake_begin,
 					    .upload_finish = fake_finish,
 					    .upload_abort = fake_abort};
 static char fake_name[] = "fake://";
@@ -348,13 +361,56 @@ static void retry__lost_finish_is_a_finish(void)
 		const struct put_opts opts = {.cond.if_absent = absent, .tag = tag_a};
 		rig_over(&rig, &fake.base, "finish:1:after=ECOMM;abort:1:after=ECOMM");
 		CHECK_EQ(finish(rig.be, &opts, &ret), 0);
-		CHECK_EQ(fault_count(rig.fault, "finish"), 2);
+		CHECK_EQ(fault_count(rig.fault, "finish"), 1); /* never two at once */
 		CHECK_EQ(fault_count(rig.fault, "abort"), 2); /* parts are left nowhere */
 		CHECK_STR(ret.tag, tag_a);
 		CHECK_EQ(ret.size, 7);
 		CHECK_EQ(backend_upload_abort(rig.be, "k", "id", NULL), 0);
 		backend_free(rig.be);
 	}
+}
+
+/* Trap 4: nobody knows of the first one, unless the caller is told. */
+static void retry__lost_begin_is_told(void)
+{
+	static const struct {
+		const char *faults;
+		bool repeated;
+	} cases[] = {
+		{"", false},
+		{"begin:1:before=EBUSY", false},
+		{"begin:1:before=EACCES", false},
+		{"begin:1:after=ECOMM", true},
+		{"begin:1:after=EREMOTEIO", true},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct rig rig;
+		struct fake fake = fake_new();
+		struct call call = {.deadline_ns = CLOCK_NEVER};
+		char *id = NULL;
+		rig_over(&rig, &fake.base, cases[i].faults);
+		int r = backend_upload_begin(rig.be, "k", 0, &(struct put_opts){0}, &id,
+					     &call);
+		CHECK(r == 0 || r == -EACCES);
+		CHECK_EQ(call.repeated, cases[i].repeated);
+		free(id);
+		backend_free(rig.be);
+	}
+}
+
+/* One that did not arrive is sent again, after a look. */
+static void retry__finish_is_sent_again_after_a_look(void)
+{
+	struct rig rig;
+	struct object ret;
+	struct fake fake = fake_new();
+	const struct put_opts opts = {.cond.if_absent = true, .tag = tag_a};
+	rig_over(&rig, &fake.base, "finish:1:before=ECOMM;finish:2:before=ECOMM");
+	CHECK_EQ(finish(rig.be, &opts, &ret), 0);
+	CHECK_EQ(fault_count(rig.fault, "finish"), 3);
+	CHECK_EQ(fault_count(rig.fault, "head"), 2);
+	CHECK_STR(ret.tag, tag_a);
+	backend_free(rig.be);
 }
 
 static void retry__upload_that_went_is_enxio(void)
@@ -393,17 +449,32 @@ static void retry__waits_as_long_as_the_server_asks(void)
 	backend_free(rig.be);
 }
 
-static void retry__probe_is_repeated_only_with_a_deadline(void)
+/* P8: a busy server ends no mount; a wrong address is told at once. */
+static void retry__probe_is_repeated_if_somebody_is_there(void)
 {
 	struct rig rig;
 	struct fake fake = fake_new();
 	fake.probe_failures = 3;
 	rig_over(&rig, &fake.base, "");
+	fake.probe_error = -EHOSTUNREACH;
 	CHECK_EQ(backend_probe(rig.be, false, NULL), -ETIMEDOUT);
 	CHECK_EQ(fake.probe_failures, 2);
+	fake.probe_error = -EBUSY;
+	CHECK_EQ(backend_probe(rig.be, false, NULL), 0);
+	CHECK_EQ(fake.probe_failures, -1);
+	fake.probe_failures = 1000;
 	struct call call = {.deadline_ns = clock_now_ns() + 30 * NS_PER_S};
+	CHECK_EQ(backend_probe(rig.be, false, &call), -EIO);
+	fake.probe_failures = 0;
 	CHECK_EQ(backend_probe(rig.be, false, &call), 0);
 	CHECK(rig.be->caps & BACKEND_UPLOAD);
+	/* Nobody waits, and who asks asks again. */
+	fake.probe_failures = 1000;
+	call = (struct call){.deadline_ns = CLOCK_NEVER, .prio = PRIO_HINT};
+	CHECK_EQ(backend_probe(rig.be, false, &call), -EBUSY);
+	CHECK_EQ(fake.probe_failures, 999);
+	fake.probe_error = -EHOSTUNREACH;
+	CHECK_EQ(backend_probe(rig.be, false, &call), -EHOSTUNREACH);
 	backend_free(rig.be);
 }
 
@@ -456,9 +527,11 @@ int main(void)
 	RUN(retry__unknown_outcome_is_no_refusal);
 	RUN(retry__lost_delete_is_a_delete);
 	RUN(retry__lost_copy_onto_itself_is_a_copy);
+	RUN(retry__lost_begin_is_told);
 	RUN(retry__lost_finish_is_a_finish);
+	RUN(retry__finish_is_sent_again_after_a_look);
 	RUN(retry__upload_that_went_is_enxio);
 	RUN(retry__waits_as_long_as_the_server_asks);
-	RUN(retry__probe_is_repeated_only_with_a_deadline);
+	RUN(retry__probe_is_repeated_if_somebody_is_there);
 	return 0;
 }

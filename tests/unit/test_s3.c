@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "backends/crc.h"
 #include "backends/s3_error.h"
+#include "backends/s3_request.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "tests/unit/canned.h"
@@ -168,8 +170,84 @@ static void s3__P2_200_is_not_success(void)
 	CHECK_EQ(finish(XML(COMPLETE), HEAD_OK), 0);
 	CHECK_EQ(finish(XML(COMPLETE), "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n"
 				       "Content-Length: 4\r\n\r\n"),
-		 -EBADMSG);
+		 -EBADE);
 	CHECK_EQ(finish(XML(COMPLETE), "HTTP/1.1 404 X\r\n\r\n"), -EREMOTEIO);
+}
+
+/* The whole is what the parts are, and the store says what it has. */
+static int finish_with_sums(const char *head, bool takes)
+{
+	struct server s = {.answers = {XML(COMPLETE), head}};
+	struct part parts[] = {
+		{.number = 1, .size = 5, .receipt = "\"p\" rosUhgp5mIg="},
+		{.number = 2, .size = 4, .receipt = "\"q\" rosUhgp5mIg="}};
+	struct put_opts opts = {0};
+	struct object obj;
+	server_start(&s, NULL);
+	struct backend *be = open_at(&s, "s3://b");
+	s3_set_crc64_for_test(be, takes);
+	int r = be->ops->upload_finish(be, "k", "id", parts, 2, 9, &opts, &obj, NULL);
+	CHECK(!strstr(s.seen, "x-amz-checksum-mode: ENABLED") == !takes);
+	server_stop(&s);
+	be->ops->free(be);
+	return r;
+}
+
+#define HEAD_SUM(sum)                                             \
+	"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 9\r\n" \
+	"x-amz-checksum-crc64nvme: " sum "\r\n\r\n"
+
+static void s3__P2_the_finished_object_has_the_checksum_of_its_parts(void)
+{
+	char right[64], head[256];
+	uint64_t one = UINT64_C(0xae8b14860a799888);
+	CHECK_EQ(s3_sum_text(crc64nvme_combine(one, one, 4), right), 0);
+	(void)snprintf(head, sizeof head, HEAD_SUM("%s"), right);
+	CHECK_EQ(finish_with_sums(head, true), 0);
+	CHECK_EQ(finish_with_sums(HEAD_SUM("rosUhgp5mIg="), true), -EBADE);
+	/* one that tells no checksum, one that was not asked for it */
+	CHECK_EQ(finish_with_sums("HTTP/1.1 200 OK\r\nETag: \"e\"\r\n"
+				  "Content-Length: 9\r\n\r\n",
+				  true),
+		 0);
+	CHECK_EQ(finish_with_sums(HEAD_SUM("rosUhgp5mIg="), false), 0);
+}
+
+/* What proves the bytes of a put, in the request that was seen. */
+static bool put_shows(bool crc64, bool anonymous, const char *proof)
+{
+	struct server s = {.answers = {"HTTP/1.1 200 OK\r\nETag: \"e\"\r\n"
+				       "Content-Length: 0\r\n\r\n"}};
+	struct put_opts opts = {0};
+	struct object obj;
+	char endpoint[64];
+	CLEANUP_CLOSE int fd = memfd_create("source", MFD_CLOEXEC);
+	CHECK_EQ(write(fd, "123456789", 9), 9);
+	server_start(&s, NULL);
+	(void)snprintf(endpoint, sizeof endpoint, "%.*s", (int)(strlen(s.url) - 4),
+		       s.url);
+	struct backend_conf conf = {
+		.url = "s3://b", .endpoint = endpoint, .anonymous = anonymous};
+	struct backend *be;
+	CHECK_EQ(s3_open(&conf, &be), 0);
+	s3_set_crc64_for_test(be, crc64);
+	struct source src = {.fd = fd, .len = 9};
+	CHECK_EQ(be->ops->put(be, "k", &src, &opts, &obj, NULL), 0);
+	server_stop(&s);
+	be->ops->free(be);
+	return strstr(s.seen, proof);
+}
+
+static void s3__every_body_comes_with_a_checksum(void)
+{
+	for (int anonymous = 0; anonymous <= 1; anonymous++) {
+		CHECK(put_shows(true, anonymous,
+				"x-amz-checksum-crc64nvme: rosUhgp5mIg=\r\n"));
+		CHECK(put_shows(false, anonymous,
+				"content-md5: JfnnlDI7RTiF9RgfG2JNCw==\r\n"));
+	}
+	CHECK(put_shows(true, false,
+			"x-amz-content-sha256: 15e2b0d3c33891ebb0f1ef609ec419420c20e3"));
 }
 
 struct seen {
@@ -300,6 +378,8 @@ int main(void)
 	RUN(s3__a_token_that_comes_back_is_not_logged);
 	RUN(s3__a_head_without_a_size_is_no_answer);
 	RUN(s3__P2_200_is_not_success);
+	RUN(s3__P2_the_finished_object_has_the_checksum_of_its_parts);
+	RUN(s3__every_body_comes_with_a_checksum);
 	RUN(s3__a_page_is_sorted_decoded_and_relative);
 	RUN(s3__P10_an_unsound_page_delivers_nothing);
 	RUN(s3__errors_are_those_of_backend_h);

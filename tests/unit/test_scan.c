@@ -225,6 +225,41 @@ static void scan__a_layout_outlives_mount_and_blocks(void)
 	fits_rig_done(&f);
 }
 
+/* Known of a version that was never seen, and believed of none. */
+static size_t alike(struct rig *rig, const char *key, uint64_t size)
+{
+	struct version *v = rig_version(rig, key, size);
+	size_t n = v->alike.n;
+	CHECK_EQ(known(v), 0);
+	version_unref(v);
+	return n;
+}
+
+static void scan__files_of_one_kind_are_laid_out_alike(void)
+{
+	struct rig rig;
+	struct fits_rig f;
+	rig_init(&rig, 64 * MIB);
+	fits_rig_make(&f, 3, HDU_BYTES);
+	fits_rig_serve(&f, &rig.mb);
+	struct version *v = rig_version(&rig, "d/jw1_a_cal.fits", f.size);
+	touch(&rig, v, 0);
+	wait_known(v, 2);
+	blocks_sync(rig.bl);
+	CHECK_EQ(alike(&rig, "d/jw2_b_cal.fits", f.size), 0); /* not all is known */
+	for (size_t i = 2; i < 4; i++)
+		touch(&rig, v, f.layout.hdus[i].header_off);
+	wait_ended(v);
+	version_unref(v);
+	rig_reopen(&rig);
+	CHECK_EQ(alike(&rig, "e/jw2_b_cal.fits", f.size), 4);
+	CHECK_EQ(alike(&rig, "e/jw2_b_cal.fits", f.size + 1), 0);
+	CHECK_EQ(alike(&rig, "e/jw2_b_rate.fits", f.size), 0);
+	CHECK_EQ(alike(&rig, "e/jw2_b_cal.dat", f.size), 0);
+	rig_done(&rig);
+	fits_rig_done(&f);
+}
+
 /* Also when the cache has no room for the bytes. */
 static void scan__an_upload_is_learnt_from_the_staged_file(void)
 {
@@ -386,6 +421,7 @@ int main(void)
 	RUN(scan__what_is_no_fits_file_is_left_alone);
 	RUN(scan__files_may_end_anywhere);
 	RUN(scan__a_layout_outlives_mount_and_blocks);
+	RUN(scan__files_of_one_kind_are_laid_out_alike);
 	RUN(scan__an_upload_is_learnt_from_the_staged_file);
 	RUN(scan__a_layout_follows_a_rename);
 	RUN(scan__what_was_written_through_a_view_is_known);

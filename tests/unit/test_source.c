@@ -12,6 +12,7 @@
 #include "backends/util/banned.h"
 
 static const char *const variables[] = {
+	"MASTFS_SOURCE",
 	"STORAGE_BACKEND",
 	"STORAGE_BUCKET",
 	"STORAGE_PREFIX",
@@ -103,6 +104,11 @@ static void source__every_store_has_its_url(void)
 {
 	ENVIRONMENT("STORAGE_BACKEND=gcs", "STORAGE_BUCKET=b", "STORAGE_PREFIX=p");
 	CHECK_STR(chosen(NULL), "gs://b/p");
+	ENVIRONMENT("MASTFS_SOURCE=gs://b/p", "STORAGE_BACKEND=s3", "STORAGE_BUCKET=c");
+	CHECK_STR(chosen(NULL), "gs://b/p");
+	CHECK_STR(chosen("s3://c"), "s3://c");
+	ENVIRONMENT("MASTFS_SOURCE=", "STORAGE_BACKEND=s3", "STORAGE_BUCKET=c");
+	CHECK_STR(chosen(NULL), "s3://c");
 	ENVIRONMENT("STORAGE_BACKEND=mast", "STORAGE_BUCKET=b", "STORAGE_PREFIX=p");
 	CHECK_STR(chosen(NULL), "mast:");
 }

@@ -241,6 +241,32 @@ static void union__without_check_nobody_is_asked(void)
 	urig_end(&s);
 }
 
+static void is_silent(struct backend *be, struct store_health *ret)
+{
+	(void)be;
+	*ret = (struct store_health){.silent_ns = 5};
+}
+
+/* Whoever reads through it waits for either. */
+static void union__answers_if_both_do(void)
+{
+	struct sources s;
+	struct store_health health;
+	struct backend *own = urig_paged(&s.own_pages, &s.own, "mem://own");
+	struct backend *under = urig_paged(&s.under_pages, &s.under, "mem://public");
+	CHECK_EQ(union_new(own, under, 0, &s.be), 0);
+	backend_health(s.be, &health);
+	CHECK(health.reachable);
+	for (int i = 0; i < 2; i++) {
+		s.own_pages.ops.health = i ? NULL : is_silent;
+		s.under_pages.ops.health = i ? is_silent : NULL;
+		backend_health(s.be, &health);
+		CHECK(!health.reachable);
+		CHECK_EQ(health.silent_ns, 5);
+	}
+	urig_end(&s);
+}
+
 int main(void)
 {
 	RUN(union__own_hides_public);
@@ -255,6 +281,7 @@ int main(void)
 	RUN(union__own_bucket_down);
 	RUN(union__a_name_that_the_public_source_cannot_have);
 	RUN(union__asks_the_source_of_a_version);
+	RUN(union__answers_if_both_do);
 	RUN(union__without_check_nobody_is_asked);
 	return 0;
 }

@@ -159,7 +159,7 @@ static void walk__nobody_hops_nothing_is_asked(void)
 	make(&f, 20, 3641);
 	begin(&f);
 	CHECK_EQ(walk_jump(&f.walk, &f.known, 0, 128 * KIB, 64 * MIB, f.ranges), 0);
-	CHECK_EQ(walk_jump(&f.walk, &f.known, 4 * MIB, 128 * KIB, 64 * MIB, f.ranges), 0);
+	CHECK_EQ(walk_jump(&f.walk, &f.known, 4 * MIB, 128 * KIB, 8 * MIB, f.ranges), 0);
 	CHECK_EQ(walk_learnt(&f.walk, &f.known, f.ranges), 0);
 	end(&f);
 }
@@ -208,18 +208,62 @@ static void walk__who_comes_back_gets_the_array(void)
 	begin(&f);
 	const struct hdu *sci = &f.hdus[1];
 	CHECK_EQ(walk_jump(&f.walk, &f.known, 5 * MIB, MIB, 64 * MIB, f.ranges), 0);
-	CHECK_EQ(walk_jump(&f.walk, &f.known, 9 * MIB, MIB, 64 * MIB, f.ranges), 1);
-	CHECK_EQ(f.ranges[0].off, sci->data_off);
-	CHECK_EQ(f.ranges[0].len, sci->end - sci->data_off);
+	size_t n = walk_jump(&f.walk, &f.known, 9 * MIB, MIB, 64 * MIB, f.ranges);
+	/* from there to its end, then the rest of it, in growing pieces */
+	CHECK(n >= 5 && n <= 8);
+	CHECK_EQ(f.ranges[0].len, MIB);
+	uint64_t next = 9 * MIB, sum = 0;
+	for (size_t i = 0; i < n; i++) {
+		CHECK(f.ranges[i].len <= (i + 1) * MIB);
+		CHECK_EQ(f.ranges[i].off, next);
+		sum += f.ranges[i].len;
+		next += f.ranges[i].len;
+		next = next == sci->end ? sci->data_off : next;
+	}
+	CHECK_EQ(next, 9 * MIB);
+	CHECK_EQ(sum, sci->end - sci->data_off);
 	/* once */
 	CHECK_EQ(walk_jump(&f.walk, &f.known, 2 * MIB, MIB, 64 * MIB, f.ranges), 0);
 	/* unless it could not be */
-	walk_short(&f.walk, &f.known, &f.ranges[0]);
-	CHECK_EQ(walk_jump(&f.walk, &f.known, 2 * MIB, MIB, 64 * MIB, f.ranges), 1);
+	walk_short(&f.walk, &f.known, &f.ranges[n - 1]);
+	CHECK_EQ(walk_jump(&f.walk, &f.known, 2 * MIB, MIB, 64 * MIB, f.ranges), n);
 	/* not if it is too large */
 	struct walk other = {0};
 	CHECK_EQ(walk_jump(&other, &f.known, 5 * MIB, MIB, 16 * MIB, f.ranges), 0);
 	CHECK_EQ(walk_jump(&other, &f.known, 9 * MIB, MIB, 16 * MIB, f.ranges), 0);
+	end(&f);
+}
+
+/* Rows of a cutout: the first read of an array brings those behind it. */
+static void walk__a_first_touch_is_of_some_rows(void)
+{
+	static struct file f;
+	make(&f, 3, 5826);
+	begin(&f);
+	const struct hdu *sci = &f.hdus[1];
+	CHECK_EQ(walk_jump(&f.walk, &f.known, 5 * MIB, 16 * KIB, 64 * MIB, f.ranges), 1);
+	CHECK_EQ(f.ranges[0].off, 5 * MIB);
+	CHECK_EQ(f.ranges[0].len, MIB);
+	/* no further than the array, nothing of one that is too large */
+	struct walk other = {0};
+	CHECK_EQ(walk_jump(&other, &f.known, sci->end - 32 * KIB, 16 * KIB, 64 * MIB,
+			   f.ranges),
+		 1);
+	CHECK_EQ(f.ranges[0].len, 32 * KIB);
+	other = (struct walk){0};
+	CHECK_EQ(walk_jump(&other, &f.known, 5 * MIB, 16 * KIB, 16 * MIB, f.ranges), 0);
+	end(&f);
+}
+
+static void walk__a_huge_array_is_no_more_than_all_pieces(void)
+{
+	static struct file f;
+	make(&f, 1, 100 * 1024 * MIB / RECORD);
+	begin(&f);
+	CHECK_EQ(walk_jump(&f.walk, &f.known, 9 * MIB, MIB, UINT64_MAX, f.ranges), 0);
+	size_t n = walk_jump(&f.walk, &f.known, 90 * MIB, MIB, UINT64_MAX, f.ranges);
+	CHECK_EQ(n, WALK_RANGES);
+	CHECK_EQ(f.ranges[n - 1].off + f.ranges[n - 1].len, 90 * MIB);
 	end(&f);
 }
 
@@ -266,6 +310,8 @@ int main(void)
 	RUN(walk__wrong_guesses_end);
 	RUN(walk__stays_near_the_reader);
 	RUN(walk__who_comes_back_gets_the_array);
+	RUN(walk__a_first_touch_is_of_some_rows);
+	RUN(walk__a_huge_array_is_no_more_than_all_pieces);
 	RUN(walk__what_came_short_comes_again);
 	RUN(walk__survives_any_number);
 	return 0;

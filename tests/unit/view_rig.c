@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
 #include "backends/util/banned.h"
 
 int vrig_try_open(struct vrig *rig)
@@ -14,8 +15,10 @@ int vrig_try_open(struct vrig *rig)
 				 .max_bytes = UINT64_C(64) << 20,
 				 .fetchers = 4,
 				 .read_timeout_ns = 5 * NS_PER_S};
-	CHECK_EQ(blocks_new(&bc, rig->be, &rig->bl), 0);
-	int r = view_new(&rig->conf, rig->be, rig->bl, &rig->vw);
+	int r = blocks_new(&bc, rig->be, &rig->bl);
+	if (r)
+		return r;
+	r = view_new(&rig->conf, rig->be, rig->bl, &rig->vw);
 	if (r) {
 		blocks_free(rig->bl);
 		rig->bl = NULL;
@@ -31,7 +34,9 @@ void vrig_open(struct vrig *rig)
 void vrig_init_dir(struct vrig *rig, struct backend *be)
 {
 	*rig = (struct vrig){.be = be};
-	(void)snprintf(rig->dir, sizeof(rig->dir), "/tmp/mastfs-view-XXXXXX");
+	const char *tmp = getenv("TMPDIR");
+	(void)snprintf(rig->dir, sizeof(rig->dir), "%s/mastfs-view-XXXXXX",
+		       tmp ? tmp : "/tmp");
 	CHECK(mkdtemp(rig->dir));
 	rig->conf = (struct view_conf){.dir = rig->dir,
 				       .local_only = RIG_LOCAL_ONLY,
@@ -39,6 +44,7 @@ void vrig_init_dir(struct vrig *rig, struct backend *be)
 				       .staging_bytes = UINT64_C(256) << 20,
 				       .timeout_ns = 5 * NS_PER_S,
 				       .uploaders = 8,
+				       .rename_max = 100,
 				       .wait_uploads = true};
 }
 
@@ -60,12 +66,10 @@ void vrig_close(struct vrig *rig)
 
 void vrig_done(struct vrig *rig)
 {
-	char command[128];
 	vrig_close(rig);
 	if (rig->be == &rig->bucket.be)
 		bucket_done(&rig->bucket);
-	(void)snprintf(command, sizeof(command), "rm -rf '%s'", rig->dir);
-	CHECK_EQ(system(command), 0);
+	scratch_remove(rig->dir);
 }
 
 static struct call call_10s(void)
@@ -106,6 +110,18 @@ struct staged *vrig_open_write(struct vrig *rig, const char *path)
 	return st;
 }
 
+void vrig_close_writer(struct staged *st)
+{
+	staged_add_writers(st, -1);
+	staged_retire_if_idle(st);
+	staged_unref(st);
+}
+
+struct call vrig_soon(void)
+{
+	return (struct call){.deadline_ns = clock_add(clock_now_ns(), 10 * NS_PER_S)};
+}
+
 void vrig_put(struct staged *st, const char *text)
 {
 	CHECK_EQ(staged_truncate(st, 0), 0);
@@ -122,6 +138,13 @@ int vrig_write(struct vrig *rig, const char *path, const char *text)
 	staged_retire_if_idle(st);
 	staged_unref(st);
 	return r;
+}
+
+uint64_t vrig_kept(struct vrig *rig)
+{
+	struct staging_counts counts;
+	staging_count(view_staging(rig->vw), &counts);
+	return counts.used_bytes;
 }
 
 int vrig_rename(struct vrig *rig, const char *from, const char *to)

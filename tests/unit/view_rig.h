@@ -30,6 +30,10 @@ void vrig_done(struct vrig *rig);
 struct staged *vrig_create(struct vrig *rig, const char *path);
 struct staged *vrig_open_write(struct vrig *rig, const char *path);
 void vrig_put(struct staged *st, const char *text);
+/* Of vrig_create and vrig_open_write: st is nobody's after it. */
+void vrig_close_writer(struct staged *st);
+/* Long enough for what is not held up. */
+struct call vrig_soon(void);
 int vrig_write(struct vrig *rig, const char *path, const char *text);
 int vrig_rename(struct vrig *rig, const char *from, const char *to);
 int vrig_unlink(struct vrig *rig, const char *path);
@@ -37,6 +41,8 @@ int vrig_unlink(struct vrig *rig, const char *path);
 bool vrig_reads(struct vrig *rig, const char *path, const char *text);
 /* "" or the staged file's state in words; "none". */
 const char *vrig_state(struct vrig *rig, const char *path);
+/* Bytes of staged files. */
+uint64_t vrig_kept(struct vrig *rig);
 /* Wait until cond(rig) or ten seconds; true if it came. */
 #define VRIG_UNTIL(cond)                                      \
 	do {                                                  \

@@ -1,0 +1,589 @@
+/* dir_move.c - see dir_move.h. */
+#include "cache/dir_move.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "cache/dir_move_impl.h"
+#include "backends/util/banned.h"
+
+/* --- what there is to move --- */
+
+static bool is_below(const char *dir, const char *path)
+{
+	size_t len = strlen(dir);
+	return !strncmp(path, dir, len) && (path[len] == '/' || !path[len]);
+}
+
+/* "from/x" -> "to/x".  -ENAMETOOLONG. */
+static int new_name(const struct dir_move *m, const char *name, char **ret)
+{
+	const char *rest = name + strlen(m->from);
+	if (strlen(m->to) + strlen(rest) >= KEY_SIZE)
+		return -ENAMETOOLONG;
+	return asprintf(ret, "%s%s", m->to, rest) < 0 ? (*ret = NULL, -ENOMEM) : 0;
+}
+
+static int add_item(struct dir_move *m, char *from, char *to, const struct object *obj)
+{
+	if (m->n == m->alloc) {
+		size_t alloc = m->alloc ? 2 * m->alloc : 64;
+		struct dir_item *more = reallocarray(m->items, alloc, sizeof(*more));
+		if (!more) {
+			free(from);
+			free(to);
+			return -ENOMEM;
+		}
+		m->items = more;
+		m->alloc = alloc;
+	}
+	struct dir_item *it = &m->items[m->n++];
+	*it = (struct dir_item){
+		.from = from, .to = to, .was = *obj, .marker = to[strlen(to) - 1] == '/'};
+	m->topped = m->topped || (it->marker && strlen(to) == strlen(m->to) + 1);
+	return 0;
+}
+
+/* A directory without anything in it but its name. */
+static int add_dir(struct dir_move *m, const char *from_marker, const char *to)
+{
+	static const struct object none;
+	if (m->over && !strcmp(to, m->to))
+		return 0; /* it is there */
+	if (view_is_local(m->vw, to))
+		return dir_names_add(&m->local_to, to);
+	char *from = from_marker ? strdup(from_marker) : NULL, *marker = NULL;
+	if ((from_marker && !from) || asprintf(&marker, "%s/", to) < 0) {
+		free(from);
+		return -ENOMEM;
+	}
+	return add_item(m, from, marker, &none);
+}
+
+static int see_marker(struct dir_move *m, const char *key, const char *to,
+		      const struct object *obj)
+{
+	CLEANUP_FREE char *dir = strndup(to, strlen(to) - 1);
+	if (!dir)
+		return -ENOMEM;
+	if (obj->size)
+		return -EXDEV; /* somebody's bytes, which nothing here moves */
+	return add_dir(m, key, dir);
+}
+
+static int see_object(void *arg, const char *key, size_t key_len,
+		      const struct object *obj)
+{
+	struct dir_move *m = arg;
+	struct view *vw = m->vw;
+	CLEANUP_FREE char *to = NULL;
+	if (strlen(key) != key_len || !obj)
+		return -EXDEV;
+	/* The directory itself does not count. */
+	if (key_len > strlen(m->from) + 1 && ++m->counted > vw->rename_max)
+		return -EXDEV;
+	struct staged_leaf *leaf = staged_tree_find(&m->staged, key);
+	/* It was removed here, and is going. */
+	if (!leaf && removal_pending(vw->rm, key))
+		return 0;
+	int r = new_name(m, key, &to);
+	if (r)
+		return r;
+	if (key[key_len - 1] == '/')
+		return see_marker(m, key, to, obj);
+	if (view_is_local(vw, key) != view_is_local(vw, to))
+		return -EXDEV;
+	char *from = strdup(key);
+	r = from ? add_item(m, from, STEAL(to), obj) : -ENOMEM;
+	if (!r && leaf) {
+		m->items[m->n - 1].leaf = leaf;
+		leaf->listed = true;
+	}
+	return r;
+}
+
+static int see_local_dirs(struct dir_move *m)
+{
+	struct dir_names *old = &m->local_from;
+	int r = view_local_dirs(m->vw, m->from, old);
+	for (size_t i = 0; !r && i < old->n; i++) {
+		CLEANUP_FREE char *to = NULL;
+		r = new_name(m, old->names[i], &to);
+		if (!r)
+			r = add_dir(m, NULL, to);
+	}
+	return r;
+}
+
+/* After a crash the new directory is hidden as long as there is something in it. */
+static int see_top(struct dir_move *m)
+{
+	static const struct object none;
+	char *marker = NULL;
+	if (m->topped || m->over || !m->n || view_is_local(m->vw, m->to))
+		return 0;
+	if (asprintf(&marker, "%s/", m->to) < 0)
+		return -ENOMEM;
+	int r = add_item(m, NULL, marker, &none);
+	if (!r)
+		m->items[m->n - 1].phantom = true;
+	return r;
+}
+
+static int see_staged(struct dir_move *m)
+{
+	int r = 0;
+	for (size_t i = 0; !r && i < m->staged.n; i++) {
+		struct staged_leaf *leaf = &m->staged.leaves[i];
+		r = new_name(m, leaf->key, &leaf->other);
+		if (!r && leaf->local != view_is_local(m->vw, leaf->other))
+			r = -EXDEV;
+	}
+	return r;
+}
+
+/* Under a local directory everything is local: the bucket is not asked. */
+static int list_objects(struct dir_move *m)
+{
+	CLEANUP_FREE char *prefix = NULL;
+	struct call call = {.deadline_ns = clock_add(clock_now_ns(), m->vw->timeout_ns),
+			    .outer = m->call};
+	if (view_holds_local(m->vw, m->from))
+		return 0;
+	if (asprintf(&prefix, "%s/", m->from) < 0) {
+		prefix = NULL;
+		return -ENOMEM;
+	}
+	struct list_query q = {.prefix = prefix};
+	return backend_list_all(m->vw->be, &q, see_object, m, &call);
+}
+
+/* A file that is in the bucket and still open is what was listed, or it is not known
+ * what it is. */
+static int check_items(struct dir_move *m)
+{
+	bool files = false;
+	for (size_t i = 0; i < m->n; i++) {
+		const struct dir_item *it = &m->items[i];
+		files = files || !it->marker;
+		if (it->leaf && it->leaf->done &&
+		    strcmp(it->leaf->left_etag, it->was.etag) != 0)
+			return -EXDEV;
+	}
+	for (size_t i = 0; i < m->staged.n; i++) {
+		const struct staged_leaf *leaf = &m->staged.leaves[i];
+		if (leaf->done && !leaf->listed)
+			return -EXDEV;
+		m->counted += !leaf->listed;
+	}
+	if (m->counted > m->vw->rename_max)
+		return -EXDEV;
+	return files && !(m->vw->be->caps & BACKEND_COPY) ? -EXDEV : 0;
+}
+
+static int collect(struct dir_move *m)
+{
+	int r = staged_tree_claim(m->vw->sg, m->from, m->vw->rename_max,
+				  m->vw->wait_uploads, &m->staged, m->call);
+	if (!r)
+		r = see_staged(m);
+	if (!r)
+		r = list_objects(m);
+	if (!r)
+		r = see_local_dirs(m);
+	if (!r)
+		r = see_top(m);
+	return r ? r : check_items(m);
+}
+
+/* --- before the commit --- */
+
+static int hold(struct dir_move *m, struct dir_item *it)
+{
+	struct dir_left left = {0};
+	bool pending;
+	int r = removal_hold(m->vw->rm, it->to, m->tag, left.etag, left.tags, &pending);
+	it->held = !r;
+	if (r || !pending)
+		return r;
+	it->left = malloc(sizeof(*it->left));
+	if (!it->left)
+		return -ENOMEM;
+	*it->left = left;
+	return 0;
+}
+
+static struct journal_change gone(const char *key, const char *etag, const char *tags)
+{
+	return (struct journal_change){
+		.kind = JOURNAL_PUT_GONE, .key = key, .etag = etag, .tag = tags};
+}
+
+static struct journal_change not_gone(const char *key)
+{
+	return (struct journal_change){.kind = JOURNAL_DEL_GONE, .key = key};
+}
+
+/* A staged file that is all there is of its name takes the place of what was removed
+ * under the other one.  What it had to replace is gone: by somebody else, and then it is
+ * a conflict there, too (P5), unless an earlier daemon of ours may have removed it. */
+static void take_place(struct dir_move *m, struct staged_leaf *leaf)
+{
+	if (leaf->local || leaf->listed || leaf->done)
+		return;
+	if (!tags_have(leaf->left_tags, TAG_NOTHING))
+		memcpy(leaf->base, leaf->left_etag, sizeof(leaf->base));
+	leaf->took = removal_take(m->vw->rm, leaf->other, leaf->base, leaf->tags);
+	leaf->holds_removal = leaf->took && !leaf->sealed;
+}
+
+/* dir_move (1): what carries the tag goes, unless the commit comes. */
+static int announce(struct dir_move *m)
+{
+	CLEANUP_FREE struct journal_change *changes = calloc(m->n + 1, sizeof(*changes));
+	int r = changes ? 0 : -ENOMEM;
+	for (size_t i = 0; !r && i < m->n; i++) {
+		struct dir_item *it = &m->items[i];
+		r = hold(m, it);
+		changes[i] = it->left ? gone(it->to, it->left->etag, it->left->tags)
+				      : gone(it->to, "", m->tag);
+	}
+	for (size_t i = 0; !r && i < m->staged.n; i++)
+		take_place(m, &m->staged.leaves[i]);
+	return r || !m->n ? r : journal_commit(m->vw->jn, changes, m->n, true);
+}
+
+/* Nothing has another name; the copies that were made go again. */
+static void withdraw(struct dir_move *m)
+{
+	CLEANUP_FREE struct journal_change *changes = calloc(m->n + 1, sizeof(*changes));
+	size_t n = 0;
+	bool any = false;
+	for (size_t i = 0; i < m->n; i++)
+		any = any || m->items[i].tried;
+	for (size_t i = 0; i < m->n; i++) {
+		struct dir_item *it = &m->items[i];
+		bool untouched =
+			changes && !it->left && !it->tried && !(it->phantom && any);
+		if (it->held && untouched) {
+			changes[n++] = not_gone(it->to);
+			removal_settled(m->vw->rm, it->to);
+		} else if (it->held) {
+			removal_release(m->vw->rm, it->to);
+		}
+	}
+	for (size_t i = 0; i < m->staged.n; i++)
+		if (m->staged.leaves[i].took)
+			removal_release(m->vw->rm, m->staged.leaves[i].other);
+	if (n)
+		journal_forget(m->vw->jn, changes, n, false);
+}
+
+/* --- the commit --- */
+
+static bool was_ours(const struct dir_item *it)
+{
+	const struct staged_leaf *leaf = it->leaf;
+	return !strcmp(leaf->left_etag, it->was.etag) ||
+	       tags_have(leaf->left_tags, it->was.tag);
+}
+
+/* What each staged file replaces under its new name: the copy of what it replaced; of
+ * somebody else's it stays what it was, a conflict to be (P5). */
+static void set_bases(struct dir_move *m)
+{
+	for (size_t i = 0; i < m->n; i++) {
+		struct dir_item *it = &m->items[i];
+		if (!it->leaf)
+			continue;
+		it->leaf->holds_removal = it->leaf->holds_removal && !it->gone;
+		if (it->gone)
+			continue;
+		const char *base = was_ours(it) ? it->is.etag : it->leaf->left_etag;
+		memcpy(it->leaf->base, base, strlen(base) + 1);
+		it->leaf->copy = it->is;
+	}
+}
+
+struct commit {
+	struct journal_change *changes; /* owned */
+	size_t n;
+};
+
+static void add_change(struct commit *c, struct journal_change change)
+{
+	c->changes[c->n++] = change;
+}
+
+/* Of uploads of ours that may be at its old name. */
+static const char *tags_of(const struct dir_item *it)
+{
+	return it->leaf ? it->leaf->left_tags : "";
+}
+
+static void add_item_changes(const struct dir_item *it, struct commit *c)
+{
+	const struct staged_leaf *leaf = it->leaf;
+	/* It was removed here, and what takes its place is not in the bucket yet. */
+	if (leaf && leaf->holds_removal)
+		add_change(c, gone(it->to, it->is.etag, NULL));
+	else
+		add_change(c, not_gone(it->to));
+	if (it->from && !it->gone)
+		add_change(c, gone(it->from, it->was.etag, tags_of(it)));
+}
+
+/* What the bucket may yet come to have under the old name, of uploads of ours. */
+static bool leaves_something(const struct staged_leaf *leaf)
+{
+	return !leaf->local && (*leaf->left_etag || *leaf->left_tags);
+}
+
+static int add_leaf_changes(struct staged_leaf *leaf, struct commit *c)
+{
+	struct journal_change row;
+	bool any;
+	int r = staged_leaf_row(leaf, &row, &any);
+	if (leaves_something(leaf))
+		add_change(c, gone(leaf->key, leaf->left_etag, leaf->left_tags));
+	if (leaf->took && !leaf->holds_removal)
+		add_change(c, not_gone(leaf->other));
+	if (!r && any)
+		add_change(c, row);
+	return r;
+}
+
+/* Markers have no version, so that is the top's, which may have none. */
+static char *marker_of_top(const struct dir_move *m)
+{
+	char *marker = NULL;
+	return asprintf(&marker, "%s/", m->from) < 0 ? NULL : marker;
+}
+
+static int commit(struct dir_move *m, const char *top)
+{
+	struct commit c = {0};
+	size_t max = 2 * m->n + 3 * m->staged.n + m->local_from.n + m->local_to.n + 1;
+	CLEANUP_FREE struct journal_change *changes = calloc(max, sizeof(*changes));
+	if (!changes)
+		return -ENOMEM;
+	c.changes = changes;
+	set_bases(m);
+	int r = 0;
+	/* A row of a listed object says more of the same name, and comes after. */
+	for (size_t i = 0; !r && i < m->staged.n; i++)
+		r = add_leaf_changes(&m->staged.leaves[i], &c);
+	for (size_t i = 0; i < m->n; i++)
+		add_item_changes(&m->items[i], &c);
+	for (size_t i = 0; i < m->local_from.n; i++)
+		add_change(&c, (struct journal_change){.kind = JOURNAL_DEL_DIR,
+						       .key = m->local_from.names[i]});
+	for (size_t i = 0; i < m->local_to.n; i++)
+		add_change(&c, (struct journal_change){.kind = JOURNAL_PUT_DIR,
+						       .key = m->local_to.names[i]});
+	if (!view_is_local(m->vw, m->from))
+		add_change(&c, gone(top, "", NULL));
+	return r ? r : journal_commit(m->vw->jn, c.changes, c.n, true);
+}
+
+/* --- what the commit means for memory --- */
+
+/* The directories on the way from top to key that other was not in: those of other were
+ * noted before. */
+static void note_dirs(struct names *nm, const char *top, const char *key,
+		      const char *other, void (*fn)(struct names *nm, const char *path))
+{
+	for (const char *at = key + strlen(top); (at = strchr(at + 1, '/'));) {
+		size_t len = (size_t)(at - key);
+		CLEANUP_FREE char *dir = strndup(key, len);
+		if (dir && (!other || strncmp(other, key, len + 1) != 0))
+			fn(nm, dir);
+	}
+}
+
+static void believe(struct dir_move *m)
+{
+	struct names *nm = m->vw->nm;
+	const char *last = NULL;
+	if (m->n && !view_is_local(m->vw, m->to))
+		names_put_dir(nm, m->to);
+	for (size_t i = 0; i < m->n; i++) {
+		const struct dir_item *it = &m->items[i];
+		if (it->gone)
+			continue;
+		note_dirs(nm, m->to, it->to, last, names_put_dir);
+		last = it->to;
+		if (!it->marker)
+			names_put(nm, it->to, &it->is);
+	}
+}
+
+/* No marker is removed of a directory that had none. */
+static void disbelieve(struct dir_move *m)
+{
+	const char *last = NULL;
+	for (size_t i = 0; i < m->n; i++) {
+		const struct dir_item *it = &m->items[i];
+		if (!it->from)
+			continue;
+		note_dirs(m->vw->nm, m->from, it->from, last, names_removed);
+		last = it->from;
+	}
+}
+
+static void doubt(struct dir_move *m)
+{
+	for (size_t i = 0; i < m->n; i++)
+		note_dirs(m->vw->nm, m->to, m->items[i].to, NULL, names_forget);
+	for (size_t i = 0; i < m->n; i++)
+		if (!m->items[i].marker)
+			names_forget(m->vw->nm, m->items[i].to);
+	names_forget(m->vw->nm, m->to);
+}
+
+/* Without memory for it the next mount removes it. */
+static void note(struct dir_move *m, const char *key, const char *etag, const char *tags)
+{
+	if (removal_note(m->vw->rm, key, etag, tags, NULL))
+		log_warn("rename", "%s stays until the next mount: no memory", key);
+}
+
+static void switch_item(struct dir_move *m, struct dir_item *it)
+{
+	struct removal *rm = m->vw->rm;
+	char etag[ETAG_SIZE], tags[TAGS_SIZE];
+	const struct staged_leaf *leaf = it->leaf;
+	if (leaf && leaf->holds_removal) {
+		note(m, it->to, it->is.etag, "");
+		(void)removal_take(rm, it->to, etag, tags);
+	} else {
+		removal_settled(rm, it->to);
+	}
+}
+
+static void switch_leaf(struct dir_move *m, const struct staged_leaf *leaf)
+{
+	if (leaf->took && !leaf->holds_removal)
+		removal_settled(m->vw->rm, leaf->key);
+	if (leaves_something(leaf) && !leaf->listed)
+		note(m, leaf->other, leaf->left_etag, leaf->left_tags);
+}
+
+/* dir_move (4): the new names appear before the old ones go. */
+static void switch_names(struct dir_move *m, const char *top)
+{
+	for (size_t i = 0; i < m->n; i++)
+		switch_item(m, &m->items[i]);
+	view_local_dirs_moved(m->vw, &m->local_from, &m->local_to);
+	staged_tree_rename(&m->staged);
+	for (size_t i = 0; i < m->staged.n; i++)
+		switch_leaf(m, &m->staged.leaves[i]);
+	for (size_t i = 0; i < m->n; i++) {
+		const struct dir_item *it = &m->items[i];
+		if (it->from && !it->gone)
+			note(m, it->from, it->was.etag, tags_of(it));
+	}
+	disbelieve(m);
+	if (!view_is_local(m->vw, m->from))
+		note(m, top, "", "");
+}
+
+static void follow(struct dir_move *m, const struct dir_followers *f)
+{
+	f->renamed(f->arg);
+	for (size_t i = 0; i < m->n; i++) {
+		const struct dir_item *it = &m->items[i];
+		if (it->marker || it->gone)
+			continue;
+		blocks_set_mtime(m->vw->bl, it->to, it->is.etag, it->is.mtime_ns);
+		view_rekey(m->vw, it->from, &it->was, it->to, &it->is);
+		f->moved(f->arg, it->to, &it->was, &it->is);
+	}
+}
+
+/* False: it is not gone, and not soon. */
+static bool send_removal(struct dir_move *m, const struct dir_item *it, uint64_t wait_ns)
+{
+	if (!it->from || it->marker)
+		return true;
+	removal_send(m->vw->rm, it->from, wait_ns, m->call);
+	return !wait_ns || !removal_pending(m->vw->rm, it->from);
+}
+
+/* Nobody reads by the old names any more: all go now, and are waited for while the store
+ * answers. */
+static void send_removals(struct dir_move *m)
+{
+	for (size_t i = 0; i < m->n; i++)
+		(void)send_removal(m, &m->items[i], 0);
+	for (size_t i = 0; i < m->n; i++)
+		if (!send_removal(m, &m->items[i], OLD_NAME_WAIT_NS))
+			return;
+}
+
+/* --- all of it --- */
+
+static int carry_out(struct dir_move *m)
+{
+	CLEANUP_FREE char *top = marker_of_top(m);
+	int r = top ? 0 : -ENOMEM;
+	if (!r)
+		r = announce(m);
+	if (!r)
+		r = dir_copy(m);
+	if (r) {
+		withdraw(m);
+		return r;
+	}
+	/* What is kept of the directories for the next mount goes before the rows that
+	 * say better. */
+	believe(m);
+	r = commit(m, top);
+	if (r) {
+		withdraw(m);
+		doubt(m);
+		return r;
+	}
+	switch_names(m, top);
+	return 0;
+}
+
+static void done(struct dir_move *m)
+{
+	staged_tree_release(&m->staged);
+	for (size_t i = 0; i < m->n; i++) {
+		free(m->items[i].from);
+		free(m->items[i].to);
+		free(m->items[i].left);
+	}
+	free(m->items);
+	dir_names_done(&m->local_from);
+	dir_names_done(&m->local_to);
+}
+
+int view_rename_dir(struct view *vw, const char *from, const char *to, bool over,
+		    const struct dir_followers *followers, struct call *call)
+{
+	struct dir_move m = {.vw = vw, .from = from, .to = to, .over = over};
+	struct call patient = {.deadline_ns = CLOCK_NEVER, .outer = call};
+	m.call = &patient;
+	if (is_below(from, to))
+		return -EINVAL;
+	int r = over ? view_check_empty(vw, to, call)
+		     : view_make_way(vw, to, NAME_DIR, call);
+	if (!r)
+		r = tag_make(m.tag);
+	if (r)
+		return r;
+	r = collect(&m);
+	if (!r)
+		r = carry_out(&m);
+	if (!r) {
+		follow(&m, followers);
+		send_removals(&m);
+	}
+	done(&m);
+	return r;
+}

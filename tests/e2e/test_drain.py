@@ -1,0 +1,195 @@
+"""Ending: what was written goes up for as long as drain says, the journal keeps the rest,
+and whoever ended it is told what that is.
+
+The server refuses each PUT until it is told not to, so nothing here depends on time."""
+import errno
+import os
+import signal
+import subprocess
+
+import pytest
+
+import lib
+from lib import body, same, wait, write
+
+LEFT = 75
+NAMES = ["f%02d" % n for n in range(12)]
+
+
+@pytest.fixture
+def stuck(s3d, mount):
+    """stuck(**opts): a mount with files that wait: the server is too busy for any PUT."""
+    def make(names=NAMES, **opts):
+        m = mount(s3d, upload="background", **opts)
+        s3d.server.rule("status", "PUT", status=503, code="SlowDown")
+        for n, name in enumerate(names):
+            write(m.path(name), body(1000 + n, n))
+        return m
+    return make
+
+
+def ended(m, want):
+    code = m.process.wait(60 * lib.SLOW)
+    assert code == want, "%d\n%s" % (code, m.tail())
+    assert not lib.mounted(m.point)
+    m.process = None
+
+
+def draining(m):
+    wait("the drain", lambda: lib.read(os.path.join(m.cache, "lock")).startswith(b"draining"))
+
+
+def all_there(s3d, names=NAMES):
+    for n, name in enumerate(names):
+        same(s3d.get(name), body(1000 + n, n))
+
+
+def goes_on(s3d, m, names=NAMES):
+    """The next mount has them at once, and uploads them."""
+    s3d.server.clear()
+    m.mount()
+    for n, name in enumerate(names):
+        same(lib.read(m.path(name)), body(1000 + n, n))
+    m.umount()
+    all_there(s3d, names)
+
+
+def test_whoever_has_a_file_open_is_told_at_once(s3d, stuck):
+    """The daemon that only uploads answers nobody: it hangs up (P8)."""
+    m = stuck(NAMES[:1], drain="1h")
+    s3d.put("read", body(1000))
+    fd = os.open(m.path("read"), os.O_RDONLY)
+    m.process.send_signal(signal.SIGTERM)
+    draining(m)
+    wait("the end of the mount", lambda: not lib.mounted(m.point))
+    with pytest.raises(OSError) as err:
+        os.fstatvfs(fd)
+    assert err.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    os.close(fd)
+    s3d.server.clear()
+    ended(m, 0)
+    all_there(s3d, NAMES[:1])
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_what_is_left_is_told_and_kept(s3d, stuck, by):
+    m = stuck(drain="1s")
+    m.process.send_signal(by)
+    ended(m, LEFT)
+    said = m.log()
+    assert "12 changes are not in the bucket yet" in said and m.cache in said
+    left = "".join(line for line in said.split("12 changes")[1].splitlines()
+                   if "debug:" not in line)  # nor the requests that still ended
+    assert [name in left for name in NAMES].count(True) == 10
+    assert "and 2 more" in said
+    goes_on(s3d, m)
+
+
+def test_umount_tells_as_well(s3d, stuck):
+    """And waits for as long as the daemon drains, which only the daemon was told."""
+    m = stuck(["name\nwith a line"], drain="12s")
+    done = m.run("umount", m.point)
+    assert done.returncode == 1
+    assert "1 changes are not in the bucket yet" in done.stderr and m.cache in done.stderr
+    assert "name?with a line" in done.stderr
+    ended(m, LEFT)
+    goes_on(s3d, m, ["name\nwith a line"])
+
+
+def test_drain_ends_when_all_is_there(s3d, stuck):
+    m = stuck(drain="100s")
+    m.process.terminate()
+    draining(m)
+    s3d.server.clear()
+    ended(m, 0)
+    all_there(s3d)
+    assert "not in the bucket" not in m.log()
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_second_signal_ends_the_drain(s3d, stuck, second):
+    """By leaving the rest to the next mount, not by being killed."""
+    m = stuck(drain="1000s")
+    m.process.terminate()
+    draining(m)
+    m.process.send_signal(second)
+    ended(m, LEFT)
+    assert "12 changes are not in the bucket yet" in m.log()
+    goes_on(s3d, m)
+
+
+def test_unmounted_from_outside(s3d, stuck):
+    """fusermount3 returns at once; the next mount waits for the drain, and has it all."""
+    m = stuck(drain="2s")
+    first = m.process
+    subprocess.run(["fusermount3", "-u", m.point], check=True)
+    draining(m)
+    s3d.server.clear()
+    m.mount()
+    assert first.wait(60) in (0, LEFT)
+    for n, name in enumerate(NAMES):
+        same(lib.read(m.path(name)), body(1000 + n, n))
+    m.umount()
+    all_there(s3d)
+
+
+def test_umount_while_it_drains(s3d, stuck):
+    m = stuck(drain="100s")
+    m.process.terminate()
+    draining(m)
+    wait("the mount to go", lambda: not lib.mounted(m.point))
+    done = m.run("umount", m.point)
+    assert done.returncode == 1 and "nothing is mounted there" in done.stderr
+    s3d.server.clear()
+    ended(m, 0)
+    all_there(s3d)
+
+
+def test_no_write_gets_in_during_the_drain(s3d, stuck):
+    """Refused, so the writer knows; what it had not closed is not published."""
+    m = stuck(drain="100s")
+    half = open(m.path("half"), "wb", buffering=0)
+    half.write(b"half")
+    m.process.terminate()
+    draining(m)
+    wait("the mount to go", lambda: not lib.mounted(m.point))
+    for call in (half.write, lambda data: os.ftruncate(half.fileno(), 9)):
+        try:
+            call(b"more")
+            raise AssertionError("a write got in")
+        except OSError as err:
+            assert err.errno in (errno.ENOTCONN, errno.ECONNABORTED), err
+    try:
+        half.close()
+    except OSError:
+        pass
+    s3d.server.clear()
+    ended(m, 0)
+    all_there(s3d)
+    assert s3d.get("half") is None
+
+
+def test_server_that_is_silent(s3d, mount):
+    """Requests that never end do not hold up the end either."""
+    m = mount(s3d, upload="background", drain="1s")
+    s3d.server.rule("delay", "PUT", secs=600)
+    write(m.path("f00"), body(1000, 0))
+    m.process.terminate()
+    ended(m, LEFT)
+    assert "f00" in m.log().split("1 changes")[1]
+    goes_on(s3d, m, ["f00"])
+
+
+def test_removals_are_left_as_well(s3d, mount):
+    s3d.put("gone", b"x")
+    m = mount(s3d, upload="background", drain="1s")
+    s3d.server.rule("status", "DELETE", status=503, code="SlowDown")
+    os.unlink(m.path("gone"))
+    m.process.terminate()
+    ended(m, LEFT)
+    assert "1 changes are not in the bucket yet" in m.log()
+    s3d.server.clear()
+    m.mount()
+    assert os.listdir(m.point) == []
+    m.umount()
+    assert s3d.files() == []

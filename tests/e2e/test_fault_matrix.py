@@ -1,0 +1,300 @@
+"""Every fault (faultlist.py) in the way of every operation (faultcells.py): right bytes or a
+documented errno by the deadline, no success that the commit log does not know, and when the
+fault is lifted all is right (P1, P2, P4, P8, P10).
+
+MASTFS_SHARE=1 runs every cell, else MASTFS_SEED chooses which.  A cell that fails prints the
+line that runs it alone:
+    MASTFS_SEED=1 MASTFS_CELL='F16 500 | put | once' tests/run fault_matrix
+"""
+import os
+import random
+import re
+import threading
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import faultcells
+import faultlist
+import front
+import lib
+import s3ctl
+from lib import PREFIX, body, read, same
+
+SEED = os.environ.get("MASTFS_SEED", "1")
+ONLY = os.environ.get("MASTFS_CELL", "")
+SHARE = int(os.environ.get("MASTFS_SHARE", 2))  # one cell of so many, by the seed; 1 = all
+DEADLINE = 5  # seconds, the option read_timeout
+AT_ONCE, UPLOADS_AT_ONCE = 40, 4
+OPTIONS = {"read_timeout": "%ds" % (DEADLINE * lib.SLOW), "uploaders": 64, "fetchers": 64,
+           "max_threads": 64, "passthrough": "no", "ttl": "1h"}
+
+
+def wanted(cells):
+    found = [c for c in cells if not ONLY or ONLY == c.name or re.search(ONLY, c.name)]
+    if not found:
+        pytest.skip("no such cell here")
+    random.Random(SEED).shuffle(found)
+    return found if ONLY else found[:-(-len(found) // SHARE)]
+
+
+def each(cells, call):
+    """Uploads in parts apart: they need the processor, the others only wait."""
+    parts = [c for c in cells if isinstance(c, faultcells.Parts)]
+    rest = [c for c in cells if not isinstance(c, faultcells.Parts)]
+    with ThreadPoolExecutor(AT_ONCE) as many, ThreadPoolExecutor(UPLOADS_AT_ONCE) as few:
+        for done in [few.submit(call, c) for c in parts] + [many.submit(call, c) for c in rest]:
+            done.result()
+
+
+class Neighbour:
+    """Reads what no fault concerns, all the time: the mount goes on for the others.
+
+    How long its slowest read took is what the machine's load adds to every deadline."""
+    count = 100
+
+    def __init__(self, store):
+        self.slowest, self.error, self.over = 0, None, threading.Event()
+        self.name = lambda n: "neighbour/%03d.fits" % (n % self.count)
+        for n in range(self.count):
+            store.put(self.name(n), body(3000, n))
+
+    def run(self, mount):
+        n = 0
+        while not self.over.wait(0.2) and n < self.count:
+            start = time.monotonic()
+            try:
+                same(read(mount.path(self.name(n))), body(3000, n))
+            except (OSError, AssertionError) as err:
+                self.error = err
+            self.slowest, n = max(self.slowest, time.monotonic() - start), n + 1
+
+    def watch(self, mount):
+        self.thread = threading.Thread(target=self.run, args=(mount, ))
+        self.thread.start()
+
+    def end(self):
+        self.over.set()
+        self.thread.join()
+        assert not self.error, self.error
+        assert self.slowest < 4 * DEADLINE * lib.SLOW, "%.1f s" % self.slowest
+
+
+def by_folder(entries):
+    found = defaultdict(list)
+    for e in entries:
+        where = re.search(PREFIX + r"(c[0-9a-f]{8})(/|$)", e["key"] or e.get("prefix", ""))
+        if where:
+            found[where.group(1)].append(e)
+    return found
+
+
+def complain(cells):
+    lines = ["%s\n    MASTFS_SEED=%s MASTFS_CELL='%s' tests/run fault_matrix"
+             % ("; ".join(c.problems), SEED, re.escape(c.name)) for c in cells if c.problems]
+    print("%d cells, seed %s" % (len(cells), SEED))
+    assert not lines, "%d of %d cells:\n%s" % (len(lines), len(cells), "\n".join(lines))
+
+
+def looked_after(cell, mount):
+    try:
+        cell.after(mount)
+    except OSError as err:
+        cell.check(False, "afterwards:", err)
+
+
+def run(store, mount, server, cells):
+    neighbour = Neighbour(store)
+    each(cells, lambda cell: cell.prepare(store))
+    m = mount(store, **OPTIONS)
+    for cell in cells:
+        cell.arm(server)
+    neighbour.watch(m)
+    each(cells, lambda cell: cell.run(m))
+    neighbour.end()
+    met, commits = by_folder(server.log()), by_folder(server.commits())
+    for cell in cells:
+        cell.judge((DEADLINE + 5) * lib.SLOW + neighbour.slowest, met[cell.folder],
+                   commits[cell.folder])
+    server.clear()
+    each(cells, lambda cell: looked_after(cell, m))
+    m.umount()
+    commits = by_folder(server.commits())
+    each(cells, lambda cell: cell.settled(store, commits[cell.folder]))
+
+
+@pytest.mark.skipif(bool(lib.SANITIZER), reason="the sample has some of them")
+@pytest.mark.parametrize("family", faultlist.FAMILIES)
+def test_each_fault_of(s3d, mount, family):
+    cells = wanted(faultcells.cells(faultlist.FAMILIES[family], SEED))
+    run(s3d, mount, s3d.server, cells)
+    complain(cells)
+
+
+@pytest.mark.short
+@pytest.mark.skipif(not lib.SANITIZER, reason="each family has them")
+def test_a_sample_of_all(s3d, mount):
+    """For the thread sanitizer: one fault in six."""
+    faults = [f for family in faultlist.FAMILIES.values() for f in family]
+    cells = wanted(faultcells.cells(faults[::6], SEED))
+    run(s3d, mount, s3d.server, cells)
+    complain(cells)
+
+
+def test_clock_that_jumps(s3d, mount):
+    """F46, R9: an hour off either way, nothing fails."""
+    fault = faultlist.Fault("F46 clock", {"kind": ""}, faultlist.ALL, lasting=faultlist.GOES)
+    cells = wanted(faultcells.cells([fault], SEED))
+    for cell in cells:
+        cell.prepare(s3d)
+    m = mount(s3d, **OPTIONS)
+    for cell, hours in zip(cells, (1, -1, 0, 2, -2, 3, 0) * 2):
+        s3d.server.config(clock=3600 * hours)
+        cell.run(m)
+    for cell in cells:
+        cell.judge((DEADLINE + 5) * lib.SLOW, None, by_folder(s3d.server.commits())[cell.folder])
+    s3d.server.config(clock=0)
+    each(cells, lambda cell: looked_after(cell, m))
+    m.umount()
+    for cell in cells:
+        cell.settled(s3d, by_folder(s3d.server.commits())[cell.folder])
+    complain(cells)
+
+
+def test_name_that_cannot_be_resolved(s3d, mount):
+    """F15: the mount says so and ends; it does not wait for ever."""
+    s3d.env = {**s3d.env, "AWS_ENDPOINT_URL": "https://no-such-host.invalid"}
+    m = mount(s3d, start=False, require_backend="yes")
+    with pytest.raises(AssertionError, match="mastfs mount ended with"):
+        m.mount()
+    assert "no-such-host.invalid" in m.log() or "resolve" in m.log()
+
+
+@pytest.fixture
+def trap():
+    made = front.Trap()
+    yield made
+    made.stop()
+
+
+@pytest.mark.skipif(bool(lib.SANITIZER), reason="the sample has some of them")
+def test_redirects_are_not_followed(s3d, mount, trap):
+    """F21, T3: no connection to where they point, and so no keys there."""
+    cells = wanted(faultcells.cells(faultlist.redirects(trap.port, s3d.url), SEED))
+    run(s3d, mount, s3d.server, cells)
+    assert trap.visits == []
+    complain(cells)
+
+
+# --- the way to the store, for every connection ---
+
+WAYS = {"F1 refused": "refuse", "F2 taken and silent": "silent", "F3 RST": "reset",
+        "F11 512 kB/s": "capped", "F12 late": "slow"}
+TLS_WAYS = {"F14 expired": "expired", "F14 wrong host": "wrong_host",
+            "F14 self-signed": "self_signed", "F14 unknown CA": "unknown_ca",
+            "F14 TLS 1.1": "old", "F14 handshake stalls": "mute"}
+SMALL = tuple(op for op in faultlist.ALL if op != "multi")
+REFUSED = faultlist.SPENT | faultlist.REFUSED  # a certificate is refused, and that is final
+
+
+def way_cells(name, goes, tls):
+    may = faultlist.GOES if goes else REFUSED if tls else faultlist.SPENT
+    fault = faultlist.Fault(name, {"kind": ""}, SMALL, once=may, lasting=may)
+    made = []
+    for op in SMALL:
+        cell = faultcells.OPS[op](fault, op, "lasting", SEED)
+        made.append(cell)
+    return made
+
+
+def through(s3d, made):
+    """The store as it is seen through a front."""
+    s3d.env = {**s3d.env, "AWS_ENDPOINT_URL": made.url}
+    return s3d
+
+
+def run_ways(s3d, mount, way, ways, **options):
+    """One way after the other, in one mount; all operations at once in each."""
+    cells = {name: way_cells(name, mode in ("capped", "slow"), way.certificates)
+             for name, mode in ways.items() if not ONLY or re.search(ONLY, name)}
+    every = [cell for group in cells.values() for cell in group]
+    if not every:
+        pytest.skip("no such cell here")
+    for cell in every:
+        cell.prepare(s3d)
+    m = mount(through(s3d, way), **OPTIONS, **options)
+    for name, group in cells.items():
+        way.be(ways[name], rate=512 << 10, delay=0.1)
+        each(group, lambda cell: cell.run(m))
+        commits = by_folder(s3d.server.commits())
+        way.be("good")
+        for cell in group:
+            cell.judge((DEADLINE + 5) * lib.SLOW, None, commits[cell.folder])
+        each(group, lambda cell: looked_after(cell, m))
+    m.umount()
+    commits = by_folder(s3d.server.commits())
+    for cell in every:
+        cell.settled(s3d, commits[cell.folder])
+    assert way.leaked == b""
+    complain(every)
+
+
+@pytest.mark.skipif(bool(lib.SANITIZER), reason="the sample has some of them")
+def test_ways_that_are_bad(s3d, mount):
+    way = front.Front(s3d.server.port)
+    run_ways(s3d, mount, way, WAYS)
+    way.stop()
+
+
+@pytest.mark.skipif(bool(lib.SANITIZER), reason="the sample has some of them")
+def test_tls_that_is_not_to_be_trusted(s3d, mount, folder):
+    """F14, T2: refused, and not a byte of a request sent."""
+    way = front.Front(s3d.server.port, front.Certificates(folder))
+    run_ways(s3d, mount, way, TLS_WAYS, ca_file=way.certificates.ca)
+    way.stop()
+
+
+@pytest.mark.parametrize("mode", ["expired", "wrong_host", "self_signed", "unknown_ca", "old"])
+def test_mount_over_bad_tls_is_refused(s3d, mount, folder, mode):
+    way = front.Front(s3d.server.port, front.Certificates(folder))
+    way.be(mode)
+    m = mount(through(s3d, way), start=False, ca_file=way.certificates.ca,
+              # a handshake that fails says nothing for certain
+              require_backend="yes" if mode == "old" else "no")
+    with pytest.raises(AssertionError, match="mastfs mount ended with"):
+        m.mount()
+    assert way.taken and way.leaked == b""
+    way.stop()
+
+
+# --- before a real server ---
+
+PROXIED = [f for f in faultlist.TRANSPORT + faultlist.STATUS + faultlist.SHAPE
+           if f.act["kind"] != "forge" and not re.match(r"F33 gzip|F22|F32 CR", f.name)]
+
+
+@pytest.fixture
+def proxied(minio, folder):
+    server = s3ctl.S3Proxy(folder, minio_port(minio), bucket=minio.bucket)
+    minio.env = {**minio.env, "AWS_ENDPOINT_URL": server.url}
+    minio.server = server
+    yield minio
+    server.stop()
+
+
+def minio_port(minio):
+    return int(minio.url.rsplit(":", 1)[1])
+
+
+@pytest.mark.skipif(bool(lib.SANITIZER), reason="the sample has some of them")
+def test_the_same_lies_before_minio(proxied, mount):
+    """The daemon and our server do not merely agree with each other: the answers that are
+    bent here are a real server's."""
+    ops = ("read", "list", "put", "copy", "delete")
+    faults = [faultlist.Fault(f.name, f.act, tuple(o for o in f.ops if o in ops), f.once,
+                              f.lasting) for f in PROXIED[::2]]
+    cells = wanted(faultcells.cells([f for f in faults if f.ops], SEED))
+    run(proxied, mount, proxied.server, cells)
+    complain(cells)

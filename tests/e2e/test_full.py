@@ -1,0 +1,60 @@
+"""More written than there is room for: writers slow down, and a full disk says so (P9)."""
+import errno
+import glob
+import os
+import subprocess
+
+import pytest
+
+import lib
+from lib import body, same, write
+
+
+@pytest.fixture
+def small_disk(folder):
+    path = os.path.join(folder, "disk")
+    os.mkdir(path)
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none",
+                                      path]).returncode:
+        pytest.skip("needs root to mount a tmpfs")
+    yield path
+    subprocess.run(["umount", "-l", path])
+
+
+def test_full_disk_is_enospc_at_write(s3d, mount, small_disk):
+    """P9, C2: never a truncated upload; what was there stays."""
+    s3d.put("f", b"old")
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"))
+    fd = os.open(m.path("f"), os.O_WRONLY | os.O_TRUNC)
+    off = 0
+    with pytest.raises(OSError) as failed:
+        while off < 64 << 20:
+            off += os.pwrite(fd, body(1 << 20), off)
+    assert failed.value.errno == errno.ENOSPC
+    lib.fails(errno.ENOSPC, os.close, fd)
+    assert s3d.get("f") == b"old"
+    m.force_out()
+
+
+def test_more_than_staging_size_slows_writers(s3d, mount):
+    """Not one write fails, and no more is kept here than the limit and what is in flight."""
+    m = mount(s3d, staging_size="32M", upload="background")
+    s3d.server.rule("delay", method="PUT", secs=0.3)
+    most = 0
+    for n in range(16):
+        write(m.path("f%d" % n), body(8 << 20, n))
+        staged = [os.stat(p).st_blocks * 512
+                  for p in glob.glob(os.path.join(m.cache, "*", "staged", "*"))]
+        most = max(most, sum(staged))
+    # A write that has waited a second is done all the same: some of those as well.
+    assert most <= 40 << 20, "%d MiB were kept" % (most >> 20)
+    m.umount()
+    for n in range(16):
+        same(s3d.get("f%d" % n), body(8 << 20, n))
+
+
+def test_file_larger_than_staging_size(s3d, mount):
+    """It goes as fast as its parts go up."""
+    m = mount(s3d, staging_size="16M")
+    write(m.path("f"), body(96 << 20))
+    same(s3d.get("f"), body(96 << 20))

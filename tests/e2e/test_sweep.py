@@ -1,0 +1,37 @@
+"""The daemon is killed before, or refused, one system call after the other (P2, P3, P4)."""
+import os
+import shutil
+
+import pytest
+
+import lib
+from oracle import Broken
+from sweep import KINDS, Sweep
+
+# Of about 2000 points, and at least one of each kind of each call.
+EVERY = int(os.environ.get("MASTFS_SWEEP", 40 if os.environ.get("CI") else 150))
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+@pytest.mark.skipif(bool(lib.SANITIZER), reason="strace and a sanitizer do not go together")
+@pytest.mark.parametrize("upload", ["close", "background"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_call_may_be_the_last(folder, mount, upload, kind):
+    seed = int(os.environ.get("MASTFS_SEED", 0))
+    commits = os.path.join(folder, "commits")
+    store = lib.S3dStore(folder, "--commits", commits)
+    try:
+        sweep = Sweep(folder, store, commits, upload)
+        bad = []
+        for point in sweep.points(EVERY * 2, seed):  # half of them each way to upload
+            if point.kind != kind:
+                continue
+            try:
+                sweep.try_point(point)
+            except Broken as err:
+                bad.append("%s\nagain: tests/torture sweep --upload %s --only %s" % (
+                    err, upload, point))
+        print(sweep.summary())
+        assert not bad, "\n".join(bad)
+    finally:
+        store.stop()

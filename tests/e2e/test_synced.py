@@ -1,0 +1,84 @@
+"""P3 against a loss of power: what has been acknowledged was synced first, bytes before the
+row that names them.  kill -9 does not lose what the kernel has, so the calls are watched."""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import lib
+from lib import body, read, wait, write
+
+pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+
+
+@pytest.fixture
+def watch(folder):
+    """watch(mount): from here on each sync of the daemon is noted; syncs() tells which."""
+    log, started = os.path.join(folder, "strace"), []
+
+    def start(m):
+        # Each thread waits for the tracer, so its line is there before the call returns.
+        tracer = subprocess.Popen(["strace", "-f", "-y", "-e", "trace=fsync,fdatasync", "-o",
+                                   log, "-p", str(m.process.pid)], stderr=subprocess.PIPE,
+                                  text=True)
+        started.append(tracer)
+        line = tracer.stderr.readline()
+        if "attached" not in line:
+            pytest.skip("strace: " + line)
+
+        def syncs(words=("staged", "journal")):
+            """staged: a file's bytes; journal: a row; blocks: what the cache has."""
+            with open(log) as f:
+                found = re.findall(r"f(?:data)?sync\(\d+<([^>]*)>", f.read())
+            return [w for path in found for w in words if "/%s" % w in path]
+        return syncs
+
+    yield start
+    for tracer in started:
+        tracer.terminate()
+        tracer.wait()
+
+
+def test_bytes_then_row_before_close_returns(local, mount, watch):
+    m = mount(local, upload="background")
+    syncs = watch(m)
+    for n in range(3):
+        with open(m.path("f%d" % n), "wb", buffering=0) as f:
+            f.write(body(100000, n))
+            before = len(syncs())
+        assert syncs()[before:before + 2] == ["staged", "journal"]
+
+
+def test_bytes_then_row_before_fsync_returns(local, mount, watch):
+    m = mount(local)
+    syncs = watch(m)
+    with open(m.path("f.part"), "wb", buffering=0) as f:
+        f.write(body(100000))
+        os.fsync(f.fileno())
+        assert syncs()[-2:] == ["staged", "journal"]
+
+
+def test_bytes_then_row_before_rename_returns(local, mount, watch):
+    m = mount(local, upload="background")
+    write(m.path("f.part"), body(100000))
+    syncs = watch(m)
+    os.rename(m.path("f.part"), m.path("f"))
+    assert syncs()[:2] == ["staged", "journal"]
+    wait("the upload", lambda: local.files() == ["f"])
+
+
+@pytest.mark.skipif(bool(lib.SANITIZER), reason="LeakSanitizer does not end under strace")
+def test_what_was_sealed_is_not_synced_again(local, mount, watch):
+    """As the cache's it is the same file; what was fetched is synced before its row."""
+    m = mount(local)
+    syncs = watch(m)
+    write(m.path("written"), body(100000))
+    m.umount()
+    assert syncs(("staged", "blocks")) == ["staged"]
+    local.put("fetched", body(100000))
+    syncs = watch(m.mount())
+    assert read(m.path("fetched")) == body(100000) == read(m.path("written"))
+    m.umount()
+    assert syncs(("staged", "blocks")) == ["blocks"]

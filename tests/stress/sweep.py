@@ -1,0 +1,182 @@
+"""sweep.py - one script of operations, broken off at each system call that makes it durable.
+
+strace stands between the daemon and the kernel: at the n-th call of a kind it kills the
+daemon, or the call fails, or does nothing.  It counts in each thread by itself, so the n-th
+call is that of the thread that is the first to come so far.
+"""
+import collections
+import glob
+import os
+import random
+import re
+import shutil
+import threading
+import time
+
+import lib
+from oracle import Broken
+from watched import Watched
+
+# 30 operations (writer.py): each kind of change, over what others left behind.
+SCRIPT = ("mkdir write write write append part part finish write rename write truncate unlink "
+          "write part finish append sync rename unlink mkdir write rename truncate finish "
+          "unlink write rmdir part write").split()
+SCRIPT_SEED = 11
+# The calls by which a disk is changed, or the bucket is told something.
+CALLS = ("openat", "pwrite64", "write", "fdatasync", "fsync", "rename", "renameat", "renameat2",
+         "unlink", "unlinkat", "ftruncate", "fallocate", "mkdir", "mkdirat", "copy_file_range",
+         "sendto", "sendmsg", "writev")
+# A short write is one of nothing: strace leaves the call out, so no part of it is written.
+# writev answers the kernel, which waits for ever for an answer that was refused.
+KINDS = {"kill": ("signal=KILL", CALLS), "EIO": ("error=EIO", [c for c in CALLS if c != "writev"]),
+         "short": ("retval=0", ("pwrite64", "write")),
+         "ENOSPC": ("error=ENOSPC", (
+             "openat", "pwrite64", "write", "fdatasync", "fsync", "ftruncate", "fallocate",
+             "mkdir", "mkdirat", "copy_file_range"))}
+REMOUNT_SECS, RUN_SECS = 5, 60
+OPTIONS = {"max_threads": 2, "uploaders": 1, "fetchers": 1, "drain": "60s", "log_level": "info",
+           "cache_size": "1G", "staging_size": "1G"}
+
+
+def strace(out, calls, inject=None):
+    """The first words of a command; the daemon is the child of who starts it."""
+    words = ["strace", "-D", "-f", "-qq", "-o", out, "-e", "signal=none",
+             "-e", "trace=" + calls]
+    return words + (["-e", "inject=%s:%s" % (calls, inject)] if inject else [])
+
+
+class Point:
+    """The n-th call, and what becomes of it."""
+
+    def __init__(self, call, kind, n):
+        self.call, self.kind, self.n = call, kind, n
+
+    def __str__(self):
+        return "%s:%s:%d" % (self.call, self.kind, self.n)
+
+    @classmethod
+    def of(cls, text):
+        call, kind, n = text.split(":")
+        return cls(call, kind, int(n))
+
+    def inject(self):
+        return "%s:when=%d" % (KINDS[self.kind][0], self.n)
+
+
+class Sweep:
+    """folder: each run's own directory is made in it, and stays if the run fails.
+    store: an s3d of ours alone, that writes its commits to the file commits."""
+
+    def __init__(self, folder, store, commits, upload):
+        self.folder, self.store, self.upload = folder, store, upload
+        self.commits, self.count, self.runs = commits, collections.Counter(), 0
+
+    def run_one(self, point, wrap):
+        self.runs += 1
+        place = os.path.join(self.folder, "run%d" % self.runs)
+        os.mkdir(place)
+        run = Run(place, self.store, self.commits, self.upload, point, wrap)
+        try:
+            run.run()
+        finally:
+            run.stop()
+            run.mount.force_out()
+        self.count[point.kind if point else "none"] += 1
+        self.count["ended"] += run.ended
+        self.count["acknowledged"] += run.oracle.acknowledged
+        self.count["failed"] += run.oracle.failed
+        shutil.rmtree(place)
+
+    def points(self, every=1, seed=0):
+        """What a run without faults calls, in the thread that does it most often."""
+        out = os.path.join(self.folder, "calls")
+        self.run_one(None, strace(out, ",".join(CALLS)))
+        counts = collections.Counter()
+        with open(out, errors="replace") as f:
+            for line in f:
+                found = re.match(r"([0-9]+) +([a-z0-9_]+)\(", line)
+                if found:
+                    counts[found.groups()] += 1
+        most = collections.Counter()
+        for (_, call), n in counts.items():
+            most[call] = max(most[call], n)
+        rand, points = random.Random(seed), []
+        for kind, (_, calls) in KINDS.items():
+            for call in calls:
+                ns = range(1, most[call] + 1)
+                few = rand.sample(ns, -(-len(ns) // every))  # rounded up
+                points += [Point(call, kind, n) for n in sorted(few)]
+        return points
+
+    def try_point(self, point):
+        self.run_one(point, strace("/dev/null", point.call, point.inject()))
+
+    def summary(self):
+        return ("%d runs (%s), the daemon ended in %d; %d operations acknowledged, %d failed" % (
+            self.runs, ", ".join("%s %d" % (k, self.count[k]) for k in KINDS),
+            self.count["ended"], self.count["acknowledged"], self.count["failed"]))
+
+
+class Run(Watched):
+    """The script once, and what the next mount makes of it."""
+
+    def __init__(self, folder, store, commits, upload, point, wrap):
+        mount = lib.Mount(folder, store, {**OPTIONS, "upload": upload}, user=wrap)
+        super().__init__(folder, store, mount, "s", commits)
+        self.where, self.ended, self.is_hung = str(point), False, False
+
+    def run(self):
+        self.store.server.reset()
+        self.commits.new()  # of the run before
+        self.script()
+        self.mount.user = None
+        t0 = time.monotonic()
+        self.start()
+        took = time.monotonic() - t0
+        if took > REMOUNT_SECS * lib.SLOW:
+            raise Broken("mount", "%s: the next mount took %.1f s" % (self.where, took))
+        self.verify(True)
+        self.drain()
+        self.no_strays()
+        self.check_commits()
+
+    def script(self):
+        """Ends with the daemon dead, by the point or by us."""
+        try:
+            self.mount.mount()
+        except AssertionError:
+            self.ended, self.mount.process = True, None
+            self.has_said_why()
+            return
+        timer = threading.Timer(RUN_SECS * lib.SLOW, self.hung)
+        timer.start()
+        writer, = self.writers
+        writer.start(point=self.mount.point, seed=SCRIPT_SEED, names={}, script=SCRIPT)
+        writer.expect(b"end\n")
+        timer.cancel()
+        if self.is_hung:
+            raise Broken("hung", "%s: an operation hung for %d s\n%s" % (
+                self.where, RUN_SECS * lib.SLOW, self.mount.tail()))
+        self.ended = self.mount.process.poll() is not None
+        self.mount.kill()
+        self.listen()
+        self.oracle.hear({"by": "", "kill": self.where})
+
+    def hung(self):
+        self.is_hung = True
+        self.mount.process.kill()
+
+    def has_said_why(self):
+        """A mount that did not come up, and was not killed."""
+        if ":kill:" not in self.where and not re.search(" (error|warning): |: error ",
+                                                         self.mount.log()):
+            raise Broken("mount", self.where + ": a mount ended and did not say why")
+
+    def no_strays(self):
+        """After the drain: each file in staged/ is one that the journal knows."""
+        rows = {str(n) for n, in self.mount.journal("SELECT id FROM staged")}
+        files = {os.path.basename(p) for p in glob.glob(
+            os.path.join(self.mount.cache, "*", "staged", "*"))}
+        if files - rows:
+            raise Broken("order", "%s: left in staged/: %s" % (
+                self.where, " ".join(sorted(files - rows))))

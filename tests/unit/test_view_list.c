@@ -1,0 +1,139 @@
+/* test_view_list.c - a directory as the user sees it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "tests/unit/check.h"
+#include "tests/unit/view_rig.h"
+#include "backends/util/banned.h"
+
+struct seen {
+	char names[1024];
+};
+
+static int see_stream(struct view_stream *vs, struct seen *s)
+{
+	struct call call = {.deadline_ns = CLOCK_NEVER};
+	struct name name;
+	uint64_t place = 0;
+	bool clean;
+	int r;
+	*s = (struct seen){""};
+	for (; (r = view_next(vs, &place, &name, &clean, &call)) > 0; place++) {
+		size_t len = strlen(s->names);
+		(void)snprintf(s->names + len, sizeof(s->names) - len, "[%s%s]",
+			       name.name, name.kind == NAME_DIR ? "/" : "");
+	}
+	view_close(vs);
+	return r;
+}
+
+static int see_all(struct vrig *rig, const char *dir, struct seen *s)
+{
+	struct call call = {.deadline_ns = CLOCK_NEVER};
+	struct view_stream *vs;
+	int r = view_open(rig->vw, dir, &vs, &call);
+	return r ? r : see_stream(vs, s);
+}
+
+/* This disk over the bucket. */
+static void view_list__each_name_once(void)
+{
+	struct vrig rig;
+	vrig_init(&rig);
+	bucket_set(&rig.bucket, "d/a", "1", NULL);
+	bucket_set(&rig.bucket, "d/b", "2", NULL);
+	bucket_set(&rig.bucket, "d/s/x", "3", NULL);
+	struct staged *st = vrig_open_write(&rig, "d/a");
+	CHECK_EQ(vrig_write(&rig, "d/l.part", "4"), 0);
+	CHECK_EQ(vrig_unlink(&rig, "d/b"), 0);
+	struct seen s;
+	struct call call = {.deadline_ns = CLOCK_NEVER};
+	CHECK_EQ(see_all(&rig, "d", &s), 0);
+	CHECK(strstr(s.names, "[a]") && strstr(s.names, "[l.part]") &&
+	      strstr(s.names, "[s/]"));
+	CHECK_EQ(strlen(s.names), strlen("[a][l.part][s/]"));
+	CHECK_EQ(view_rmdir(rig.vw, "d", &call), -ENOTEMPTY);
+	staged_unref(st);
+	vrig_done(&rig);
+}
+
+/* What was removed stays so while its DELETE ends: neither what the listing had nor what
+ * was known better when the directory was opened is shown again. */
+static void view_list__a_removal_that_ends_shows_nothing(void)
+{
+	struct vrig rig;
+	vrig_init(&rig);
+	struct call call = {.deadline_ns = CLOCK_NEVER};
+	struct view_stream *vs;
+	struct seen s;
+	bucket_set(&rig.bucket, "d/listed", "1", NULL);
+	CHECK_EQ(see_all(&rig, "d", &s), 0);
+	CHECK_EQ(vrig_write(&rig, "d/put", "2"), 0);
+	CHECK_EQ(vrig_write(&rig, "d/stays", "3"), 0);
+	CHECK_EQ(vrig_unlink(&rig, "d/listed"), 0);
+	CHECK_EQ(vrig_unlink(&rig, "d/put"), 0);
+	CHECK_EQ(view_open(rig.vw, "d", &vs, &call), 0);
+	CHECK_EQ(view_drain(rig.vw, clock_now_ns() + 5 * NS_PER_S), 0);
+	CHECK(bucket_has(&rig.bucket, "d/put", NULL));
+	CHECK_EQ(see_stream(vs, &s), 0);
+	CHECK_STR(s.names, "[stays]");
+	vrig_done(&rig);
+}
+
+/* A file in the place of a directory that was removed, and the other way round: what is
+ * left of the one neither hides the other nor takes it along. */
+static void view_list__a_name_of_another_kind(void)
+{
+	struct vrig rig;
+	vrig_init(&rig);
+	struct call call = {.deadline_ns = CLOCK_NEVER};
+	struct view_entry e;
+	struct seen s;
+	bucket_set(&rig.bucket, "d/", "", NULL);
+	CHECK_EQ(view_rmdir(rig.vw, "d", &call), 0);
+	CHECK_EQ(view_make_way(rig.vw, "d", NAME_FILE, NULL), -EAGAIN);
+	CHECK_EQ(view_make_way(rig.vw, "d", NAME_FILE, &call), 0);
+	CHECK(bucket_has(&rig.bucket, "d/", NULL));
+	CHECK_EQ(vrig_write(&rig, "d", "1"), 0);
+	CHECK(vrig_reads(&rig, "d", "1"));
+	CHECK_EQ(vrig_unlink(&rig, "d"), 0);
+	CHECK_EQ(view_mkdir(rig.vw, "d", &call), 0);
+	CHECK(bucket_has(&rig.bucket, "d", NULL));
+	CHECK_EQ(view_lookup(rig.vw, "d", &e, &call), 0);
+	CHECK_EQ(e.kind, NAME_DIR);
+	CHECK_EQ(see_all(&rig, "", &s), 0);
+	CHECK_STR(s.names, "[d/]");
+	vrig_done(&rig);
+}
+
+/* The same by somebody else, while our removal is pending: what is listed is there. */
+static void view_list__others_may_reuse_a_name(void)
+{
+	struct vrig rig;
+	vrig_init_dir(&rig, NULL);
+	bucket_init(&rig.bucket);
+	rig.be = &rig.bucket.be;
+	rig.conf.ttl_ns = 0;
+	vrig_open(&rig);
+	struct call call = {.deadline_ns = CLOCK_NEVER};
+	struct view_entry e;
+	struct seen s;
+	CHECK_EQ(vrig_write(&rig, "f", "1"), 0);
+	CHECK_EQ(vrig_unlink(&rig, "f"), 0);
+	CHECK_EQ(view_lookup(rig.vw, "f", &e, &call), -ENOENT);
+	bucket_set(&rig.bucket, "f/x", "2", NULL);
+	CHECK_EQ(see_all(&rig, "", &s), 0);
+	CHECK_STR(s.names, "[f/]");
+	CHECK_EQ(view_lookup(rig.vw, "f", &e, &call), 0);
+	CHECK_EQ(e.kind, NAME_DIR);
+	vrig_done(&rig);
+}
+
+int main(void)
+{
+	RUN(view_list__each_name_once);
+	RUN(view_list__a_name_of_another_kind);
+	RUN(view_list__others_may_reuse_a_name);
+	RUN(view_list__a_removal_that_ends_shows_nothing);
+	return 0;
+}
