@@ -1,0 +1,209 @@
+"""What compose.yaml, README and dist/ tell people to do, done."""
+import os
+import re
+import shutil
+import stat
+import uuid
+
+import pytest
+import yaml
+
+from engine import ALONE, APP, DATA, IMAGE, NETWORK, POINT, ROOT, USER, Container
+from lib import body, same, wait, write
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SERVICES = ["backend", "mastfs", "processing-engine"]
+# Commands as people type them, in an engine that has no network for containers.
+SHIM = """#!/bin/sh
+set -eu
+verb=$1
+shift
+case $verb in
+compose) exec %(compose)s -f %(root)s/compose.yaml -f %(here)s/compose.test.yaml "$@" ;;
+build | run) exec %(docker)s "$verb" --network host "$@" ;;
+*) exec %(docker)s "$verb" "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def typed(engine, tmp_path, share, containers):
+    """typed(line, ...): run in a shell, at the root of the project, as README shows it."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    compose = shutil.which("docker-compose")
+    if not compose:
+        pytest.skip("no docker-compose")
+    write(tools / "docker", (SHIM % {"compose": compose, "root": ROOT, "here": HERE,
+                                     "docker": shutil.which("docker")}).encode())
+    (tools / "docker").chmod(0o755)
+    where = share()
+    env = {"PATH": "%s:%s" % (tools, os.environ["PATH"]), "DATA_DIR": where.path,
+           "SECRETS_DIR": str(tmp_path / "secrets"), "MASTFS_ROOT": ROOT,
+           "PROCESSING_ENGINE_IMAGE": APP, "BACKEND_IMAGE": APP}
+    (tmp_path / "secrets").mkdir(mode=0o700)
+
+    def run(line, status=0, **more):
+        done = engine.run("sh", "-euc", line, cwd=ROOT, env={**env, **more})
+        assert done.returncode == status, "%s: %d\n%s%s" % (line, done.returncode, done.stdout,
+                                                           done.stderr)
+        return done.stdout
+    run.share, run.secrets = where, tmp_path / "secrets"
+    yield run
+    run("docker compose down -v -t 1")
+
+
+def of_compose(engine, service):
+    return Container(engine, engine.docker(
+        "ps", "-aqf", "label=com.docker.compose.service=" + service).split()[0])
+
+
+class TestCompose:
+    def test_up_kill_up_down(self, engine, typed, minio):
+        """The whole recipe: ready in order, seen by both, survives, drains, leaves nothing."""
+        minio.put("a", b"from the bucket")
+        env = {"STORAGE_BACKEND": "minio", "STORAGE_BUCKET": minio.bucket,
+               "STORAGE_PREFIX": "some/prefix", "S3_ENDPOINT_URL": minio.url,
+               "AWS_REGION": "us-east-1", "MASTFS_UPLOAD": "background",
+               "AWS_ACCESS_KEY_ID_FILE": "/run/secrets/id",
+               "AWS_SECRET_ACCESS_KEY_FILE": "/run/secrets/key"}
+        write(typed.secrets / "id", minio.env["AWS_ACCESS_KEY_ID"].encode())
+        write(typed.secrets / "key", minio.env["AWS_SECRET_ACCESS_KEY"].encode() + b"\n")
+        typed("docker compose up -d", **env)
+        m, a, b = (of_compose(engine, name) for name in
+                   ("mastfs", "processing-engine", "backend"))
+        assert m.state()["Health"]["Status"] == "healthy"
+        assert a.exec("cat", POINT + "/a") == "from the bucket"
+        a.exec("sh", "-c", "echo one > %s/one" % POINT)
+        assert b.exec("cat", POINT + "/one") == "one\n"
+        m.kill()
+        typed("docker compose up -d", **env)
+        wait("healthy again", lambda: m.state()["Running"] and
+             m.state()["Health"]["Status"] == "healthy")
+        assert b.exec("cat", POINT + "/one") == "one\n"
+        b.exec("sh", "-c", "echo two > %s/two" % POINT)
+        typed("docker compose down", **env)
+        assert minio.get("one") == b"one\n" and minio.get("two") == b"two\n"
+        assert typed.share.mounts() == []
+
+    def test_what_it_says(self, engine):
+        """What the recipe needs of an engine stands there, and nothing that is more than that."""
+        with open(os.path.join(ROOT, "compose.yaml")) as f:
+            services = yaml.safe_load(f)["services"]
+        m = services["mastfs"]
+        assert sorted(services) == SERVICES
+        assert m["pid"] == "host" and m["cap_add"] == ["SYS_ADMIN"] and "privileged" not in m
+        assert m["stop_grace_period"] == "120s"
+        for name in SERVICES:
+            shared = [v for v in services[name]["volumes"] if v.split(":")[-2] == DATA]
+            assert [v.rsplit(":", 1)[1] for v in shared] == [
+                "rshared" if name == "mastfs" else "rslave"]
+            if name != "mastfs":
+                assert services[name]["user"] == USER
+                assert services[name]["depends_on"] == {"mastfs": {"condition": "service_healthy"}}
+        # The grace period outlasts the drain, else the end is a kill.
+        env = dict(e.split("=", 1) for e in engine.inspect(IMAGE, "{{json .Config.Env}}"))
+        assert int(env["MASTFS_DRAIN"].rstrip("s")) < int(m["stop_grace_period"].rstrip("s"))
+
+
+class TestKubernetes:
+    def test_says_what_compose_says(self):
+        """No cluster is here: it parses, and has the parts that matter."""
+        with open(os.path.join(ROOT, "dist", "kubernetes.yaml")) as f:
+            text = f.read()
+        pod = yaml.safe_load(text)
+        spec = pod["spec"]
+        sidecar, = spec["initContainers"]
+        application, = spec["containers"]
+        assert "Not run here" in text or "Not run by" in text
+        assert sidecar["restartPolicy"] == "Always" and spec["shareProcessNamespace"] is True
+        assert spec["terminationGracePeriodSeconds"] == 120
+        names = {v["name"] for v in spec["volumes"]}
+        for container, propagation in ((sidecar, "Bidirectional"),
+                                       (application, "HostToContainer")):
+            mounts = {v["mountPath"]: v for v in container["volumeMounts"]}
+            assert mounts[DATA]["mountPropagation"] == propagation
+            assert {v["name"] for v in mounts.values()} <= names
+        assert sidecar["startupProbe"]["exec"]["command"] == ["mastfs", "status", "--quiet"]
+        assert application["securityContext"] == {"runAsUser": 1001, "runAsGroup": 1001}
+
+
+@pytest.fixture(scope="session")
+def alone(engine):
+    """The application's image with mastfs in it, as dist/one-container.Dockerfile has it."""
+    engine.build(ALONE, "--build-arg", "APPLICATION=" + APP, "-f",
+                 os.path.join(ROOT, "dist", "one-container.Dockerfile"), ROOT)
+    return ALONE
+
+
+class TestOneContainer:
+    """mastfs inside the application's own container, by an entrypoint."""
+
+    @pytest.fixture
+    def start(self, engine, alone, minio, containers):
+        def make(*command, **env):
+            name = "one-" + uuid.uuid4().hex[:8]
+            engine.docker(
+                "run", "-d", "--name", name, *NETWORK, "--device", "/dev/fuse", "--cap-add",
+                "SYS_ADMIN", "--security-opt", "apparmor:unconfined",
+                "-v", "cache-%s:/var/cache/mastfs" % name, "-v", HERE + "/../e2e:/e2e:ro",
+                *(w for k, v in {**minio.env, "MASTFS_SOURCE": minio.source, **env}.items()
+                  for w in ("-e", "%s=%s" % (k, v))), alone, *command)
+            containers.append(Container(engine, name))
+            return containers[-1]
+        return make
+
+    def test_command_as_the_application(self, start, minio):
+        """As 1001, without rights; what it wrote is in the bucket, and its status is ours."""
+        minio.put("in", b"words")
+        c = start("sh", "-c", "id -u; grep CapEff /proc/self/status; cat %s/in; "
+                  "cp %s/in %s/out; exit 7" % (POINT, POINT, POINT), MASTFS_UPLOAD="background")
+        assert int(c.engine.docker("wait", c.name)) == 7
+        said = c.logs()
+        assert "1001\n" in said and "words" in said, said
+        assert re.search(r"CapEff:\s+0+\n", said), said
+        assert minio.get("out") == b"words"
+
+    def test_stop_reaches_the_application_first(self, start, minio):
+        """It may still write when it is told to end; that is uploaded, too."""
+        c = start("python3", "-uc", """
+import signal, sys, time
+def end(*_):
+    with open(sys.argv[1] + "/last", "wb") as f:
+        f.write(b"x" * 100000)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("ready")
+while True:
+    time.sleep(60)
+""", POINT, MASTFS_UPLOAD="background")
+        wait("the application", lambda: "ready" in c.logs())
+        assert c.stop() == 0
+        same(minio.get("last"), b"x" * 100000)
+
+    def test_no_mount_no_application(self, start):
+        c = start("echo", "started", AWS_SECRET_ACCESS_KEY="wrong")
+        assert int(c.engine.docker("wait", c.name)) == 1
+        assert "started" not in c.logs() and c.logs().count("\n") == 1, c.logs()
+
+
+class TestReadme:
+    """Each command of the section is run as it stands there, with a bucket of ours."""
+
+    def test_in_containers(self, engine, typed, minio):
+        with open(os.path.join(ROOT, "README.md")) as f:
+            section = re.search(r"\n## In containers\n(.*?)\n##+ ", f.read(), re.S).group(1)
+        blocks = re.findall(r"\n```\n(.*?)```", section, re.S)
+        assert len(blocks) >= 2
+        minio.put("a", b"from the bucket")
+        env = {k: v for k, v in minio.env.items()}
+        env["S3_ENDPOINT_URL"] = minio.url
+        for line in (line for block in blocks for line in block.replace("\\\n", " ").splitlines()):
+            line = line.replace("s3://bucket/prefix", minio.source)
+            line = line.replace("/srv/data", typed.share.path)
+            typed(line, **env)
+            if " up -d" in line or "docker run" in line:
+                wait("the mount", lambda: os.path.exists(typed.share.point + "/a"))
+                a = Container(engine, engine.docker("ps", "-q").split()[0])
+                assert a.state()["Running"]
+        assert typed.share.mounts() == []
