@@ -44,6 +44,9 @@ class Client:
         file of their own."""
         return None
 
+    def choose(self, _upload):
+        """When what was written goes up, for who lets one choose.  Before start()."""
+
     def env(self):
         user, password = self.origin.keys
         return {"PATH": os.environ["PATH"], "HOME": self.folder, "AWS_REGION": "us-east-1",
@@ -123,6 +126,9 @@ class Mastfs(Client):
         super().__init__(program, origin, port, folder)
         opts = {"log_level": "info", **({"ca_file": origin.ca_file} if origin.ca_file else {})}
         self.mount = lib.Mount(folder, origin.store, opts, env=origin.behind(port))
+
+    def choose(self, upload):
+        self.mount.opts["upload"] = upload
 
     def start(self):
         self.mount.mount()

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""jobs.py - the programs that read: each runs in a process of its own (see work.py).
+"""jobs.py - the programs of the rows: each runs in a process of its own (see work.py).
 
 A job is a generator: what it does up to its first yield is preparation, then it is told to
 go, and what it yields then is its result: start and end by the monotonic clock, and figures
@@ -221,8 +221,9 @@ def hashing(path, want):
 
 def main():
     import fitsjobs
+    import writejobs
     name, args = sys.argv[1], json.loads(sys.argv[2])
-    call = globals().get(name) or getattr(fitsjobs, name)
+    call = globals().get(name) or getattr(fitsjobs, name, None) or getattr(writejobs, name)
     job = call(**args)
     next(job)
     print("ready", flush=True)

@@ -1,4 +1,5 @@
-"""limits.py - what the link itself allows: curl in 16 ways, warm connections, LIST calls."""
+"""limits.py - what the link itself allows: curl in 16 ways, warm connections, LIST calls,
+and the bare uploads, whose URLs are signed before the clock starts."""
 import http.client
 import os
 import re
@@ -9,6 +10,7 @@ import time
 from urllib.parse import urlsplit
 
 WAYS = 16
+PART = 8 << 20
 
 
 def curl(url, size, folder=None, ca_file=None):
@@ -109,3 +111,84 @@ def serial_list(port, bucket, prefix):
         token = more[1].decode()
     conn.close()
     return time.monotonic() - start, keys
+
+
+def ask(method, url, body=b""):
+    """Seconds and answer of one request over a new connection."""
+    at = urlsplit(url)
+    conn = http.client.HTTPConnection(at.hostname, at.port, timeout=60)
+    start = time.monotonic()
+    conn.request(method, "%s?%s" % (at.path, at.query), body)
+    answer = conn.getresponse().read()
+    secs = time.monotonic() - start
+    conn.close()
+    return secs, answer
+
+
+def curl_puts(files_urls, folder):
+    """Seconds of one curl that sends each file to its URL, WAYS at once; the ETags."""
+    lines = []
+    for n, (name, url) in enumerate(files_urls):
+        # Waiting to be asked for each body costs it a round trip.
+        lines += (["next"] if n else []) + [
+            'url = "%s"' % url, 'upload-file = "%s"' % name, 'header = "Expect:"',
+            'output = "/dev/null"', 'dump-header = "%s/head%d"' % (folder, n), "fail", "silent"]
+    args = ["curl", "-Z", "--parallel-immediate", "--parallel-max", str(WAYS), "-s", "-K", "-"]
+    start = time.monotonic()
+    subprocess.run(args, check=True, input="\n".join(lines).encode(), stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    secs, tags = time.monotonic() - start, []
+    for n in range(len(files_urls)):
+        with open("%s/head%d" % (folder, n)) as f:
+            head = f.read()
+        assert re.match(r"HTTP/\S+ 200", head), head
+        tags.append(re.search(r"(?i)\netag: *(\S+)", head)[1])
+        os.unlink("%s/head%d" % (folder, n))
+    return secs, tags
+
+
+def multipart(sign, local, folder):
+    """Seconds of begin, the parts WAYS at once, and the finish.  sign(operation, **params)
+    gives a URL; what signing takes does not count."""
+    names, size = [], os.path.getsize(local)
+    with open(local, "rb") as f:
+        for n in range(-(-size // PART)):
+            names.append("%s/part%d" % (folder, n))
+            with open(names[n], "wb") as out:
+                out.write(f.read(PART))
+    begin, answer = ask("POST", sign("create_multipart_upload"))
+    found = re.search(rb"<UploadId>(.*?)</", answer)
+    assert found, answer
+    upload = found[1].decode()
+    parts, tags = curl_puts([(name, sign("upload_part", UploadId=upload, PartNumber=n))
+                             for n, name in enumerate(names, 1)], folder)
+    listed = "".join("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>" % (n, tag)
+                     for n, tag in enumerate(tags, 1))
+    finish, answer = ask("POST", sign("complete_multipart_upload", UploadId=upload),
+                         "<CompleteMultipartUpload>%s</CompleteMultipartUpload>" % listed)
+    assert b"CompleteMultipartUploadResult" in answer, answer
+    for name in names:
+        os.unlink(name)
+    return begin + parts + finish
+
+
+class WarmPut:
+    """A connection that has been used, and PUTs signed for it."""
+
+    def __init__(self, urls):
+        at = urlsplit(urls[0])
+        self.urls, self.conn = urls, http.client.HTTPConnection(at.hostname, at.port, timeout=60)
+        self.conn.connect()
+        self.conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.put(0, b"")
+
+    def put(self, n, data):
+        """Seconds of one PUT, sent in one piece."""
+        at = urlsplit(self.urls[n])
+        start = time.monotonic()
+        self.conn.request("PUT", "%s?%s" % (at.path, at.query), data)
+        answer = self.conn.getresponse()
+        body = answer.read()
+        secs = time.monotonic() - start
+        assert answer.status == 200, body
+        return secs

@@ -23,11 +23,12 @@ NO_DATA = re.compile(r"[?&](list-type|location|prefix|comp|restype|uploads|acl|p
 
 
 class Request:
-    """One line of a request, its time and, if they are known, the answer's end and bytes."""
+    """One line of a request, its time and, if they are known, the answer's end and the bytes
+    of both."""
 
     def __init__(self, start, method, target, span):
         self.start, self.method, self.target, self.span = start, method, target, span
-        self.end, self.sent = None, None
+        self.end, self.sent, self.came = None, None, None
 
     @property
     def data(self):
@@ -100,6 +101,7 @@ class Link:
                 if words[0] == "E" and words[1] in found:
                     found[words[1]].end = float(words[2])
                     found[words[1]].sent = int(words[3])
+                    found[words[1]].came = int(words[4])
                     continue
                 key, words = (words[1], words[2:]) if words[0] == "B" else (n, words)
                 found[key] = Request(float(words[0]), words[1], words[2], words[4])

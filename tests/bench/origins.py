@@ -54,6 +54,15 @@ class Minio(Origin):
     def url(self, name, port):
         return "%s/%s/%s%s" % (self.endpoint(port), self.bucket, lib.PREFIX, name)
 
+    def signer(self, name, port):
+        """URLs that let a bare program do something with this object, by S3 operation."""
+        s3 = lib.client(self.endpoint(port), *self.keys, signature_version="s3v4")
+
+        def sign(operation, **params):
+            return s3.generate_presigned_url(operation, Params={
+                "Bucket": self.bucket, "Key": lib.PREFIX + name, **params})
+        return sign
+
 
 class TlsServer(lib.MinioServer):
     """MinIO with a certificate of its own making."""

@@ -22,10 +22,11 @@ class Figure:
 
 class Row:
     """name, title, link; origin: which server; kinds: what clients it suits; counted:
-    whether bytes and rounds matter, not only times; about: what the limit is."""
+    whether bytes and rounds matter, not only times; about: what the limit is; upload: the
+    option of that name."""
     name = title = about = ""
     link, origin, kinds, counted = "wan200", "minio", ("mount",), False
-    figures = ()
+    upload, figures = "close", ()
     peers = True
 
     def prepare(self, world):

@@ -13,10 +13,10 @@ class Fits(Row):
     def prepare(self, world):
         world.put(self.origin, self.file)
 
-    def ask(self, world, client):
+    def ask(self, world, client, name=None):
         local = world.file(self.file)
         return work.run(self.job, client.job_env(), local=local,
-                        path=client.path(os.path.basename(local)), **self.args)
+                        path=client.path(name or os.path.basename(local)), **self.args)
 
     def bare(self, world, link):
         """One round: no reader of an object can do without."""
@@ -73,18 +73,27 @@ class Cutouts(Fits):
 
 
 class Whole(Fits):
+    """Then another of the same kind, as a pipeline reads one exposure after the other."""
     name, title, job, about = "whole", "datamodels-like whole read, 117 MB", "whole", \
         "16-way curl"
     kinds = ("mount",)
-    figures = (Figure("s", "", "s", "of", 0.85),)
+    figures = (Figure("s", "the first", "s", "of", 0.85),
+               Figure("next_s", "the next of its kind", "s", "of", 0.85))
+
+    def prepare(self, world):
+        super().prepare(world)
+        world.origin(self.origin).put("next.fits", world.file(self.file))
 
     def limit(self, world, port):
         local = world.file(self.file)
         url = world.origin(self.origin).url(os.path.basename(local), port)
-        return {"s": limits.curl(url, os.path.getsize(local))}
+        secs = limits.curl(url, os.path.getsize(local))
+        return {"s": secs, "next_s": secs}
 
     def run(self, world, client, link):
-        return self.ask(world, client)
+        done = self.ask(world, client)
+        world.settle()
+        return {**done, "next_s": self.ask(world, client, "next.fits")["s"]}
 
 
 ROWS = [FirstHeader(), Info(), Cutouts("mmap", 0.40), Cutouts("section", 0.40), Whole()]

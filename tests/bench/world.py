@@ -103,11 +103,13 @@ class World:
         time.sleep(SETTLE_S)
 
     @contextlib.contextmanager
-    def mounted(self, kind, origin, at):
+    def mounted(self, kind, origin, at, upload="close"):
         """A client of this class with an empty cache."""
-        client = kind(self.clients[kind], self.origin(origin), at.port,
+        program = self.clients.get(kind) or kind.available(self.opts.tools)
+        client = kind(program, self.origin(origin), at.port,
                       tempfile.mkdtemp(prefix="m", dir=self.folder))
         try:
+            client.choose(upload)
             drop_caches()
             yield client.start()
         finally:
