@@ -170,8 +170,9 @@ def kept(s3d, way, mount, name, **opts):
     write(m.path(name), body(5000, 1))
     os.unlink(m.path("gone"))
     m.kill()
-    s3d.server.clear()
     way.be("refuse")
+    wait("its last request", lambda: s3d.server.clients() == 0)
+    s3d.server.clear()
     return m
 
 

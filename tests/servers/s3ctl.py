@@ -101,6 +101,11 @@ class Scripted:
     def uploads(self):
         return self.call("GET", "uploads")
 
+    def clients(self):
+        """How many connections somebody has.  At 0, all that one who was killed had sent was
+        seen, under the rules of its time."""
+        return self.call("GET", "clients")
+
 
 class S3d(Scripted):
     program = "s3d.py"

@@ -12,6 +12,7 @@ Control, unsigned and not logged (the answers are JSON):
   POST /_control/clear    forgets the rules
   POST /_control/reset    forgets rules, log, objects and uploads; the buckets stay
   GET  /_control/log?since=N   GET /_control/commits?since=N   GET /_control/uploads
+  GET  /_control/clients  how many connections there are, but for those to this address
   POST /_control/config   {"conditions": false}: preconditions of writes are ignored
                           {"clock": 3600}: it is an hour later here (s3d)
                           {"older_uploads": 3600}: those that there are began an hour
@@ -102,6 +103,7 @@ class Server:
         for name in opts.bucket or ["test"]:
             self.store.buckets[name] = {}
         self.rules, self.log, self.lock = Rules(), [], threading.Lock()
+        self.clients = set()
         if opts.faults:
             self.rules.add([{"match": {"p": opts.faults, "seed": opts.seed},
                              "act": {"kind": "random"}}])
@@ -151,7 +153,9 @@ class Server:
         while True:
             sock, peer = self.listener.accept()
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=Connection(self, sock, peer).run, daemon=True).start()
+            client = Connection(self, sock, peer)
+            self.clients.add(client)
+            threading.Thread(target=client.run, daemon=True).start()
 
     def note(self, req, reply, t0, act):
         """Before the answer, so that who has the answer finds it in the log."""
@@ -193,6 +197,8 @@ class Server:
         elif verb == "uploads":
             return [{"id": k, "key": v["key"], "bucket": v["bucket"]}
                     for k, v in list(self.uploads().items())]
+        elif verb == "clients":
+            return len(self.clients)
         elif verb == "config":
             self.config(json.loads(body))
         elif verb == "put":
@@ -219,6 +225,7 @@ class Connection:
         except (Gone, OSError):
             pass
         finally:
+            self.server.clients.discard(self)
             self.sock.close()
 
     def fill(self):
@@ -279,6 +286,7 @@ class Connection:
         return req.headers.get("connection", "").lower() != "close" and not over
 
     def control(self, req):
+        self.server.clients.discard(self)
         try:
             body = self.body(req, {})
             data = self.server.control(req, body.read(0, body.size))

@@ -285,3 +285,21 @@ def test_commit_log_tells_what_was_acknowledged(tmp_path):
     assert (a["tag"], a["sha256"]) == ("t1", hashlib.sha256(b"1").hexdigest())
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["n"] for line in lines] == [a["n"], a["n"], b["n"]]
+
+
+def until(true):
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_clients_are_counted(s3d):
+    """But for who asks; and one that is gone only after all that it had sent was seen."""
+    s3d.reset()
+    before = s3d.clients()
+    with socket.create_connection(("127.0.0.1", s3d.port)) as sock:
+        until(lambda: s3d.clients() == before + 1)
+        sock.sendall(b"GET /test/none HTTP/1.1\r\nHost: here\r\n\r\n")
+    until(lambda: s3d.clients() == before)
+    assert [r["key"] for r in s3d.log()] == ["none"]
