@@ -158,12 +158,14 @@ int view_lookup(struct view *vw, const char *path, struct view_entry *ret,
 	bool file_gone = view_is_removed(vw, path, &marker_gone);
 	if (staging_has_below(vw->sg, path))
 		return 0;
-	/* Local names and what was removed are not asked for; but somebody may have made
-	 * a directory in the place of the file, or a file in that of the directory. */
+	/* Local names and what was removed, perhaps to be written anew, are not asked
+	 * for; but somebody may have made a directory in the place of the file: believed
+	 * once it was listed.  In the place of a directory there may be any file, as
+	 * elsewhere. */
 	enum name_kind other = file_gone ? NAME_DIR : NAME_FILE;
 	bool gone = file_gone || marker_gone;
-	if (view_is_local(vw, path) || (file_gone && marker_gone) ||
-	    (gone && !names_was(vw->nm, path, other)))
+	if (view_is_local(vw, path) ||
+	    (file_gone && (marker_gone || !names_was(vw->nm, path, NAME_DIR))))
 		return -ENOENT;
 	int r = names_lookup(vw->nm, path, &ret->kind, &ret->object, call);
 	return !r && gone && ret->kind != other ? -ENOENT : r;

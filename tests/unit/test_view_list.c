@@ -106,7 +106,8 @@ static void view_list__a_name_of_another_kind(void)
 	vrig_done(&rig);
 }
 
-/* The same by somebody else, while our removal is pending: what is listed is there. */
+/* The same by somebody else, while our removal is pending: what is listed is there, and a
+ * file in the place of a directory need not be. */
 static void view_list__others_may_reuse_a_name(void)
 {
 	struct vrig rig;
@@ -126,6 +127,13 @@ static void view_list__others_may_reuse_a_name(void)
 	CHECK_STR(s.names, "[f/]");
 	CHECK_EQ(view_lookup(rig.vw, "f", &e, &call), 0);
 	CHECK_EQ(e.kind, NAME_DIR);
+	CHECK_EQ(view_mkdir(rig.vw, "d", &call), 0);
+	CHECK_EQ(view_rmdir(rig.vw, "d", &call), 0);
+	CHECK_EQ(view_lookup(rig.vw, "d", &e, &call), -ENOENT);
+	bucket_unset(&rig.bucket, "d/");
+	bucket_set(&rig.bucket, "d", "3", NULL);
+	CHECK_EQ(vrig_write(&rig, "d", "4"), 0);
+	CHECK(bucket_has(&rig.bucket, "d", "4"));
 	vrig_done(&rig);
 }
 
