@@ -81,14 +81,17 @@ class Look:
 
     def notice_return(self, side, got):
         """What is shown again although it was removed is the bucket's, and not hidden now.
-        A directory in the place of a removed file says nothing of the file."""
+        A directory in the place of a removed file says nothing of the file, nor a file in
+        that of a removed directory of the directory: others may make it anew and see it
+        hidden until the DELETE of its marker is answered."""
         self.bucket.refresh()
         for key, etag in list(side.removed.items()):
             path = key.rstrip("/")
             if side.hides(key) or not side.uncertain(path):
                 continue
             del side.removed[key]
-            if path not in got or got[path] != side.tree().get(path, ()):
+            shown = got.get(path, ())
+            if shown != side.tree().get(path, ()) or (shown is None) != key.endswith("/"):
                 side.removed[key] = etag
         for key in list(side.landing):
             path = key.rstrip("/")

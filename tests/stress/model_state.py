@@ -265,9 +265,7 @@ class Side:
         for p in parents(path) + [path]:
             if p in self.staged:
                 continue
-            if (p in self.removed or p + "/" in self.removed) and any(
-                    not self.hides(k) for k in self.bucket.below(p) + [p]
-                    if k in self.bucket.keys):
+            if self.unnoticed(p):
                 return True
             if self.kind(p) and any(
                     self.landing.get(k, 0) > now for k in (p, p + "/")):
@@ -276,6 +274,18 @@ class Side:
                    if key == p or key.startswith(p + "/")):
                 return True
         return False
+
+    def unnoticed(self, path):
+        """A removal of ours is pending, perhaps, and others have put something there.  A
+        directory in the place of a removed file is believed once it was listed, as long as
+        no listing is without it; a file in that of a removed directory is asked for."""
+        below = [k for k in self.bucket.below(path) if not self.hides(k)]
+        if below and path + "/" in self.removed:
+            return True
+        if path not in self.removed:
+            return False
+        return (path in self.bucket.keys and not self.hides(path)) or (
+            bool(below) and self.bucket.moved(path) > self.listed)
 
     def fails(self, path):
         """The errno of what walks to path, or 0."""
