@@ -571,8 +571,7 @@ int view_rename_dir(struct view *vw, const char *from, const char *to, bool over
 	m.call = &patient;
 	if (is_below(from, to))
 		return -EINVAL;
-	int r = over ? view_check_empty(vw, to, call)
-		     : view_make_way(vw, to, NAME_DIR, call);
+	int r = over ? view_check_empty(vw, to, call) : 0;
 	if (!r)
 		r = tag_make(m.tag);
 	if (r)

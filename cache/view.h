@@ -62,7 +62,8 @@ bool view_is_local(const struct view *vw, const char *path);
 struct staging *view_staging(struct view *vw);
 /* What is about to have the name is of this kind: if one of the other kind was removed
  * and is still in the bucket, that is waited for.  Else it would be removed, or hidden,
- * with it.  call NULL: -EAGAIN. */
+ * with it.  To be asked before view_lookup, from which it may hide what somebody else has
+ * put there.  call NULL: -EAGAIN. */
 int view_make_way(struct view *vw, const char *path, enum name_kind kind,
 		  struct call *call);
 int view_create(struct view *vw, const char *path, const struct object *base,

@@ -219,9 +219,7 @@ int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 {
 	*ret_clean = false;
 	struct object obj = e->object;
-	int r = view_make_way(vw, to, NAME_FILE, call);
-	if (r)
-		return r;
+	int r;
 	if (e->staged) {
 		r = rename_staged(vw, e, over, to, call);
 		if (r != -EALREADY)

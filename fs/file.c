@@ -207,12 +207,12 @@ int file_open(struct task *t, struct call *call)
 static int find_or_make(struct task *t, const char *path, bool *made,
 			struct view_entry *ret, struct call *call)
 {
-	int r = view_lookup(t->fs->vw, path, ret, call);
+	int r = view_make_way(t->fs->vw, path, NAME_FILE, call);
+	if (!r)
+		r = view_lookup(t->fs->vw, path, ret, call);
 	if (r == -ENOENT) {
 		*ret = (struct view_entry){.kind = NAME_FILE};
-		r = view_make_way(t->fs->vw, path, NAME_FILE, call);
-		if (!r)
-			r = view_create(t->fs->vw, path, NULL, &ret->staged);
+		r = view_create(t->fs->vw, path, NULL, &ret->staged);
 		*made = *made || !r;
 		return r;
 	}

@@ -160,7 +160,9 @@ static int move_directory(struct fs *fs, const char *from, const char *to, unsig
 	struct dir_followers followers = {
 		.arg = &tc, .renamed = follow_names, .moved = follow_object};
 	struct view_entry over;
-	int r = view_lookup(fs->vw, to, &over, call);
+	int r = view_make_way(fs->vw, to, NAME_DIR, call);
+	if (!r)
+		r = view_lookup(fs->vw, to, &over, call);
 	if (r && r != -ENOENT)
 		return r;
 	bool exists = !r;
@@ -176,7 +178,10 @@ static int move_named(struct fs *fs, const char *from, const struct view_entry *
 		      const char *to, unsigned flags, struct call *call)
 {
 	struct view_entry over;
-	int r = view_lookup(fs->vw, to, &over, call);
+	int r = view_make_way(fs->vw, to, NAME_FILE, call);
+	if (r)
+		return r;
+	r = view_lookup(fs->vw, to, &over, call);
 	bool exists = !r;
 	if (r == -ENOENT || (exists && !(flags & RENAME_NOREPLACE)))
 		r = move_file(fs, from, e, to, exists ? &over : NULL, call);

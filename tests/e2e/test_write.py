@@ -362,6 +362,19 @@ def test_directory_stays_when_its_last_file_goes(store, mnt):
     assert not os.path.exists(mnt.path("obs"))
 
 
+def test_a_file_of_others_in_the_place_of_a_directory_is_seen(s3d, mount):
+    """While its marker is being removed; what is written there replaces theirs (P5)."""
+    m = mount(s3d, ttl=0)
+    for name in ("d", "e"):
+        os.mkdir(m.path(name))
+        os.rmdir(m.path(name))
+        s3d.put(name, b"theirs")
+    write(m.path("d"), b"ours")
+    write(m.path("f.part"), b"ours")
+    os.rename(m.path("f.part"), m.path("e"))
+    assert s3d.get("d") == s3d.get("e") == b"ours"
+
+
 def test_directory_that_was_listed_shows_changes_at_once(store, mnt):
     store.put("d/a", b"1")
     assert os.listdir(mnt.path("d")) == ["a"]
