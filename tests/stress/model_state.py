@@ -278,14 +278,16 @@ class Side:
     def unnoticed(self, path):
         """A removal of ours is pending, perhaps, and others have put something there.  A
         directory in the place of a removed file is believed once it was listed, as long as
-        no listing is without it; a file in that of a removed directory is asked for."""
+        no listing is without it; a file in that of a removed directory is asked for, once
+        the bucket has no marker of that."""
         below = [k for k in self.bucket.below(path) if not self.hides(k)]
         if below and path + "/" in self.removed:
             return True
         if path not in self.removed:
             return False
-        return (path in self.bucket.keys and not self.hides(path)) or (
-            bool(below) and self.bucket.moved(path) > self.listed)
+        if below:
+            return self.bucket.moved(path) > self.listed
+        return path in self.bucket.keys and not self.hides(path)
 
     def fails(self, path):
         """The errno of what walks to path, or 0."""
