@@ -51,6 +51,8 @@ class Rules:
 
     def find(self, req):
         """The act for this request; {} if it is to be answered honestly."""
+        if not self.rules:
+            return {}
         with self.lock:
             for rule in self.rules:
                 if matches(rule["match"], req):
@@ -77,9 +79,11 @@ def matches(match, req):
 
 def chosen(rule, req):
     match, act = rule["match"], rule["act"]
-    rule["seen"] += 1
     nth, count = match.get("nth", 1), match.get("count", 0)
-    if rule["seen"] < nth or (count and rule["seen"] >= nth + count):
+    if count and rule["seen"] >= nth + count - 1:
+        return None  # not counted: one that is taken back later makes room for the next
+    rule["seen"] += 1
+    if rule["seen"] < nth:
         return None
     if "p" not in match and act["kind"] != "random":
         return act

@@ -2,6 +2,7 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timezone
+from functools import lru_cache
 from urllib.parse import quote_plus, unquote
 from xml.etree import ElementTree
 
@@ -26,6 +27,7 @@ def xml(root, inner, status=200):
                  text.encode("utf-8", "surrogateescape"))
 
 
+@lru_cache(1024)
 def stamp(t):
     return datetime.fromtimestamp(t, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
@@ -70,9 +72,9 @@ OPS = {  # method, and which of these the query has
 
 
 def op_of(req):
-    for (method, name), op in OPS.items():
-        if method == req.method and name in req.args:
-            return op
+    for name in req.args:
+        if (req.method, name) in OPS:
+            return OPS[req.method, name]
     if not req.key:
         return "bucket"
     if req.method == "PUT" and "x-amz-copy-source" in req.headers:

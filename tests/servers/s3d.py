@@ -54,8 +54,10 @@ class S3Server(scripted.Server):
 
     def expired(self, req):
         """Learns the key of this request, if it is one that was issued."""
+        if not self.opts.issued or not os.path.exists(self.opts.issued):
+            return None
         found = re.search(r"Credential=(\w+)/", req.headers.get("authorization", ""))
-        if not found or not self.opts.issued or not os.path.exists(self.opts.issued):
+        if not found:
             return None
         with open(self.opts.issued) as f:
             for entry in map(json.loads, f):

@@ -31,6 +31,7 @@ import socket
 import sys
 import threading
 import time
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -43,22 +44,31 @@ from wire import Gone  # noqa: E402
 HEAD_MAX = 64 << 10
 
 
+@lru_cache(1024)
+def parts_of(target):
+    """-> path, query, arguments, bucket, key"""
+    path, _, query = target.partition("?")
+    args = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+    bucket, _, key = unquote(path, errors="surrogateescape")[1:].partition("/")
+    return path, query, args, bucket, key
+
+
+@lru_cache(1024)
+def header_of(line):
+    name, _, value = line.partition(":")
+    return name.strip().lower(), value.strip()
+
+
 class Request:
     def __init__(self, head, peer, server):
         lines = head.decode("latin-1").split("\r\n")
         self.method, target, _ = lines[0].split(" ", 2)
-        self.path, _, self.query = target.partition("?")
-        self.headers, self.rule = {}, None
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            name, value = name.strip().lower(), value.strip()
+        self.path, self.query, args, self.bucket, self.key = parts_of(target)
+        self.headers, self.rule, self.args = {}, None, dict(args)
+        for name, value in map(header_of, lines[1:]):
             if name in self.headers:
                 value = self.headers[name] + "," + value
             self.headers[name] = value
-        self.args = dict(parse_qsl(self.query, keep_blank_values=True,
-                                   errors="surrogateescape"))
-        whole = unquote(self.path, errors="surrogateescape")[1:]
-        self.bucket, _, self.key = whole.partition("/")
         self.op, self.subject = "", self.key
         if self.bucket != "_control":
             server.parse(self)

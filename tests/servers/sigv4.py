@@ -2,13 +2,15 @@
 
 verify() returns None if the request is signed as it was sent, else (status, code, message).
 It trusts nothing that the client says: it builds the canonical request again from what
-arrived, so a client that signs one thing and sends another is refused.
+arrived, so a client that signs one thing and sends another is refused.  Clients ask the same
+things over and over: what is derived from them is kept.
 """
 import calendar
 import hashlib
 import hmac
 import re
 import time
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 SKEW = 15 * 60
@@ -19,6 +21,12 @@ def encode(data, safe=KEPT):
     return quote(data, safe=safe)
 
 
+@lru_cache(4096)
+def canonical_path(path):
+    return encode(unquote_to_bytes(path), KEPT + "/")
+
+
+@lru_cache(4096)
 def canonical_query(query):
     pairs = []
     for item in query.split("&") if query else []:
@@ -27,24 +35,30 @@ def canonical_query(query):
     return "&".join("%s=%s" % p for p in sorted(pairs))
 
 
+@lru_cache(64)
 def signing_key(secret, date, region, service):
     key = ("AWS4" + secret).encode()
     for part in (date, region, service, "aws4_request"):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        key = hmac.digest(key, part.encode(), "sha256")
     return key
+
+
+@lru_cache(64)
+def seconds(stamp):
+    return calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
 
 
 def signature(secret, scope, stamp, method, path, query, headers, signed, payload):
     """headers: name in lower case -> value.  Returns (signature, canonical request)."""
     lines = "".join("%s:%s\n" % (n, " ".join(headers.get(n, "").split())) for n in signed)
-    canonical = "\n".join((method, encode(unquote_to_bytes(path), KEPT + "/"),
-                           canonical_query(query), lines, ";".join(signed), payload))
+    canonical = "\n".join((method, canonical_path(path), canonical_query(query), lines,
+                           ";".join(signed), payload))
     date, region, service, _ = scope.split("/")
     to_sign = "\n".join(("AWS4-HMAC-SHA256", stamp, scope,
                          hashlib.sha256(canonical.encode("utf-8", "surrogateescape"))
                          .hexdigest()))
     key = signing_key(secret, date, region, service)
-    return hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest(), canonical
+    return hmac.digest(key, to_sign.encode(), "sha256").hex(), canonical
 
 
 def verify(method, path, query, headers, keys, region, now=None):
@@ -65,8 +79,7 @@ def verify(method, path, query, headers, keys, region, now=None):
     stamp = headers.get("x-amz-date", "")
     if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", stamp) or stamp[:8] != scope[:8]:
         return 403, "AccessDenied", "x-amz-date is missing or is not the scope's"
-    if abs(calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
-           - (now or time.time())) > SKEW:
+    if abs(seconds(stamp) - (now or time.time())) > SKEW:
         return 403, "RequestTimeTooSkewed", "x-amz-date is too far from the server's clock"
     if signed != sorted(signed):
         return 403, "SignatureDoesNotMatch", "SignedHeaders is not sorted"

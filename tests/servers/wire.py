@@ -20,6 +20,7 @@ import os
 import socket
 import struct
 import time
+from functools import lru_cache
 
 WORDS = {100: "Continue", 200: "OK", 204: "No Content", 206: "Partial Content",
          301: "Moved Permanently", 304: "Not Modified", 307: "Temporary Redirect",
@@ -39,6 +40,11 @@ class Gone(Exception):
 
 def http_date(secs=None):
     """As email.utils.formatdate, whose import takes longer than the rest of a server's start."""
+    return date_of(int(time.time() if secs is None else secs))
+
+
+@lru_cache(1024)
+def date_of(secs):
     return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(secs))
 
 
