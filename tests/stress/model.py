@@ -1,17 +1,23 @@
 #!/usr/bin/python3
 """model.py - random operations on two mounts of a bucket and by another client, against a model.
 
-  tests/torture model [--ops N] [--seed S] [--seeds N] [--upload close|background] [--ttl SECS]
-                      [--only N,N,...] [--no-shrink]
+  tests/torture model [--ops N] [--seed S] [--seeds N] [--jobs N] [--upload close|background]
+                      [--ttl SECS] [--only N,N,...] [--no-shrink]
 
 After each operation the tree of one mount, by turns, is compared whole, and the bytes of one
-file; every 10th time both with all sizes, every 100th all bytes.  What fails is shrunk to the fewest operations that still fail, and a line is
-printed that runs just those: --only picks operations of the seed by number.
+file; every 10th time both with all sizes, every 100th all bytes.  What fails is shrunk to the
+fewest operations that still fail, and a line is printed that runs just those: --only picks
+operations of the seed by number.  --jobs N runs so many seeds at a time, each in a process
+with a server and mounts of its own.
 """
 import argparse
+import contextlib
+import io
+import multiprocessing
 import os
 import sys
 import time
+from functools import partial
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import model_ops  # noqa: E402
@@ -70,12 +76,40 @@ def main(argv):
     parser.add_argument("--ops", type=int, default=100000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1, help="this many, from --seed on")
+    parser.add_argument("--jobs", type=int, default=1, help="so many seeds at a time")
     parser.add_argument("--upload", choices=("close", "background"), default="close")
     parser.add_argument("--ttl", type=float, default=0)
     parser.add_argument("--only", default="", help="these operations of the seed")
     parser.add_argument("--no-shrink", dest="shrink", action="store_false")
     o = parser.parse_args(argv)
-    return max(one_seed(o, o.seed + n) for n in range(o.seeds))
+    return all_seeds(o, range(o.seed, o.seed + o.seeds))
+
+
+def kept_back(o, seed):
+    """What one has to say is said at once, and not among what others say."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        failed = one_seed(o, seed)
+    return failed, said.getvalue()
+
+
+def at_a_time(o, seeds):
+    """Yields whether each failed.  No process is used twice: what a run has left behind is no
+    other's."""
+    with multiprocessing.get_context("fork").Pool(o.jobs, maxtasksperchild=1) as pool:
+        for failed, said in pool.imap_unordered(partial(kept_back, o), seeds):
+            print(said, end="", flush=True)
+            yield failed
+
+
+def all_seeds(o, seeds):
+    start = time.monotonic()
+    results = list(at_a_time(o, seeds) if o.jobs > 1 else (one_seed(o, s) for s in seeds))
+    if len(results) > 1:
+        secs = time.monotonic() - start
+        print("%d seeds, %d failed: %d operations, %.0f a second" % (
+            len(results), sum(results), len(results) * o.ops, len(results) * o.ops / secs))
+    return max(results)
 
 
 if __name__ == "__main__":
