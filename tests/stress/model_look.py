@@ -37,7 +37,7 @@ class Look:
     def walk_one(fd, folder, sized, found, todo):
         with os.scandir(fd) as entries:
             for e in entries:
-                path = os.path.join(folder, e.name)
+                path = folder + "/" + e.name if folder else e.name
                 if path in found:
                     raise Wrong("%s is listed twice" % path)
                 if e.is_dir(follow_symlinks=False):

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import time
+from functools import lru_cache
 
 
 PROBE = ".mastfs-probe-"  # what a mount tries the server's preconditions with
@@ -39,11 +40,13 @@ def is_local(path):
     return path.endswith(".part")
 
 
+@lru_cache(4096)
 def parents(path):
     parts = path.split("/")
-    return ["/".join(parts[:n]) for n in range(1, len(parts))]
+    return tuple("/".join(parts[:n]) for n in range(1, len(parts)))
 
 
+@lru_cache(4096)
 def shown(key):
     """The paths that a key makes: itself and what it lies in, up to what can be no name."""
     made, parts = [], key[:-1].split("/") if key.endswith("/") else key.split("/")
@@ -63,6 +66,7 @@ class Bucket:
         self.keys, self.seen, self.known, self.n_known = {}, 0, {}, 0
         self.since = {}      # key -> number of its last commit
         self.prior = {}      # key -> and of the one before that
+        self.dirs = {}       # path -> how many keys lie below it
         self.unclaimed = []  # PUTs that no operation has answered for yet
         self.sides = []
         self.learn(b"")
@@ -84,7 +88,15 @@ class Bucket:
         return self.keys[key][1]
 
     def below(self, path):
+        if path not in self.dirs:
+            return []
         return [k for k in self.keys if k.startswith(path + "/")]
+
+    def count_dirs(self, key, by):
+        for path in parents(key):
+            self.dirs[path] = self.dirs.get(path, 0) + by
+            if not self.dirs[path]:
+                del self.dirs[path]
 
     def moved(self, path):
         """The number of the last commit that changed what path is."""
@@ -93,7 +105,7 @@ class Bucket:
 
     def kind(self, path):
         """A directory hides a file of its name."""
-        if self.below(path):
+        if path in self.dirs:
             return "dir"
         return "file" if path in self.keys else None
 
@@ -121,7 +133,8 @@ class Bucket:
         self.prior[key] = self.since.get(key, 0)
         self.since[key] = self.seen
         if commit["op"] == "delete":
-            self.keys.pop(key, None)
+            if self.keys.pop(key, None):
+                self.count_dirs(key, -1)
             self.deleted(key, was)
         else:
             data = self.known.get(commit["sha256"])
@@ -131,6 +144,8 @@ class Bucket:
             if data is None:
                 raise Wrong("the bucket has %d bytes of %s that nobody wrote" % (
                     commit["size"], key))
+            if not was:
+                self.count_dirs(key, 1)
             self.keys[key] = (commit["etag"], data)
             if commit["op"] != "other":
                 self.unclaimed.append((commit["op"], key, commit["sha256"], was and was[0],
@@ -231,15 +246,15 @@ class Side:
     def kind(self, path):
         if path in self.staged:
             return "file"
-        if any(p.startswith(path + "/") for p in self.staged):
+        if any([p.startswith(path + "/") for p in self.staged]):
             return "dir"
         if is_local(path):
             return None
-        if path + "/" not in self.removed and self.bucket.below(path):
+        if path in self.bucket.dirs and path + "/" not in self.removed:
             return "dir"
         if path in self.removed or path not in self.bucket.keys:
             return None
-        return "file" if not self.bucket.below(path) else None
+        return "file" if path not in self.bucket.dirs else None
 
     def node(self, path):
         """Of a file that is there."""
@@ -253,8 +268,8 @@ class Side:
     def clashes(self, path):
         """File and directory of one name with a dot, and not listed since: the directory
         wins only then."""
-        return any("." in p and p in self.bucket.keys and self.bucket.below(p)
-                   and self.bucket.moved(p) > self.listed for p in parents(path) + [path])
+        return any("." in p and p in self.bucket.keys and p in self.bucket.dirs
+                   and self.bucket.moved(p) > self.listed for p in (*parents(path), path))
 
     def uncertain(self, path):
         """A removal of ours hides the name until it has found that the bucket has another
@@ -262,15 +277,15 @@ class Side:
         now = time.monotonic()
         if self.clashes(path):
             return True
-        for p in parents(path) + [path]:
+        for p in (*parents(path), path):
             if p in self.staged:
                 continue
             if self.unnoticed(p):
                 return True
-            if self.kind(p) and any(
+            if self.landing and self.kind(p) and any(
                     self.landing.get(k, 0) > now for k in (p, p + "/")):
                 return True
-            if any(until > now for key, (until, _) in self.recent.items()
+            if self.recent and any(until > now for key, (until, _) in self.recent.items()
                    if key == p or key.startswith(p + "/")):
                 return True
         return False
