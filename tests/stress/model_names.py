@@ -60,7 +60,7 @@ class Names:
 
     @staticmethod
     def unname_dir(side, path):
-        side.removed[path + "/"] = ""
+        side.removed[path + "/"] = side.bucket.seen
         side.stale.discard(path + "/")
 
     def do_rename(self, op, i, path):
@@ -233,7 +233,7 @@ class Names:
         """One object has been copied, and is being removed where it was, or has been."""
         new = to + key[len(path):]
         if key.endswith("/"):
-            side.removed[key] = ""
+            side.removed[key] = self.bucket.seen
             side.removed.pop(new, None)
             return
         if not any(put[:2] == ("copy", new) for put in self.bucket.unclaimed):

@@ -212,7 +212,8 @@ class Side:
         self.staged = {}       # path -> Node: what only this mount has
         self.opened = {}       # path -> Node that is clean and that a handle has
         self.unlinked = []     # (key, Node) of those whose bytes the bucket may still have
-        self.removed = {}      # key -> ETag: gone for the user, perhaps not in the bucket
+        # key -> ETag, of a directory the last commit: gone for the user, perhaps not in the bucket
+        self.removed = {}
         self.landing = {}      # key -> until when it may not know that it was deleted
         self.stale = set()     # of those: the bucket lost it otherwise meanwhile
         self.recent = {}       # key -> (until when, versions that may still be believed)
@@ -240,8 +241,12 @@ class Side:
         return self.removed[key] == version[0]
 
     def hides(self, key):
+        """What was removed is there.  The marker that others made of a directory since may be
+        hidden too, if the DELETE is still to come, but perhaps it was long ago: of one that
+        finds nothing, no commit tells."""
         return (key in self.removed and key not in self.stale and key in self.bucket.keys
-                and self.is_removed(key, self.bucket.keys[key]))
+                and self.is_removed(key, self.bucket.keys[key])
+                and not (key.endswith("/") and self.bucket.since[key] > self.removed[key]))
 
     def kind(self, path):
         if path in self.staged:
