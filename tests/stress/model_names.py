@@ -15,12 +15,14 @@ class Names:
             self.unname(side, path, True)
 
     def unname(self, side, path, removes):
-        """Nothing has the name; what the bucket has under it is removed."""
+        """Nothing has the name; what the bucket has under it is removed.  A conflict leaves
+        that alone, but one that was written on is again a file made from its base, and what
+        is not that shows once it has been asked for."""
         node = side.staged.pop(path, None) or side.opened.pop(path, None)
         etag = self.bucket.etag(path)
         if node and node.staged:
-            etag = None if node.conflict or is_local(path) else \
-                node.base if node.dirty else node.etag
+            etag = None if is_local(path) else node.base if node.dirty else \
+                None if node.conflict else node.etag
         if node:
             node.path = None
         if removes and etag:
