@@ -14,6 +14,7 @@ Control, unsigned and not logged (the answers are JSON):
   GET  /_control/log?since=N   GET /_control/commits?since=N   GET /_control/uploads
   GET  /_control/clients  how many connections there are, but for those to this address
   POST /_control/config   {"conditions": false}: preconditions of writes are ignored
+                          {"log": false}: requests are no longer kept, for long runs
                           {"clock": 3600}: it is an hour later here (s3d)
                           {"older_uploads": 3600}: those that there are began an hour
                           earlier (s3d)
@@ -113,7 +114,7 @@ class Server:
         for name in opts.bucket or ["test"]:
             self.store.buckets[name] = {}
         self.rules, self.log, self.lock = Rules(), [], threading.Lock()
-        self.clients = set()
+        self.clients, self.keeps_log = set(), True
         if opts.faults:
             self.rules.add([{"match": {"p": opts.faults, "seed": opts.seed},
                              "act": {"kind": "random"}}])
@@ -157,6 +158,7 @@ class Server:
 
     def config(self, settings):
         self.store.conditions = settings.get("conditions", self.store.conditions)
+        self.keeps_log = settings.get("log", self.keeps_log)
 
     def serve(self):
         print("%s: listening on 127.0.0.1:%d" % (self.name, self.port), flush=True)
@@ -178,7 +180,8 @@ class Server:
                  "agent": req.headers.get("user-agent"), "act": act.get("kind")}
         with self.lock:
             entry["n"] = len(self.log)
-            self.log.append(entry)
+            if self.keeps_log:
+                self.log.append(entry)
         if reply and req.method != "HEAD" and act.get("kind") != "drop_reply":
             entry["sent"] = reply.size
         return entry
@@ -199,7 +202,7 @@ class Server:
             self.rules.clear()
             self.store.reset()
             with self.lock:
-                self.log = []
+                self.log, self.keeps_log = [], True
         elif verb == "log":
             return self.log[int(args.get("since", 0)):]
         elif verb == "commits":

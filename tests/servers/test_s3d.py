@@ -303,3 +303,9 @@ def test_clients_are_counted(s3d):
         sock.sendall(b"GET /test/none HTTP/1.1\r\nHost: here\r\n\r\n")
     until(lambda: s3d.clients() == before)
     assert [r["key"] for r in s3d.log()] == ["none"]
+
+
+def test_log_that_is_not_kept(s3d, s3):
+    s3d.config(log=False)
+    s3.put_object(Bucket="test", Key="k", Body=b"bytes")
+    assert s3d.log() == [] and [c["key"] for c in s3d.commits()] == ["k"]

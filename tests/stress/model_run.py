@@ -32,6 +32,7 @@ class Run(Look, Names):
         self.store, self.mounts, self.upload, self.ttl = store, mounts, upload, ttl
         self.bucket = Bucket(commits, lib.PREFIX)
         store.server.keep()
+        store.server.config(log=False)  # of a million requests
         self.sides = [Side(self.bucket, ttl) for _ in mounts]
         self.handles, self.done, self.counts = [], 0, {}
         self.rand = random.Random(1)
