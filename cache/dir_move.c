@@ -208,6 +208,7 @@ static int hold(struct dir_move *m, struct dir_item *it)
 	it->held = !r;
 	if (r || !pending)
 		return r;
+	removal_keep(m->vw->rm, it->to);
 	it->left = malloc(sizeof(*it->left));
 	if (!it->left)
 		return -ENOMEM;
@@ -237,6 +238,8 @@ static void take_place(struct dir_move *m, struct staged_leaf *leaf)
 		memcpy(leaf->base, leaf->left_etag, sizeof(leaf->base));
 	leaf->took = removal_take(m->vw->rm, leaf->other, leaf->base, leaf->tags);
 	leaf->holds_removal = leaf->took && !leaf->sealed;
+	if (leaf->took)
+		removal_keep(m->vw->rm, leaf->other);
 }
 
 /* dir_move (1): what carries the tag goes, unless the commit comes. */

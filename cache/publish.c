@@ -51,6 +51,7 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 {
 	struct staging *sg = st->sg;
 	char tag[TAG_SIZE], before[TAGS_SIZE];
+	removal_keep(sg->rm, key);
 	(void)pthread_rwlock_wrlock(&st->io);
 	(void)pthread_mutex_lock(&sg->lock);
 	staged_set_state_locked(st, STAGED_SEALED);

@@ -112,11 +112,12 @@ static struct call call_of(const struct removal *rm, atomic_bool *cancelled)
 
 /* Whoever has it open keeps its bytes (P1).  If they cannot be had the reader gets
  * ESTALE, never other bytes. */
-static void keep_for_readers(struct removal *rm, struct item *it)
+static void keep_for_readers(struct removal *rm, struct version *v,
+			     atomic_bool *cancelled)
 {
-	struct call call = call_of(rm, &it->unwanted);
-	if (it->version && !blocks_complete(rm->bl, it->version, &call))
-		version_keep(it->version);
+	struct call call = call_of(rm, cancelled);
+	if (v && !blocks_complete(rm->bl, v, &call))
+		version_keep(v);
 }
 
 /* Is what the bucket has there what the user removed? */
@@ -222,7 +223,7 @@ static void fly(void *arg)
 {
 	struct item *it = arg;
 	struct removal *rm = it->rm;
-	keep_for_readers(rm, it);
+	keep_for_readers(rm, it->version, &it->unwanted);
 	if (!may_send(rm, it, can_ask(rm, it)))
 		return;
 	int r = send_delete(rm, it);
@@ -339,6 +340,8 @@ static int insert(struct removal *rm, const char *key, const char *etag, const c
 	struct item *old = land_locked(rm, key);
 	if (old)
 		forget_locked(rm, old);
+	if (old && !it->version) /* its readers are there still */
+		it->version = STEAL(old->version);
 	int r = map_insert(&rm->items, &it->node, map_hash_string(key));
 	if (it->due_ns < rm->wakes_ns)
 		(void)pthread_cond_signal(&rm->work);
@@ -425,6 +428,16 @@ bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
 	memcpy(ret_tags, it->tags, strlen(it->tags) + 1);
 	tags_add(ret_tags, TAG_NOTHING);
 	return true;
+}
+
+void removal_keep(struct removal *rm, const char *key)
+{
+	(void)pthread_mutex_lock(&rm->lock);
+	struct item *it = find_locked(rm, key);
+	struct version *v = it && it->version ? version_ref(it->version) : NULL;
+	(void)pthread_mutex_unlock(&rm->lock);
+	keep_for_readers(rm, v, &rm->cancelled);
+	version_unref(v);
 }
 
 int removal_finish(struct removal *rm, const char *key, struct call *call)

@@ -71,6 +71,9 @@ bool removal_pending(struct removal *rm, const char *key);
  * from then on.  Waits out a DELETE in flight. */
 bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
 		  char ret_tags[TAGS_SIZE]);
+/* Held, and about to be replaced in the bucket: who has open what was removed keeps its
+ * bytes, as before a DELETE.  Returns when they are here, or cannot be had. */
+void removal_keep(struct removal *rm, const char *key);
 /* The name is about to be something else, a file in the place of a directory or the other
  * way round: what is pending of it is sent now and waited for, as long as call lasts. */
 int removal_finish(struct removal *rm, const char *key, struct call *call);

@@ -421,6 +421,8 @@ static int move_claimed(struct move *m, struct call *call)
 {
 	const struct staged_move *mv = m->mv;
 	find_base(m);
+	if (m->took_removal)
+		removal_keep(m->st->sg->rm, mv->to);
 	int r = mv->publish && mv->wait && !m->local ? rename_when_uploaded(m, call)
 						     : rename_now(m);
 	if (r && m->took_removal && !mv->over)

@@ -187,6 +187,7 @@ static int rename_object(struct view *vw, const struct object *obj, const char *
 	if (r)
 		return r;
 	bool held = !staged && removal_take(vw->rm, to, etag, tags);
+	removal_keep(vw->rm, to);
 	r = rename_in_bucket(vw, obj, from, to, staged, ret, &copied, call);
 	if (staged)
 		staged_thaw(staged, !r);

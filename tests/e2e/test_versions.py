@@ -275,3 +275,33 @@ def test_P1_rename_of_a_version_that_is_gone(store, mnt):
     os.rename(mnt.path("a.fits"), mnt.path("b.fits"))
     assert read(mnt.path("b.fits")) == b"new" * 1000
     assert store.get("b.fits") == b"new" * 1000 and store.get("a.fits") is None
+
+
+def write_anew(m):
+    write(m.path("f"), b"new")
+
+
+def copy_anew(m):
+    os.rename(m.path("g"), m.path("f"))
+
+
+def write_and_unlink(m):
+    with open(m.path("f"), "wb") as f:
+        f.write(b"new")
+        os.unlink(m.path("f"))
+
+
+@pytest.mark.stores("local", "s3d", "minio")
+@pytest.mark.parametrize("anew", (write_anew, copy_anew, write_and_unlink))
+def test_unlinked_while_open_and_made_anew(store, mnt, anew):
+    """Whatever takes its place in the bucket, who had it open reads on (P1)."""
+    store.put("f", body(5 << 20))
+    store.put("g", b"new")
+    with open(mnt.path("f"), "rb", buffering=0) as f:
+        os.unlink(mnt.path("f"))
+        anew(mnt)
+        if anew is not write_and_unlink:
+            assert read(mnt.path("f")) == b"new"
+        else:
+            wait("the DELETE", lambda: "f" not in store.files())
+        same(pread(f.fileno(), 6 << 20, 0), body(5 << 20))
