@@ -216,7 +216,7 @@ static int list_page(struct azure *az, const struct list_query *q, const char *t
 	p->delimited = q->delim;
 	r = xml_parse(reply.body.data, reply.body.len, &handler, p);
 	if (!r)
-		r = page_finish(&p->page, prefix);
+		r = page_finish(&p->page, prefix, q->delim);
 	return r ? request_log(&az->st, &rq, r, "the page is not a sound listing", &reply)
 		 : 0;
 }

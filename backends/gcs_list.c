@@ -181,7 +181,7 @@ static int take_page(struct gcs *gcs, const struct list_query *q, const char *to
 		return r;
 	r = add_entries(p, root);
 	if (!r)
-		r = page_finish(p, prefix.data);
+		r = page_finish(p, prefix.data, q->delim);
 	if (r == -EBADMSG) {
 		CLEANUP_REPLY struct http_reply none;
 		http_reply_init(&none);

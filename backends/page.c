@@ -51,12 +51,12 @@ static int by_key(const void *a, const void *b, void *keys)
 	return order ? order : (ea->len > eb->len) - (ea->len < eb->len);
 }
 
-int page_finish(struct page *p, const char *prefix)
+int page_finish(struct page *p, const char *prefix, char delim)
 {
 	size_t prefix_len = strlen(prefix), kept = 0;
 	for (size_t i = 0; i < p->n; i++) {
 		const struct page_entry *e = &p->entries[i];
-		if (e->len < prefix_len ||
+		if ((e->is_prefix && !delim) || e->len < prefix_len ||
 		    memcmp(p->keys.data + e->at, prefix, prefix_len) != 0)
 			return -EBADMSG;
 	}

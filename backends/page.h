@@ -24,8 +24,9 @@ void page_done(struct page *p);
 /* obj NULL: a common prefix.  -EBADMSG: more entries than any page has. */
 int page_add(struct page *p, const char *key, size_t len, const struct object *obj);
 /* Sort by key; of entries with one key keep one, and no common prefix that is just what
- * was asked for.  -EBADMSG: a key lies elsewhere than below that. */
-int page_finish(struct page *p, const char *prefix);
+ * was asked for.  delim: as it was asked with.  -EBADMSG: a key lies elsewhere than below
+ * the prefix, or is a common prefix although no level was asked for. */
+int page_finish(struct page *p, const char *prefix, char delim);
 /* Hand the entries on without their first strip bytes.  What would be left without a
  * name is no entry; keys longer than any key of ours are left out, and log says so.
  * name: of the store, for that line. */

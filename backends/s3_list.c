@@ -147,7 +147,8 @@ static int decode_key(const struct answer *a, const struct entry *e, struct buf 
 	return buf_error(ret);
 }
 
-static int make_page(const struct answer *a, const char *prefix, struct page *p)
+static int make_page(const struct answer *a, const char *prefix, char delim,
+		     struct page *p)
 {
 	CLEANUP_BUF struct buf key;
 	int r = 0;
@@ -158,7 +159,7 @@ static int make_page(const struct answer *a, const char *prefix, struct page *p)
 		if (!r)
 			r = page_add(p, key.data, key.len, e->is_prefix ? NULL : &e->obj);
 	}
-	return r ? r : page_finish(p, prefix);
+	return r ? r : page_finish(p, prefix, delim);
 }
 
 static int list_page(struct s3 *s3, const struct list_query *q, const char *token,
@@ -194,7 +195,7 @@ static int list_page(struct s3 *s3, const struct list_query *q, const char *toke
 		return r;
 	r = parse(&reply, a);
 	if (!r)
-		r = make_page(a, prefix, p);
+		r = make_page(a, prefix, q->delim, p);
 	return r ? request_log(&s3->st, &rq, r, "the page is not a sound listing", &reply)
 		 : 0;
 }
