@@ -273,10 +273,8 @@ static int put_marker(struct view *vw, const char *path, struct call *call)
 
 int view_mkdir(struct view *vw, const char *path, struct call *call)
 {
-	if (!view_is_local(vw, path)) {
-		int r = view_make_way(vw, path, NAME_DIR, call);
-		return r ? r : put_marker(vw, path, call);
-	}
+	if (!view_is_local(vw, path))
+		return put_marker(vw, path, call);
 	struct journal_change c = {.kind = JOURNAL_PUT_DIR, .key = path};
 	int r = journal_commit(vw->jn, &c, 1, false);
 	return r ? r : local_dir_add(vw, path);

@@ -53,7 +53,10 @@ static int make(struct fs *fs, const char *path, struct inode **ret_in,
 		struct fuse_entry_param *ret, struct call *call)
 {
 	struct view_entry e;
-	int r = view_lookup(fs->vw, path, &e, call);
+	int r = view_make_way(fs->vw, path, NAME_DIR, call);
+	if (r)
+		return r;
+	r = view_lookup(fs->vw, path, &e, call);
 	if (!r) {
 		view_entry_done(&e);
 		return -EEXIST;

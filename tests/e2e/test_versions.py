@@ -305,3 +305,13 @@ def test_unlinked_while_open_and_made_anew(store, mnt, anew):
         else:
             wait("the DELETE", lambda: "f" not in store.files())
         same(pread(f.fileno(), 6 << 20, 0), body(5 << 20))
+
+
+@pytest.mark.stores("local", "s3d")
+def test_no_directory_hides_a_file_of_others(store, mnt):
+    """That came in the place of one which is being removed here."""
+    store.put("f", b"old")
+    os.unlink(mnt.path("f"))
+    store.put("f", b"theirs")
+    fails(errno.EEXIST, os.mkdir, mnt.path("f"))
+    assert read(mnt.path("f")) == b"theirs" and store.files() == ["f"]

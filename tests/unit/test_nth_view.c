@@ -151,8 +151,10 @@ static void drop(const char *path)
 static void make_dir(const char *path)
 {
 	struct call call = call_10s();
-	if (rig.vw)
-		model_set(&model, path, "/", nth_step(view_mkdir(rig.vw, path, &call)));
+	if (!rig.vw)
+		return;
+	int r = view_make_way(rig.vw, path, NAME_DIR, &call);
+	model_set(&model, path, "/", nth_step(r ? r : view_mkdir(rig.vw, path, &call)));
 }
 
 static void remove_dir(const char *path)

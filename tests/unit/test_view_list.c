@@ -97,6 +97,7 @@ static void view_list__a_name_of_another_kind(void)
 	CHECK_EQ(vrig_write(&rig, "d", "1"), 0);
 	CHECK(vrig_reads(&rig, "d", "1"));
 	CHECK_EQ(vrig_unlink(&rig, "d"), 0);
+	CHECK_EQ(view_make_way(rig.vw, "d", NAME_DIR, &call), 0);
 	CHECK_EQ(view_mkdir(rig.vw, "d", &call), 0);
 	CHECK(bucket_has(&rig.bucket, "d", NULL));
 	CHECK_EQ(view_lookup(rig.vw, "d", &e, &call), 0);
