@@ -354,6 +354,18 @@ void staged_retire_if_idle(struct staged *st)
 	staged_unref(st);
 }
 
+void staged_disown(struct staged *st)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	staged_claim_locked(st);
+	if (staged_get_state(st) == STAGED_DONE && !staged_retired(st)) {
+		staged_set_state_locked(st, STAGED_DROPPED);
+		(void)unlink(st->path);
+		staged_unmap_locked(st);
+	}
+	staged_unclaim_locked(st);
+}
+
 static void retire_main(void *arg)
 {
 	struct staged *st = arg;

@@ -163,6 +163,10 @@ int staged_publish(struct staged *st, bool wait, struct call *call);
  * it is in flight. */
 int staged_drop(struct staged *st);
 
+/* DONE, and what it became has lost its name: what is written to it from now on is its
+ * handles' alone.  Nothing is done to any other. */
+void staged_disown(struct staged *st);
+
 /* Something else is about to be put in the bucket under its name: nothing of it is
  * in flight, and nobody changes it, until staged_thaw says whether that replaced it
  * (then it is forgotten, and nothing in the bucket is removed). */

@@ -39,12 +39,22 @@ static int stage(struct fs *fs, struct inode *in, const struct gate_pass *pass,
 	return 0;
 }
 
+/* What was uploaded, and removed or replaced here since, must not get its name back: it
+ * would hide what has that now. */
+static void part_from_name(struct fs *fs, struct inode *in, const struct gate_pass *pass,
+			   struct staged *st)
+{
+	if (st && !pass->named && !tree_superseded(fs->tree, in))
+		staged_disown(st);
+}
+
 static int make_writable_claimed(struct fs *fs, struct inode *in,
 				 const struct gate_pass *pass, uint64_t keep,
 				 struct call *call, struct staged **ret)
 {
 	for (;;) {
 		struct staged *now = inode_staged(in), *st = NULL;
+		part_from_name(fs, in, pass, now);
 		int r = now ? staged_writable(now, keep, &st)
 			    : stage(fs, in, pass, keep, call, &st);
 		bool changed = st != now;

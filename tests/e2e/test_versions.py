@@ -315,3 +315,47 @@ def test_no_directory_hides_a_file_of_others(store, mnt):
     store.put("f", b"theirs")
     fails(errno.EEXIST, os.mkdir, mnt.path("f"))
     assert read(mnt.path("f")) == b"theirs" and store.files() == ["f"]
+
+
+def unlink_it(m):
+    os.unlink(m.path("f"))
+
+
+def replace_it(m):
+    os.rename(m.path("g"), m.path("f"))
+
+
+def writes_when_told(fd):
+    """A child that has inherited it; what tells it, and what waits for its errno."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(tell)
+        os.read(told, 1)
+        try:
+            os.pwrite(fd, b"late", 0)
+            os.close(fd)
+        except OSError as err:
+            os._exit(err.errno)
+        os._exit(0)
+    os.close(told)
+    return lambda: os.close(tell), lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.stores("local", "s3d")
+@pytest.mark.parametrize("lose", (unlink_it, replace_it))
+def test_a_lost_name_is_not_taken_back(store, mnt, lose):
+    """It was uploaded when the parent closed it, and the child writes on."""
+    store.put("g", b"other")
+    fd = os.open(mnt.path("f"), os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"one")
+    tell, ended = writes_when_told(fd)
+    os.close(fd)
+    assert store.get("f") == b"one"
+    lose(mnt)
+    tell()
+    assert ended() == 0
+    left = ["g"] if lose is unlink_it else ["f"]
+    assert os.listdir(mnt.path()) == left and read(mnt.path(left[0])) == b"other"
+    wait("the DELETE", lambda: store.files() == left)
+    assert store.get(left[0]) == b"other"
