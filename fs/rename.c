@@ -40,20 +40,33 @@ static struct version *open_version_of(struct fs *fs, struct inode *in)
 	return v;
 }
 
-static int unlink_path(struct fs *fs, const char *path, struct call *call)
+static int unlink_inode(struct fs *fs, const char *path, struct inode *in,
+			struct call *call)
 {
 	struct view_entry e;
 	int r = view_lookup(fs->vw, path, &e, call);
 	if (r)
 		return r;
-	struct inode *in = tree_find(fs->tree, path);
 	struct version *v = open_version_of(fs, in);
 	r = e.kind == NAME_DIR ? -EISDIR : view_unlink(fs->vw, &e, path, v);
 	if (!r && in)
 		tree_unname(fs->tree, in);
 	version_unref(v);
-	tree_put(fs->tree, in);
 	view_entry_done(&e);
+	return r;
+}
+
+/* A page of a mapping may be written back meanwhile, for which the kernel keeps nobody
+ * out: what is staged for it has the name before the name is looked up, or never. */
+static int unlink_path(struct fs *fs, const char *path, struct call *call)
+{
+	struct inode *in = tree_find(fs->tree, path);
+	if (in)
+		inode_hold_name(in);
+	int r = unlink_inode(fs, path, in, call);
+	if (in)
+		inode_release_name(in);
+	tree_put(fs->tree, in);
 	return r;
 }
 
@@ -103,19 +116,13 @@ static int move_file(struct fs *fs, const char *from, const struct view_entry *e
 	if (over && over->kind == NAME_DIR)
 		return -EISDIR;
 	struct inode *replaced = over ? tree_find(fs->tree, to) : NULL;
-	struct inode *moved = tree_find(fs->tree, from);
 	keep_for_readers(fs, replaced, call);
-	if (moved)
-		inode_claim(moved);
 	int r = view_rename(fs->vw, e, from, over, to, &clean, &obj, call);
 	if (!r)
 		r = follow(fs, from, to, clean, &obj);
-	if (moved)
-		inode_unclaim(moved);
 	/* A copy is there; a file of ours may yet have to get there (P4). */
 	if (!r && clean)
 		view_renamed(fs->vw, from, call);
-	tree_put(fs->tree, moved);
 	tree_put(fs->tree, replaced);
 	return r;
 }
@@ -194,23 +201,47 @@ static int move_named(struct fs *fs, const char *from, const struct view_entry *
 
 enum { IS_DIRECTORY = 1 };
 
+static int move_looked_up(struct fs *fs, const char *from, const char *to, unsigned flags,
+			  struct call *call)
+{
+	struct view_entry e;
+	int r = view_lookup(fs->vw, from, &e, call);
+	if (r)
+		return r;
+	r = e.kind == NAME_DIR ? IS_DIRECTORY : move_named(fs, from, &e, to, flags, call);
+	view_entry_done(&e);
+	return r;
+}
+
+/* As unlink_path: what is staged for a mapping has its name before that is looked up, or
+ * not before it is another. */
+static int move_held(struct fs *fs, const char *from, const char *to, unsigned flags,
+		     struct call *call)
+{
+	struct inode *moved = tree_find(fs->tree, from);
+	struct inode *replaced = tree_find(fs->tree, to);
+	if (moved)
+		inode_claim(moved);
+	if (replaced)
+		inode_hold_name(replaced);
+	int r = move_looked_up(fs, from, to, flags, call);
+	if (replaced)
+		inode_release_name(replaced);
+	if (moved)
+		inode_unclaim(moved);
+	tree_put(fs->tree, replaced);
+	tree_put(fs->tree, moved);
+	return r;
+}
+
 /* Where a path of it is nobody else's to change. */
 static int rename_a_file(struct task *t, struct call *call)
 {
 	struct fs *fs = t->fs;
 	struct gate_pass from = {0}, to = {0};
-	struct view_entry e;
 	int r = gate_enter_both(t, &from, &to, call);
-	if (!r && strcmp(from.path, to.path)) {
-		r = view_lookup(fs->vw, from.path, &e, call);
-		bool found = !r;
-		if (found)
-			r = e.kind == NAME_DIR ? IS_DIRECTORY
-					       : move_named(fs, from.path, &e, to.path,
-							    t->flags, call);
-		if (found)
-			view_entry_done(&e);
-	}
+	if (!r && strcmp(from.path, to.path))
+		r = move_held(fs, from.path, to.path, t->flags, call);
 	gate_leave(fs, &to);
 	gate_leave(fs, &from);
 	return r;

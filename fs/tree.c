@@ -273,6 +273,12 @@ uint32_t tree_opens(struct tree *tr, struct inode *in)
 	return in->opens;
 }
 
+bool tree_named(struct tree *tr, struct inode *in)
+{
+	SCOPED_LOCK(&tr->lock);
+	return in->named;
+}
+
 void tree_unname(struct tree *tr, struct inode *in)
 {
 	SCOPED_LOCK(&tr->lock);
@@ -520,7 +526,22 @@ void inode_unclaim(struct inode *in)
 	SCOPED_LOCK(&in->lock);
 	in->busy = false;
 	in->changes++;
-	(void)pthread_cond_signal(&in->idle);
+	(void)pthread_cond_broadcast(&in->idle);
+}
+
+void inode_hold_name(struct inode *in)
+{
+	SCOPED_LOCK(&in->lock);
+	while (in->name_held)
+		(void)pthread_cond_wait(&in->idle, &in->lock);
+	in->name_held = true;
+}
+
+void inode_release_name(struct inode *in)
+{
+	SCOPED_LOCK(&in->lock);
+	in->name_held = false;
+	(void)pthread_cond_broadcast(&in->idle);
 }
 
 void inode_stat(struct inode *in, uint64_t *ret_size, int64_t *ret_mtime_ns)

@@ -45,6 +45,7 @@ struct inode {
 	uint64_t changes;	 /* of the contents, made through this mount */
 	int writers;		 /* open handles that may write */
 	bool busy;		 /* one thread turns it from clean to staged */
+	bool name_held;		 /* one thread takes its name away, or stages it there */
 	/* opening.c: */
 	struct iomodes io;
 	struct pass pass;    /* in the kernel's hands while io.mode says so ... */
@@ -84,6 +85,7 @@ uint32_t tree_opens(struct tree *tr, struct inode *in);
 bool tree_superseded(struct tree *tr, struct inode *in);
 /* Its path is nobody's now. */
 void tree_unname(struct tree *tr, struct inode *in);
+bool tree_named(struct tree *tr, struct inode *in);
 /* It has another name; whoever had that loses it. */
 int tree_move(struct tree *tr, struct inode *in, const char *to);
 /* What is below from, and from itself, has the same place below to.  -ENOMEM: nothing
@@ -117,6 +119,10 @@ void inode_rest(struct inode *in);
 /* One thread at a time makes a clean inode a staged one. */
 void inode_claim(struct inode *in);
 void inode_unclaim(struct inode *in);
+/* One thread at a time takes its name away, or gives what is staged that name; whoever
+ * needs both claims it first.  Not held while bytes are fetched. */
+void inode_hold_name(struct inode *in);
+void inode_release_name(struct inode *in);
 /* Bytes and time as the user sees them now. */
 void inode_stat(struct inode *in, uint64_t *ret_size, int64_t *ret_mtime_ns);
 #endif

@@ -7,6 +7,17 @@
 #include "fs/handle.h"
 #include "backends/util/banned.h"
 
+/* Unless the name went while the bytes came: a name that is gone needs none in the
+ * bucket. */
+static int take_name(struct fs *fs, struct inode *in, struct staged *st,
+		     const struct object *base)
+{
+	inode_hold_name(in);
+	int r = tree_named(fs->tree, in) ? staged_enlist(st, base) : 0;
+	inode_release_name(in);
+	return r;
+}
+
 /* A clean file becomes a staged one: its bytes are brought here, then it takes the
  * name.  Nobody sees it half filled. */
 static int stage(struct fs *fs, struct inode *in, const struct gate_pass *pass,
@@ -27,9 +38,8 @@ static int stage(struct fs *fs, struct inode *in, const struct gate_pass *pass,
 		r = staged_prepare(view_staging(fs->vw), pass->path, &st);
 	if (!r)
 		r = staged_fill(st, v, keep, call);
-	/* A name that is gone needs no bytes in the bucket. */
-	if (!r && pass->named)
-		r = staged_enlist(st, &obj);
+	if (!r)
+		r = take_name(fs, in, st, &obj);
 	version_unref(v);
 	if (r) {
 		staged_unref(st);
@@ -41,11 +51,15 @@ static int stage(struct fs *fs, struct inode *in, const struct gate_pass *pass,
 
 /* What was uploaded, and removed or replaced here since, must not get its name back: it
  * would hide what has that now. */
-static void part_from_name(struct fs *fs, struct inode *in, const struct gate_pass *pass,
-			   struct staged *st)
+static int stage_anew(struct fs *fs, struct inode *in, struct staged *st, uint64_t keep,
+		      struct staged **ret)
 {
-	if (st && !pass->named && !tree_superseded(fs->tree, in))
+	inode_hold_name(in);
+	if (!tree_named(fs->tree, in) && !tree_superseded(fs->tree, in))
 		staged_disown(st);
+	int r = staged_writable(st, keep, ret);
+	inode_release_name(in);
+	return r;
 }
 
 static int make_writable_claimed(struct fs *fs, struct inode *in,
@@ -54,8 +68,7 @@ static int make_writable_claimed(struct fs *fs, struct inode *in,
 {
 	for (;;) {
 		struct staged *now = inode_staged(in), *st = NULL;
-		part_from_name(fs, in, pass, now);
-		int r = now ? staged_writable(now, keep, &st)
+		int r = now ? stage_anew(fs, in, now, keep, &st)
 			    : stage(fs, in, pass, keep, call, &st);
 		bool changed = st != now;
 		bool was_staged = now != NULL;

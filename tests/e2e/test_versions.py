@@ -1,5 +1,7 @@
 """Other clients: one version a read (P1), no lost update (P5), unreachable is not deleted (P10)."""
+import ctypes
 import errno
+import mmap
 import os
 import time
 
@@ -9,6 +11,7 @@ import lib
 from lib import PREFIX, body, difference, fails, pread, read, same, wait, write
 
 SIZE = 24 << 20
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def old_or_stale(read_all, old):
@@ -359,3 +362,38 @@ def test_a_lost_name_is_not_taken_back(store, mnt, lose):
     assert os.listdir(mnt.path()) == left and read(mnt.path(left[0])) == b"other"
     wait("the DELETE", lambda: store.files() == left)
     assert store.get(left[0]) == b"other"
+
+
+def move_it(m):
+    os.rename(m.path("f"), m.path("h"))
+
+
+@pytest.mark.stores("s3d")
+@pytest.mark.parametrize("lose", (unlink_it, replace_it, move_it))
+def test_a_name_is_lost_while_a_mapping_is_staged(s3d, mount, lose):
+    """The kernel writes a page back while the name changes; the whole file comes for it."""
+    old = body(SIZE)
+    new = b"new" + old[3:]
+    s3d.put("f", old)
+    s3d.put("g", b"other")
+    m = mount(s3d)
+    assert read(m.path("g")) == b"other"
+    fd = os.open(m.path("f"), os.O_RDWR)
+    with mmap.mmap(fd, 4096, mmap.MAP_SHARED) as view:
+        s3d.server.rule("delay", method="GET", key="f$", secs=1.5, count=100)
+        view[:3] = b"new"
+        assert LIBC.sync_file_range(fd, ctypes.c_long(0), ctypes.c_long(4096), 2) == 0
+        time.sleep(.3)
+        lose(m)
+        s3d.server.clear()
+        want = {unlink_it: {"g": b"other"}, replace_it: {"f": b"other"},
+                move_it: {"g": b"other", "h": new}}[lose]
+        time.sleep(2)
+        assert sorted(os.listdir(m.path())) == sorted(want)
+        same(os.pread(fd, 9, 0), new[:9])
+    os.close(fd)
+    for name, data in want.items():
+        same(read(m.path(name)), data)
+    wait("the DELETE", lambda: sorted(s3d.files()) == sorted(want))
+    for name, data in want.items():
+        same(s3d.get(name), data)
