@@ -163,8 +163,6 @@ void staging_run_orphans(struct staging *sg);
 
 /* st follows what its older generation became. */
 void staged_catch_up_locked(struct staged *st);
-/* Delete staged files that no row names. */
-int staging_remove_strays(struct staging *sg);
 /* What must be done with what was loaded, before anything is uploaded. */
 int staging_recover(struct staging *sg);
 void staged_copy_string(char *dst, size_t size, const char *src);

@@ -1,7 +1,9 @@
 /* staged_load.c - what the journal has of staged files when a mount begins: loaded, and
  * taken up again.  See staged.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -196,13 +198,63 @@ static int forget_outlived(struct staging *sg)
 	return r;
 }
 
+/* A journal that knows nothing next to files that it should know: it was lost.  What
+ * it had promised is put aside under a name that nothing here touches again.  An empty
+ * file is one that was made before the first row of all, when the daemon died. */
+static void remove_stray(struct staging *sg, int dir_fd, const char *name)
+{
+	char aside[300];
+	struct stat sb;
+	bool empty = !fstatat(dir_fd, name, &sb, AT_SYMLINK_NOFOLLOW) && !sb.st_size;
+	if (empty || !journal_is_new(sg->jn)) {
+		(void)unlinkat(dir_fd, name, 0);
+		return;
+	}
+	(void)snprintf(aside, sizeof(aside), "%s.kept", name);
+	(void)renameat(dir_fd, name, dir_fd, aside);
+	log_error(
+		"journal",
+		"%s/%s is of a journal that is gone: it may hold a file that the bucket "
+		"does not have, and is kept as %s",
+		sg->dir, name, aside);
+}
+
+/* Files that no row names: made a moment before a crash, or DONE and not adopted. */
+static int remove_strays(struct staging *sg)
+{
+	DIR *d = opendir(sg->dir);
+	if (!d) {
+		int r = -errno;
+		log_error("journal", "open %s: %s", sg->dir, strerror(-r));
+		return r;
+	}
+	struct dirent *de;
+	while ((de = readdir(d))) {
+		char *end;
+		unsigned long long id = strtoull(de->d_name, &end, 10);
+		if (*end || end == de->d_name)
+			continue;
+		bool known = false;
+		struct map_node *node = NULL;
+		while (!known && (node = map_next(&sg->by_key, node))) {
+			struct staged *st = container_of(node, struct staged, node);
+			for (; st && !known; st = st->older)
+				known = st->id == id;
+		}
+		if (!known)
+			remove_stray(sg, dirfd(d), de->d_name);
+	}
+	(void)closedir(d);
+	return 0;
+}
+
 int staging_recover(struct staging *sg)
 {
 	int r = forget_dropped(sg);
 	if (!r)
 		r = forget_outlived(sg);
 	if (!r)
-		r = staging_remove_strays(sg);
+		r = remove_strays(sg);
 	struct staged *st;
 	while (!r && (st = next_recovered(sg))) {
 		seal_recovered(st);
