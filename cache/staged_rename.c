@@ -185,6 +185,7 @@ struct move {
 	char base[ETAG_SIZE]; /* what st is to replace at the target ... */
 	char tags[TAGS_SIZE]; /* ... or one of these uploads of ours */
 	struct left left;     /* at the old name */
+	char own_tags[TAGS_SIZE]; /* st's, as long as that is its name */
 	bool local, took_removal;
 	bool synced; /* its bytes are on the disk, and promised */
 	struct journal_change changes[4];
@@ -301,6 +302,7 @@ static void unseal(struct move *m)
 	if (m->was == STAGED_OPEN)
 		atomic_store(&st->dirty, true);
 	staged_set_state_locked(st, m->was);
+	staged_copy_string(st->base_tags, sizeof(st->base_tags), m->own_tags);
 	staged_row_locked(st, &image);
 	bool leaves = m->left.any && !st->holds_removal;
 	bool had_row = over && staged_get_state(over) != STAGED_DONE &&
@@ -389,6 +391,7 @@ static int start_move(struct move *m)
 	if (atomic_load(&st->torn) && !m->local)
 		return st->torn_error;
 	left_behind_locked(st, &m->left);
+	staged_tags_locked(st, st->key, m->own_tags);
 	return 0;
 }
 
@@ -414,6 +417,13 @@ static void find_base(struct move *m)
 	staged_copy_string(m->st->base_tags, sizeof(m->st->base_tags), m->tags);
 }
 
+/* It keeps its old name, and may have uploads of ours there. */
+static void restore_tags(struct move *m)
+{
+	SCOPED_LOCK(&m->st->sg->lock);
+	staged_copy_string(m->st->base_tags, sizeof(m->st->base_tags), m->own_tags);
+}
+
 /* Both are claimed. */
 static int move_claimed(struct move *m, struct call *call)
 {
@@ -423,6 +433,8 @@ static int move_claimed(struct move *m, struct call *call)
 		removal_keep(m->st->sg->rm, mv->to);
 	int r = mv->publish && mv->wait && !m->local ? rename_when_uploaded(m, call)
 						     : rename_now(m);
+	if (r)
+		restore_tags(m);
 	if (r && m->took_removal && !mv->over)
 		removal_release(m->st->sg->rm, mv->to);
 	return r;

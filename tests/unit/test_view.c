@@ -292,6 +292,42 @@ static void view__a_refused_rename_leaves_the_old_name(void)
 	crash_done(&c);
 }
 
+/* What the bucket may have of ours under the old name is known after a rename that
+ * failed, too: it is no conflict (P5), and goes with the name. */
+static void check_uploads_known(bool unlinks)
+{
+	struct vrig rig;
+	vrig_init(&rig);
+	struct call call = vrig_soon();
+	struct staged *st = vrig_create(&rig, "f"), *next = NULL;
+	CHECK(vrig_reads(&rig, "g", NULL));
+	vrig_put(st, "first");
+	/* It is there, and from then on nobody answers. */
+	atomic_store(&rig.bucket.lose, 1);
+	atomic_store(&rig.bucket.dies, true);
+	CHECK(staged_publish(st, true, &call));
+	CHECK_EQ(staged_writable(st, 0, &next), 0);
+	vrig_put(next, "second");
+	CHECK(vrig_rename(&rig, "f", "g"));
+	CHECK(vrig_reads(&rig, "f", "second"));
+	atomic_store(&rig.bucket.down, 0);
+	if (unlinks)
+		CHECK_EQ(vrig_unlink(&rig, "f"), 0);
+	else
+		CHECK_EQ(staged_publish(next, true, &call), 0);
+	staged_unref(next);
+	vrig_close_writer(st);
+	CHECK_EQ(view_drain(rig.vw, clock_now_ns() + 5 * NS_PER_S), 0);
+	CHECK(bucket_has(&rig.bucket, "f", unlinks ? NULL : "second"));
+	vrig_done(&rig);
+}
+
+static void view__a_failed_rename_knows_its_uploads(void)
+{
+	check_uploads_known(false);
+	check_uploads_known(true);
+}
+
 static void unlink_unheard(struct vrig *rig)
 {
 	CHECK_EQ(vrig_unlink(rig, "f"), 0);
@@ -396,6 +432,7 @@ int main(void)
 	RUN(view__a_sealed_rename_takes_the_removal);
 	RUN(view__a_sealed_rename_takes_the_old_name);
 	RUN(view__a_refused_rename_leaves_the_old_name);
+	RUN(view__a_failed_rename_knows_its_uploads);
 	RUN(view__a_copy_is_known_again);
 	RUN(view__an_unheard_removal_is_no_conflict);
 	RUN(view__markers_with_bytes_stay);
