@@ -239,6 +239,13 @@ int view_make_way(struct view *vw, const char *path, enum name_kind kind,
 	return call ? removal_finish(vw->rm, other, call) : -EAGAIN;
 }
 
+void view_settle_removal(struct view *vw, const char *key)
+{
+	struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = key};
+	journal_forget(vw->jn, &c, 1, false);
+	removal_settled(vw->rm, key);
+}
+
 static int put_marker(struct view *vw, const char *path, struct call *call)
 {
 	CLEANUP_FREE char *marker = marker_of(path);
@@ -263,11 +270,8 @@ static int put_marker(struct view *vw, const char *path, struct call *call)
 	names_changed(vw->nm, path);
 	if (held && r)
 		removal_release(vw->rm, marker);
-	if (held && !r) {
-		struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = marker};
-		r = journal_commit(vw->jn, &c, 1, false);
-		removal_settled(vw->rm, marker);
-	}
+	if (held && !r)
+		view_settle_removal(vw, marker);
 	return r;
 }
 

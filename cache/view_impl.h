@@ -54,6 +54,9 @@ int view_check_empty(struct view *vw, const char *path, struct call *call);
 /* The cached bytes of a version follow it to another name or ETag. */
 void view_rekey(struct view *vw, const char *from, const struct object *was,
 		const char *to, const struct object *is);
+/* What the bucket has there is no longer to be removed: it is new, and that cannot be
+ * undone. */
+void view_settle_removal(struct view *vw, const char *key);
 /* Removed here, or its directory marker was, and the bucket may not know yet. */
 bool view_is_removed(struct view *vw, const char *path, bool *ret_marker);
 #endif

@@ -102,15 +102,6 @@ static int fetch_to_rename(struct view *vw, const struct object *obj, const char
 	return r;
 }
 
-/* What the bucket has at to is no longer to be removed: it is the new object. */
-static int settle_removal(struct view *vw, const char *to)
-{
-	struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = to};
-	int r = journal_commit(vw->jn, &c, 1, false);
-	removal_settled(vw->rm, to);
-	return r;
-}
-
 /* What we owe the name is journaled with the tag of the copy first: were we to die before
  * all is told to the journal, the next mount would take the copy for somebody else's
  * (P5). */
@@ -196,7 +187,7 @@ static int rename_object(struct view *vw, const struct object *obj, const char *
 	if (held && r)
 		removal_release(vw->rm, to);
 	else if (held)
-		r = settle_removal(vw, to);
+		view_settle_removal(vw, to);
 	if (r)
 		return r;
 	blocks_set_mtime(vw->bl, to, ret->etag, ret->mtime_ns);

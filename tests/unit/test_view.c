@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -419,6 +421,71 @@ static void view__markers_with_bytes_stay(void)
 	vrig_done(&rig);
 }
 
+/* A disk that takes no more: what would make the journal longer fails. */
+static void set_full(bool full)
+{
+	struct rlimit limit;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = full ? 1 : limit.rlim_max;
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void make_dir_on_full_disk(struct vrig *rig)
+{
+	struct call call = vrig_soon();
+	CHECK_EQ(view_mkdir(rig->vw, "n", &call), 0);
+	CHECK_EQ(view_rmdir(rig->vw, "n", &call), 0);
+	set_full(true);
+	(void)view_mkdir(rig->vw, "n", &call);
+}
+
+/* The disk becomes full while the store copies. */
+static void *fill_while_copying(void *arg)
+{
+	struct bucket *b = arg;
+	VRIG_UNTIL(atomic_load(&b->copies) == 1);
+	set_full(true);
+	atomic_store(&b->held, false);
+	return NULL;
+}
+
+static void copy_on_full_disk(struct vrig *rig)
+{
+	pthread_t filler;
+	bucket_set(&rig->bucket, "m", "bytes", NULL);
+	bucket_set(&rig->bucket, "n", "old", NULL);
+	CHECK(vrig_reads(rig, "m", "bytes"));
+	CHECK_EQ(vrig_unlink(rig, "n"), 0);
+	atomic_store(&rig->bucket.held, true);
+	CHECK_EQ(pthread_create(&filler, NULL, fill_while_copying, &rig->bucket), 0);
+	(void)vrig_rename(rig, "m", "n");
+	CHECK_EQ(pthread_join(filler, NULL), 0);
+}
+
+/* Of a name that was removed and is made anew the journal cannot be told at once: it is
+ * not removed by the next mount. */
+static void check_made_anew(void (*make)(struct vrig *rig), const char *key,
+			    const char *text)
+{
+	struct vrig rig;
+	vrig_init(&rig);
+	make(&rig);
+	CHECK(bucket_has(&rig.bucket, key, text));
+	set_full(false);
+	vrig_close(&rig);
+	vrig_open(&rig);
+	CHECK_EQ(view_drain(rig.vw, clock_now_ns() + 5 * NS_PER_S), 0);
+	CHECK(bucket_has(&rig.bucket, key, text));
+	vrig_done(&rig);
+}
+
+static void view__what_is_made_anew_outlives_a_full_disk(void)
+{
+	check_made_anew(make_dir_on_full_disk, "n/", "");
+	check_made_anew(copy_on_full_disk, "n", "bytes");
+}
+
 int main(void)
 {
 	RUN(view__each_state_survives_as_promised);
@@ -436,5 +503,6 @@ int main(void)
 	RUN(view__a_copy_is_known_again);
 	RUN(view__an_unheard_removal_is_no_conflict);
 	RUN(view__markers_with_bytes_stay);
+	RUN(view__what_is_made_anew_outlives_a_full_disk);
 	return 0;
 }
