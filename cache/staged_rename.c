@@ -297,10 +297,12 @@ static void unseal(struct move *m)
 	struct staged *st = m->st, *over = m->mv->over;
 	struct row_image image, over_image;
 	struct journal_change changes[4] = {{.kind = JOURNAL_PUT_ROW, .row = &image.row}};
+	struct journal_change stays = {.kind = JOURNAL_DEL_GONE, .key = st->key};
 	size_t n = 1;
 	(void)pthread_mutex_lock(&st->sg->lock);
 	if (m->was == STAGED_OPEN)
 		atomic_store(&st->dirty, true);
+	atomic_store(&st->unsure, m->was == STAGED_OPEN);
 	staged_set_state_locked(st, m->was);
 	staged_copy_string(st->base_tags, sizeof(st->base_tags), m->own_tags);
 	staged_row_locked(st, &image);
@@ -314,15 +316,18 @@ static void unseal(struct move *m)
 		changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_ROW,
 						       .row = &over_image.row};
 	if (leaves)
-		changes[n++] =
-			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = st->key};
+		changes[n++] = stays;
 	if (m->took_removal)
 		changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_GONE,
 						       .key = m->to,
 						       .etag = m->base,
 						       .tag = m->tags};
-	/* If this is lost, the next mount finishes the rename. */
-	(void)journal_commit(st->sg->jn, changes, n, true);
+	/* If this is lost the next mount finishes the rename; but once st is written to,
+	 * its row is of the old name again, and what the bucket has there must stay. */
+	if (!journal_commit(st->sg->jn, changes, n, true))
+		atomic_store(&st->unsure, false);
+	else if (leaves)
+		journal_forget(st->sg->jn, &stays, 1, true);
 }
 
 static int upload_under(struct move *m, struct call *call)
