@@ -309,8 +309,10 @@ static void unseal(struct move *m)
 	bool leaves = m->left.any && !st->holds_removal;
 	bool had_row = over && staged_get_state(over) != STAGED_DONE &&
 		       staged_get_state(over) != STAGED_DROPPED;
-	if (had_row)
+	if (had_row) {
+		tags_add(over->base_tags, st->tag); /* it may be there after all */
 		staged_row_locked(over, &over_image);
+	}
 	(void)pthread_mutex_unlock(&st->sg->lock);
 	if (had_row)
 		changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_ROW,

@@ -330,6 +330,31 @@ static void view__a_failed_rename_knows_its_uploads(void)
 	check_uploads_known(true);
 }
 
+/* What a rename that failed may have put there all the same is ours, too. */
+static void view__a_failed_rename_is_replaced(void)
+{
+	struct vrig rig;
+	vrig_init(&rig);
+	struct call call = vrig_soon();
+	struct staged *to = vrig_create(&rig, "g"), *st = vrig_create(&rig, "f");
+	vrig_put(to, "right");
+	vrig_put(st, "wrong");
+	staged_add_writers(st, -1);
+	atomic_store(&rig.bucket.down, -EIO);
+	CHECK(staged_publish(to, true, &call));
+	atomic_store(&rig.bucket.down, 0);
+	atomic_store(&rig.bucket.lose, 1);
+	atomic_store(&rig.bucket.dies, true);
+	CHECK(vrig_rename(&rig, "f", "g"));
+	CHECK(bucket_has(&rig.bucket, "g", "wrong"));
+	atomic_store(&rig.bucket.down, 0);
+	CHECK_EQ(staged_publish(to, true, &call), 0);
+	CHECK(bucket_has(&rig.bucket, "g", "right"));
+	staged_unref(st);
+	vrig_close_writer(to);
+	vrig_done(&rig);
+}
+
 static void unlink_unheard(struct vrig *rig)
 {
 	CHECK_EQ(vrig_unlink(rig, "f"), 0);
@@ -548,6 +573,7 @@ int main(void)
 	RUN(view__a_sealed_rename_takes_the_old_name);
 	RUN(view__a_refused_rename_leaves_the_old_name);
 	RUN(view__a_failed_rename_knows_its_uploads);
+	RUN(view__a_failed_rename_is_replaced);
 	RUN(view__a_copy_is_known_again);
 	RUN(view__an_unheard_removal_is_no_conflict);
 	RUN(view__markers_with_bytes_stay);
