@@ -170,9 +170,9 @@ static void entry_store_locked(struct names *nm, struct directory *d, struct ent
 	names_count_locked(nm, d);
 }
 
-/* An entry that is not newer than the listing goes, but for the time that the bucket
+/* Of an entry that is not newer than the listing this is left: the time that the bucket
  * told of the very same version. */
-static void take_over_locked(struct directory *d, struct entry *e)
+static void keep_time_locked(struct directory *d, const struct entry *e)
 {
 	uint32_t no = listing_find(d->listing, e->text);
 	struct listed *l = no == LISTING_NONE ? NULL : &d->listing->entries[no];
@@ -181,6 +181,11 @@ static void take_over_locked(struct directory *d, struct entry *e)
 		l->mtime_ns = e->mtime_ns;
 		l->exact = true;
 	}
+}
+
+static void take_over_locked(struct directory *d, struct entry *e)
+{
+	keep_time_locked(d, e);
 	entry_remove_locked(d, e);
 }
 
@@ -235,15 +240,24 @@ static bool spares(const struct entry *e, const struct entry *old)
 	       (e->answer == IS_NO_FILE && old->answer == IS_DIR);
 }
 
+/* An answer that was on its way while we wrote, or while the directory was listed, says
+ * nothing new: of what we wrote nothing but the listing may be left. */
+static bool is_late_locked(const struct directory *d, const struct entry *old,
+			   uint64_t asked_ns)
+{
+	return (old && old->local_ns >= asked_ns) || d->doubted_ns >= asked_ns ||
+	       (d->listing && d->listed_ns > asked_ns);
+}
+
 static void enter(struct names *nm, const char *dir, struct entry *e, uint64_t asked_ns)
 {
 	SCOPED_LOCK(&nm->lock);
 	struct directory *d = names_dir_get_locked(nm, dir);
 	struct entry *old = d ? names_entry_find(&d->entries, e->text) : NULL;
-	/* An answer that was on its way while we wrote says nothing new. */
-	if (!d || (old && spares(e, old)) ||
-	    (asked_ns &&
-	     ((old && old->local_ns >= asked_ns) || d->doubted_ns >= asked_ns))) {
+	bool late = d && asked_ns && is_late_locked(d, old, asked_ns);
+	if (late && d->listing)
+		keep_time_locked(d, e);
+	if (!d || late || (old && spares(e, old))) {
 		free(e);
 		return;
 	}

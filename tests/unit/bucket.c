@@ -109,7 +109,10 @@ static int mem_head(struct backend *be, const char *key, struct object *ret,
 	(void)call;
 	if (atomic_load(&b->down))
 		return atomic_load(&b->down);
-	return bucket_head(b, key, ret);
+	int r = bucket_head(b, key, ret);
+	while (atomic_load(&b->late_heads))
+		(void)usleep(1000);
+	return r;
 }
 
 static int mem_get(struct backend *be, const char *key, const struct object *obj,

@@ -29,6 +29,7 @@ struct bucket {
 	/* changed by tests at any time */
 	_Atomic int down;    /* every call fails with it */
 	atomic_bool held;    /* puts, parts and deletes wait until this is false */
+	atomic_bool late_heads; /* what a head tells comes once this is false */
 	atomic_int lose;     /* so many writes from now on are done, and -ECOMM */
 	atomic_int twice;    /* so many uploads from now on are begun twice */
 	atomic_int spoil;    /* so many writes from now on make something else: -EBADE */

@@ -199,6 +199,35 @@ static void names__own_changes_survive_a_listing(void)
 	end(&rig);
 }
 
+static void *look_for_file(void *arg)
+{
+	(void)look(arg, "f.fits", NULL);
+	return NULL;
+}
+
+/* An answer that was on its way for long says nothing against what was heard since. */
+static void names__a_late_answer_undoes_no_listing(void)
+{
+	struct rig rig;
+	struct object obj, mine = {.size = 3, .etag = "\"mine\""};
+	struct text text;
+	pthread_t t;
+	start(&rig, 60 * NS_PER_S, 60 * NS_PER_S);
+	atomic_store(&rig.v.bucket.late_heads, true);
+	CHECK(!pthread_create(&t, NULL, look_for_file, &rig));
+	VRIG_UNTIL(rig.v.bucket.heads == 1);
+	(void)usleep(20000); /* it was not there */
+	bucket_set(&rig.v.bucket, "f.fits", "new", NULL);
+	names_put(rig.nm, "f.fits", &mine);
+	CHECK_EQ(list(&rig, "", &text), 0);
+	CHECK_EQ(look(&rig, "f.fits", &obj), NAME_FILE);
+	atomic_store(&rig.v.bucket.late_heads, false);
+	CHECK(!pthread_join(t, NULL));
+	CHECK_EQ(look(&rig, "f.fits", &obj), NAME_FILE);
+	CHECK_EQ(rig.v.bucket.heads, 1);
+	end(&rig);
+}
+
 /* What was doubted while the listing was on its way is asked for again. */
 static void names__doubt_outlives_a_listing(void)
 {
@@ -280,6 +309,7 @@ int main(void)
 	RUN(names__a_listed_directory_wins);
 	RUN(names__a_removal_is_of_one_kind);
 	RUN(names__own_changes_survive_a_listing);
+	RUN(names__a_late_answer_undoes_no_listing);
 	RUN(names__doubt_outlives_a_listing);
 	RUN(names__keeps_the_users_mtime);
 	RUN(names__one_list_for_all_who_ask);
