@@ -162,6 +162,20 @@ static bool is_listed(const struct names *nm, const struct directory *d)
 	return d && d->listing && names_fresh(d->listed_ns, nm->conf.ttl_ns);
 }
 
+/* Of a complete listing: is there something that is not known to have gone since? */
+static bool shows_any_locked(const struct directory *d)
+{
+	const struct listing *ls = d->listing;
+	for (uint32_t i = 0; i < ls->n; i++) {
+		const struct entry *e =
+			d->entries.n ? names_entry_find(&d->entries, listing_name(ls, i))
+				     : NULL;
+		if (!e || !names_entry_denies(e, ls->entries[i].dir))
+			return true;
+	}
+	return false;
+}
+
 static int check_length(const char *dir)
 {
 	return strlen(dir) + 1 >= KEY_SIZE ? -ENAMETOOLONG : 0;
@@ -177,7 +191,7 @@ int names_dir_exists(struct names *nm, const char *path, struct call *call)
 	struct directory *d = names_dir_get_locked(nm, path);
 	if (!d)
 		return -ENOMEM;
-	if (is_listed(nm, d) && d->listing->n)
+	if (is_listed(nm, d) && shows_any_locked(d))
 		return 1;
 	r = ask_locked(nm, d, false);
 	if (r)

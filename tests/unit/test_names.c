@@ -228,6 +228,25 @@ static void names__a_late_answer_undoes_no_listing(void)
 	end(&rig);
 }
 
+/* All that was listed in it was removed since, and then itself. */
+static void names__an_emptied_directory_stays_removed(void)
+{
+	struct rig rig;
+	struct text t;
+	start(&rig, 60 * NS_PER_S, 20 * NS_PER_MS);
+	bucket_set(&rig.v.bucket, "d/f", "1", NULL);
+	CHECK_EQ(list(&rig, "d", &t), 0);
+	CHECK_STR(t.names, "[f]");
+	CHECK_EQ(look(&rig, "d", NULL), NAME_DIR);
+	bucket_unset(&rig.v.bucket, "d/f");
+	names_kind_removed(rig.nm, "d/f", NAME_FILE);
+	names_kind_removed(rig.nm, "d", NAME_DIR);
+	CHECK_EQ(look(&rig, "d", NULL), -ENOENT);
+	(void)usleep(30000); /* "no" is believed briefly */
+	CHECK_EQ(look(&rig, "d", NULL), -ENOENT);
+	end(&rig);
+}
+
 /* What was doubted while the listing was on its way is asked for again. */
 static void names__doubt_outlives_a_listing(void)
 {
@@ -310,6 +329,7 @@ int main(void)
 	RUN(names__a_removal_is_of_one_kind);
 	RUN(names__own_changes_survive_a_listing);
 	RUN(names__a_late_answer_undoes_no_listing);
+	RUN(names__an_emptied_directory_stays_removed);
 	RUN(names__doubt_outlives_a_listing);
 	RUN(names__keeps_the_users_mtime);
 	RUN(names__one_list_for_all_who_ask);
