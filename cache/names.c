@@ -243,9 +243,9 @@ static bool spares(const struct entry *e, const struct entry *old)
 /* An answer that was on its way while we wrote, or while the directory was listed, says
  * nothing new: of what we wrote nothing but the listing may be left. */
 static bool is_late_locked(const struct directory *d, const struct entry *old,
-			   uint64_t asked_ns)
+			   const struct entry *e, uint64_t asked_ns)
 {
-	return (old && old->local_ns >= asked_ns) || d->doubted_ns >= asked_ns ||
+	return (old && old->local_ns >= e->known_ns) || d->doubted_ns >= asked_ns ||
 	       (d->listing && d->listed_ns > asked_ns);
 }
 
@@ -254,7 +254,7 @@ static void enter(struct names *nm, const char *dir, struct entry *e, uint64_t a
 	SCOPED_LOCK(&nm->lock);
 	struct directory *d = names_dir_get_locked(nm, dir);
 	struct entry *old = d ? names_entry_find(&d->entries, e->text) : NULL;
-	bool late = d && asked_ns && is_late_locked(d, old, asked_ns);
+	bool late = d && asked_ns && is_late_locked(d, old, e, asked_ns);
 	if (late && d->listing)
 		keep_time_locked(d, e);
 	if (!d || late || (old && spares(e, old))) {
@@ -265,12 +265,10 @@ static void enter(struct names *nm, const char *dir, struct entry *e, uint64_t a
 	names_shrink_locked(nm, d);
 }
 
-/* asked_ns: when the question was asked; 0 = we did it ourselves, just now. */
-void names_note(struct names *nm, const char *path, enum answer answer,
-		const struct object *obj, uint64_t asked_ns)
+static void note(struct names *nm, const char *path, enum answer answer,
+		 const struct object *obj, uint64_t asked_ns, uint64_t known_ns)
 {
 	const char *name;
-	uint64_t known_ns = asked_ns ? asked_ns : clock_now_ns();
 	CLEANUP_FREE char *dir = names_split(path, &name);
 	struct entry *e = dir ? entry_new(name, answer, obj, known_ns) : NULL;
 	if (!e) {
@@ -283,6 +281,18 @@ void names_note(struct names *nm, const char *path, enum answer answer,
 	enter(nm, dir, e, asked_ns);
 	if (!asked_ns)
 		keeper_drop(nm, dir);
+}
+
+void names_note(struct names *nm, const char *path, enum answer answer,
+		const struct object *obj, uint64_t asked_ns)
+{
+	note(nm, path, answer, obj, asked_ns, asked_ns ? asked_ns : clock_now_ns());
+}
+
+void names_note_dir(struct names *nm, const char *path, uint64_t asked_ns,
+		    uint64_t listed_ns)
+{
+	note(nm, path, IS_DIR, NULL, asked_ns, listed_ns);
 }
 
 void names_put(struct names *nm, const char *path, const struct object *obj)

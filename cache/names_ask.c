@@ -23,11 +23,11 @@ static int ask_file(struct names *nm, const char *path, struct object *ret,
 
 static int ask_dir(struct names *nm, const char *path, struct call *call)
 {
-	uint64_t asked_ns = clock_now_ns();
-	int r = names_dir_exists(nm, path, call);
+	uint64_t asked_ns = clock_now_ns(), listed_ns;
+	int r = names_dir_exists(nm, path, &listed_ns, call);
 	if (r <= 0)
 		return r ? r : -ENOENT;
-	names_note(nm, path, IS_DIR, NULL, asked_ns);
+	names_note_dir(nm, path, asked_ns, listed_ns);
 	return 0;
 }
 

@@ -111,8 +111,12 @@ void names_shrink_locked(struct names *nm, const struct directory *keep);
 /* ls, as it was when the bucket was asked at began_ns, is what is believed of d. */
 void names_install_locked(struct names *nm, struct directory *d, struct listing *ls,
 			  uint64_t began_ns);
+/* asked_ns: when the question was asked; 0 = we did it ourselves, just now. */
 void names_note(struct names *nm, const char *path, enum answer answer,
 		const struct object *obj, uint64_t asked_ns);
+/* A directory; what tells of it was asked for at listed_ns, perhaps before. */
+void names_note_dir(struct names *nm, const char *path, uint64_t asked_ns,
+		    uint64_t listed_ns);
 bool names_fresh(uint64_t since_ns, uint64_t ttl_ns);
 /* It tells that there is none of that kind. */
 bool names_entry_denies(const struct entry *e, bool dir);
@@ -145,8 +149,9 @@ void lister_unref_locked(struct lister *lr);
 void lister_delist_locked(struct lister *lr);
 /* Its pages are only for those who read it already. */
 void lister_orphan_locked(struct names *nm, struct directory *d);
-/* Whether there is such a directory.  1: yes. */
-int names_dir_exists(struct names *nm, const char *path, struct call *call);
+/* Whether there is such a directory.  1: yes, and since when that is known. */
+int names_dir_exists(struct names *nm, const char *path, uint64_t *ret_listed_ns,
+		     struct call *call);
 
 /* --- kept for the next mount: nothing without a keeper --- */
 

@@ -181,7 +181,8 @@ static int check_length(const char *dir)
 	return strlen(dir) + 1 >= KEY_SIZE ? -ENAMETOOLONG : 0;
 }
 
-int names_dir_exists(struct names *nm, const char *path, struct call *call)
+int names_dir_exists(struct names *nm, const char *path, uint64_t *ret_listed_ns,
+		     struct call *call)
 {
 	int r = check_length(path);
 	if (r)
@@ -191,13 +192,16 @@ int names_dir_exists(struct names *nm, const char *path, struct call *call)
 	struct directory *d = names_dir_get_locked(nm, path);
 	if (!d)
 		return -ENOMEM;
-	if (is_listed(nm, d) && shows_any_locked(d))
+	if (is_listed(nm, d) && shows_any_locked(d)) {
+		*ret_listed_ns = d->listed_ns;
 		return 1;
+	}
 	r = ask_locked(nm, d, false);
 	if (r)
 		return r;
 	struct lister *lr = d->lister;
 	lr->refs++;
+	*ret_listed_ns = lr->began_ns;
 	r = await_locked(lr, 0, call);
 	if (!r)
 		r = lr->any ? 1 : lr->error;

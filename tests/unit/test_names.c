@@ -247,6 +247,24 @@ static void names__an_emptied_directory_stays_removed(void)
 	end(&rig);
 }
 
+/* That a directory is there is known from its listing, and no longer than that is. */
+static void names__a_directory_is_as_old_as_its_listing(void)
+{
+	struct rig rig;
+	struct text t;
+	start(&rig, 300 * NS_PER_MS, 300 * NS_PER_MS);
+	bucket_set(&rig.v.bucket, "d/f", "1", NULL);
+	CHECK_EQ(list(&rig, "d", &t), 0);
+	(void)usleep(200000);
+	CHECK_EQ(look(&rig, "d", NULL), NAME_DIR);
+	bool in_time = rig.v.bucket.lists == 1; /* or it was asked for again by then */
+	bucket_unset(&rig.v.bucket, "d/f");
+	(void)usleep(150000);
+	if (in_time)
+		CHECK_EQ(look(&rig, "d", NULL), -ENOENT);
+	end(&rig);
+}
+
 /* What was doubted while the listing was on its way is asked for again. */
 static void names__doubt_outlives_a_listing(void)
 {
@@ -330,6 +348,7 @@ int main(void)
 	RUN(names__own_changes_survive_a_listing);
 	RUN(names__a_late_answer_undoes_no_listing);
 	RUN(names__an_emptied_directory_stays_removed);
+	RUN(names__a_directory_is_as_old_as_its_listing);
 	RUN(names__doubt_outlives_a_listing);
 	RUN(names__keeps_the_users_mtime);
 	RUN(names__one_list_for_all_who_ask);
