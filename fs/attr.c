@@ -53,12 +53,17 @@ static int set_size(struct task *t, struct inode *in, struct call *call)
 	return r ? r : publish_unopened(t->fs, in, call);
 }
 
+/* What cannot be told is told as the nearest that can, as kernels do it. */
 static int64_t wanted_mtime_ns(const struct task *t)
 {
+	const struct timespec *ts = &t->attr.st_mtim;
+	int64_t ns;
 	if (t->to_set & FUSE_SET_ATTR_MTIME_NOW)
 		return clock_wall_ns();
-	return (int64_t)t->attr.st_mtim.tv_sec * (int64_t)NS_PER_S +
-	       t->attr.st_mtim.tv_nsec;
+	if (__builtin_mul_overflow((int64_t)ts->tv_sec, (int64_t)NS_PER_S, &ns) ||
+	    __builtin_add_overflow(ns, ts->tv_nsec, &ns))
+		return ts->tv_sec < 0 ? -INT64_MAX : INT64_MAX;
+	return ns;
 }
 
 static int copy_with_mtime(struct fs *fs, struct inode *in, const struct gate_pass *pass,

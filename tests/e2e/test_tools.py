@@ -127,3 +127,12 @@ def test_python_shutil(store, mnt, disk):
     shutil.rmtree(mnt.path("x"))
     mnt.umount()
     assert store.files() == ["a.fits"]
+
+
+def test_times_past_the_last(mnt):
+    """What 64 bits of nanoseconds do not hold is the nearest that they do, not any."""
+    write(mnt.path("f"), b"1")
+    os.utime(mnt.path("f"), (32503680000, 32503680000))  # the year 3000
+    assert os.stat(mnt.path("f")).st_mtime_ns == (1 << 63) - 1
+    os.utime(mnt.path("f"), (-(1 << 40), -(1 << 40)))
+    assert os.stat(mnt.path("f")).st_mtime_ns < 0
