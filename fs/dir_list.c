@@ -3,7 +3,7 @@
  * Entries are handed on as they arrive.  An offset is a place in the stream, so entries
  * that come and go meanwhile neither repeat nor hide others, for as long as it is open.
  * An error of the network is an error of opendir or of readdir, never a short listing
- * (P10).
+ * (P10).  Who goes back to the start (rewinddir) has it opened anew.
  *
  * While the kernel makes inodes of one reply, the thread that sent it makes the next one.
  * It is sent if just that is asked for, soon, and no operation that may change what is
@@ -27,8 +27,11 @@ enum {
 
 struct reader {
 	struct opened opened; /* first */
-	char *path;	      /* owned */
-	struct view_stream *stream;
+
+	/* only who reads, of whom the kernel sends one at a time, and who makes ahead */
+	char *path;		    /* owned */
+	struct view_stream *stream; /* owned */
+	bool begun;		    /* something of it was read */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -112,6 +115,31 @@ static void make_ahead(const struct dir_place *dp, struct reader *rd, uint64_t o
 
 /* --- operations --- */
 
+/* The directory as it is now, under the name that it has now.  One that was removed stays
+ * as it was opened: its name may be another's. */
+static int open_stream(struct task *t, struct reader *rd, struct call *call)
+{
+	bool named;
+	struct view_stream *stream;
+	struct inode *in = tree_get(t->fs->tree, t->ino);
+	if (!in)
+		return -ENOENT;
+	CLEANUP_FREE char *path = inode_path(t->fs->tree, in, &named);
+	tree_put(t->fs->tree, in);
+	if (path && !named && rd->stream)
+		return 0;
+	int r = path ? view_open(t->fs->vw, path, &stream, call) : -ENOMEM;
+	if (r)
+		return r;
+	if (rd->stream)
+		view_close(rd->stream);
+	free(rd->path);
+	rd->path = STEAL(path);
+	rd->stream = stream;
+	rd->begun = false;
+	return 0;
+}
+
 static void close_reader(struct fs *fs, struct opened *o)
 {
 	struct reader *rd = (struct reader *)o;
@@ -122,21 +150,11 @@ static void close_reader(struct fs *fs, struct opened *o)
 
 int dir_open(struct task *t, struct call *call)
 {
-	struct inode *in = tree_get(t->fs->tree, t->ino);
-	if (!in)
-		return -ENOENT;
 	struct reader *rd = reader_new();
-	if (rd)
-		rd->path = inode_path(t->fs->tree, in, NULL);
-	tree_put(t->fs->tree, in);
-	if (!rd || !rd->path) {
+	int r = rd ? open_stream(t, rd, call) : -ENOMEM;
+	if (r) {
 		if (rd)
 			reader_free(rd);
-		return -ENOMEM;
-	}
-	int r = view_open(t->fs->vw, rd->path, &rd->stream, call);
-	if (r) {
-		reader_free(rd);
 		return r;
 	}
 	rd->opened.close = close_reader;
@@ -158,15 +176,18 @@ static int read_entries(struct task *t, bool plus, struct call *call)
 {
 	struct fs *fs = t->fs;
 	struct reader *rd = reader_of(t);
-	struct dir_place dp = {fs, t->ino, rd->path, rd->stream};
 	size_t size = t->size;
 	struct dir_reply *rp = take_ahead(fs, rd);
 	bool ahead = !rp || (plus && is_good(fs, rp, t));
 	if (rp && !ahead)
 		dir_reply_take_back(fs, STEAL(rp));
-	int r = rp ? 0 : dir_reply_new(&dp, (uint64_t)t->off, t->size, plus, call, &rp);
+	int r = !t->off && rd->begun ? open_stream(t, rd, call) : 0;
+	struct dir_place dp = {fs, t->ino, rd->path, rd->stream};
+	if (!r && !rp)
+		r = dir_reply_new(&dp, (uint64_t)t->off, t->size, plus, call, &rp);
 	if (r)
 		return r;
+	rd->begun = true;
 	/* One that was in vain says that more are likely to be. */
 	ahead = ahead && begin_ahead(fs, rd, rp);
 	uint64_t next = rp->next;
