@@ -49,7 +49,7 @@ static const char *const sql[ST_COUNT] = {
 	[ST_DEL_VERSION] = "DELETE FROM version WHERE name=?1 RETURNING bytes",
 	[ST_TOUCH] = "UPDATE version SET atime=?2 WHERE name=?1",
 	[ST_OLDEST] = "SELECT name, size, bytes FROM version WHERE atime >= ?3"
-		      " AND atime < ?4 ORDER BY atime, id LIMIT ?1 OFFSET ?2",
+		      " AND atime <= ?4 ORDER BY atime, id LIMIT ?1 OFFSET ?2",
 	[ST_EACH] = "SELECT name, size, bytes FROM version",
 };
 
@@ -276,7 +276,8 @@ int index_find(struct index *ix, const struct store_id *id, struct index_row *re
 	struct index_row row = {
 		.key = dup_bytes(st, 0),
 		.etag = dup_bytes(st, 1),
-		.atime_ns = sqlite3_column_int64(st, 2),
+		/* One before the epoch could not be marked with INDEX_LAST_NS. */
+		.atime_ns = (int64_t)index_uint(st, 2),
 	};
 	index_reset(st);
 	if (!row.key || !row.etag) {
@@ -295,7 +296,7 @@ int index_oldest(struct index *ix, bool last, size_t skip, struct store_id *ret,
 	index_bind_uint(st, 1, n);
 	index_bind_uint(st, 2, skip);
 	(void)sqlite3_bind_int64(st, 3, last ? INDEX_LAST_NS : INT64_MIN);
-	(void)sqlite3_bind_int64(st, 4, last ? INT64_MAX : INDEX_LAST_NS);
+	(void)sqlite3_bind_int64(st, 4, last ? INT64_MAX : INDEX_LAST_NS - 1);
 	uint64_t bytes;
 	int r, got = 0;
 	while ((r = db_step(&ix->db, st)) == 1)

@@ -193,6 +193,35 @@ static void damage__a_forged_row_is_fetched_again(void)
 	rig_done(&rig);
 }
 
+/* More frames than are looked at at once, all used before the epoch, or after its end. */
+static void old_frames(const char *sql)
+{
+	struct rig rig;
+	char key[32];
+	rig_init(&rig, 64 * MIB);
+	for (int i = 0; i < 40; i++) {
+		(void)snprintf(key, sizeof key, "k%d.fits", i);
+		struct version *v = rig_version(&rig, key, 1000);
+		rig_read(&rig, v, 0, 1000);
+		version_unref(v);
+	}
+	blocks_free(rig.bl);
+	swap_rows(&rig, sql);
+	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	(void)alarm(20);
+	CHECK(blocks_shrink(rig.bl, 64 * MIB) > 0);
+	(void)alarm(0);
+	CHECK_EQ(rig_stats(&rig).used_bytes, 0);
+	CHECK_EQ(rig_count_files(&rig), 0);
+	rig_done(&rig);
+}
+
+static void damage__a_forged_time_stops_no_eviction(void)
+{
+	old_frames("UPDATE version SET atime=9223372036854775807");
+	old_frames("UPDATE version SET atime=-1");
+}
+
 static void damage__a_lost_index_costs_time_only(void)
 {
 	struct rig rig;
@@ -257,6 +286,7 @@ int main(void)
 	RUN(damage__damage_between_mounts_is_fetched_again);
 	RUN(damage__damage_under_a_mount_is_fetched_again);
 	RUN(damage__a_forged_row_is_fetched_again);
+	RUN(damage__a_forged_time_stops_no_eviction);
 	RUN(damage__a_lost_index_costs_time_only);
 	RUN(damage__what_came_of_a_running_get_survives);
 	return 0;
