@@ -198,6 +198,15 @@ static int bypass_locked(struct reader *rd)
 	return r;
 }
 
+/* P8: another's was tried again and again, until its own deadline; ours is far off.  One
+ * that failed at once would fail for us as well. */
+static bool may_try_longer(const struct reader *rd, const struct run *run)
+{
+	return run->error == -ETIMEDOUT ||
+	       (run->error == -EIO && run->spent &&
+		call_left_ns(rd->call) > rd->v->bl->read_timeout_ns / 8);
+}
+
 /* What the end of a run that we waited for means to us; 0: look again. */
 static int outcome_locked(struct reader *rd, const struct run *run)
 {
@@ -208,7 +217,7 @@ static int outcome_locked(struct reader *rd, const struct run *run)
 	if (run->starter == rd->id)
 		return run->error;
 	/* Another's: it had its own patience, or nobody waited for it. */
-	if (!run->starter || atomic_load(&run->cancelled) || run->error == -ETIMEDOUT)
+	if (!run->starter || atomic_load(&run->cancelled) || may_try_longer(rd, run))
 		return 0;
 	return run->error;
 }

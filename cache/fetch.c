@@ -158,6 +158,7 @@ static void end(struct run *run, int r)
 		block_release_locked(v, b);
 	run->error = r;
 	run->no_room = no_room;
+	run->spent = clock_now_ns() - run->started_ns >= v->bl->read_timeout_ns / 2;
 	run->state = RUN_ENDED;
 	unlink_locked(run);
 	waiters_wake_locked(v, run);
@@ -174,6 +175,7 @@ static void run_job(void *arg)
 		run->state = RUN_STARTED;
 	(void)pthread_mutex_unlock(&v->lock);
 	if (mine) {
+		run->started_ns = clock_now_ns();
 		end(run, fetch(run, prio));
 		scan_ahead(v);
 	}

@@ -105,8 +105,10 @@ struct run {
 	enum prio prio;
 	int error;    /* once ended */
 	bool no_room; /* once ended: the disk was the reason */
+	bool spent;   /* once ended: it has failed for most of the time that it had */
 
 	/* only its own thread */
+	uint64_t started_ns;
 	uint64_t epoch;	   /* v->epoch when it started */
 	uint64_t pos;	   /* next byte, in the object */
 	uint64_t block;	   /* next block to publish */

@@ -330,6 +330,32 @@ static void blocks__a_fetch_ends_at_its_deadline(void)
 	rig_done(&rig);
 }
 
+/* P8: a fetch that has failed for all of its time says nothing of who came late. */
+static void blocks__anothers_patience_is_not_ours(void)
+{
+	struct rig rig;
+	struct task a, b;
+	rig_init(&rig, 64 * MIB);
+	blocks_free(rig.bl);
+	rig.conf.read_timeout_ns = 400 * NS_PER_MS;
+	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	struct version *v = rig_version(&rig, "k", 4 * MIB);
+	rig.mb.held = true;
+	rig.mb.error = -EIO;
+	rig.mb.good_gets = 2;
+	start(&a, &rig, v, 0);
+	wait_gets(&rig, 1);
+	clock_sleep_ns(280 * NS_PER_MS);
+	start(&b, &rig, v, 8192);
+	clock_sleep_ns(20 * NS_PER_MS);
+	rig.mb.held = false;
+	CHECK_EQ(pthread_join(a.thread, NULL), 0);
+	CHECK_EQ(pthread_join(b.thread, NULL), 0);
+	CHECK_EQ(b.result, 0);
+	version_unref(v);
+	rig_done(&rig);
+}
+
 /* -- hints -- */
 
 static void blocks__a_failed_hint_does_not_fail_its_waiter(void)
@@ -543,6 +569,7 @@ int main(void)
 	RUN(blocks__one_interrupted_reader_does_not_fail_another);
 	RUN(blocks__the_last_waiter_takes_the_get_with_it);
 	RUN(blocks__a_fetch_ends_at_its_deadline);
+	RUN(blocks__anothers_patience_is_not_ours);
 	RUN(blocks__a_failed_hint_does_not_fail_its_waiter);
 	RUN(blocks__a_read_overtakes_queued_hints);
 	RUN(blocks__hints_for_a_closed_file_are_dropped);
