@@ -181,14 +181,16 @@ static int check_length(const char *dir)
 	return strlen(dir) + 1 >= KEY_SIZE ? -ENAMETOOLONG : 0;
 }
 
-int names_dir_exists(struct names *nm, const char *path, uint64_t *ret_listed_ns,
-		     struct call *call)
+/* P8: who asked before since_ns, when we came, had a deadline before ours. */
+static bool is_anothers(int r, uint64_t began_ns, uint64_t since_ns, struct call *call)
 {
-	int r = check_length(path);
-	if (r)
-		return r;
-	keeper_load(nm, path);
-	SCOPED_LOCK(&nm->lock);
+	return (r == -ETIMEDOUT || r == -EIO) && began_ns < since_ns && !call_check(call);
+}
+
+/* As names_dir_exists, but once. */
+static int ask_dir_locked(struct names *nm, const char *path, uint64_t *ret_listed_ns,
+			  struct call *call)
+{
 	struct directory *d = names_dir_get_locked(nm, path);
 	if (!d)
 		return -ENOMEM;
@@ -196,7 +198,7 @@ int names_dir_exists(struct names *nm, const char *path, uint64_t *ret_listed_ns
 		*ret_listed_ns = d->listed_ns;
 		return 1;
 	}
-	r = ask_locked(nm, d, false);
+	int r = ask_locked(nm, d, false);
 	if (r)
 		return r;
 	struct lister *lr = d->lister;
@@ -206,6 +208,21 @@ int names_dir_exists(struct names *nm, const char *path, uint64_t *ret_listed_ns
 	if (!r)
 		r = lr->any ? 1 : lr->error;
 	lister_unref_locked(lr);
+	return r;
+}
+
+int names_dir_exists(struct names *nm, const char *path, uint64_t *ret_listed_ns,
+		     struct call *call)
+{
+	uint64_t since_ns = clock_now_ns();
+	int r = check_length(path);
+	if (r)
+		return r;
+	keeper_load(nm, path);
+	SCOPED_LOCK(&nm->lock);
+	do
+		r = ask_dir_locked(nm, path, ret_listed_ns, call);
+	while (is_anothers(r, *ret_listed_ns, since_ns, call));
 	return r;
 }
 
@@ -254,9 +271,18 @@ static int open_locked(struct names_stream *s, struct call *call)
 	return !r && s->lister->done ? s->lister->error : r;
 }
 
+static void let_go_locked(struct names_stream *s)
+{
+	if (s->lister)
+		s->lister->users--;
+	listing_unref(STEAL(s->listing));
+	lister_unref_locked(STEAL(s->lister));
+}
+
 int names_open(struct names *nm, const char *dir, struct listing *known,
 	       struct names_stream **ret, struct call *call)
 {
+	uint64_t since_ns = clock_now_ns();
 	int r = check_length(dir);
 	if (!r && call)
 		keeper_load(nm, dir);
@@ -269,7 +295,10 @@ int names_open(struct names *nm, const char *dir, struct listing *known,
 	r = s->dir ? 0 : -ENOMEM;
 	if (!r) {
 		s->dir->pins++;
-		r = open_locked(s, call);
+		do {
+			let_go_locked(s);
+			r = open_locked(s, call);
+		} while (is_anothers(r, s->began_ns, since_ns, call));
 	}
 	if (!r)
 		r = add_known_locked(s, known);
@@ -349,9 +378,6 @@ void names_close(struct names_stream *s)
 	SCOPED_LOCK(&nm->lock);
 	if (s->dir)
 		s->dir->pins--;
-	if (s->lister)
-		s->lister->users--;
-	listing_unref(s->listing);
-	lister_unref_locked(s->lister);
+	let_go_locked(s);
 	free(s);
 }

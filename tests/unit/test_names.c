@@ -172,6 +172,20 @@ static void names__a_removal_is_of_one_kind(void)
 	end(&rig);
 }
 
+static void *find_d(void *arg)
+{
+	CHECK_EQ(look(arg, "d", NULL), NAME_DIR);
+	return NULL;
+}
+
+static void *list_d(void *arg)
+{
+	struct text t;
+	CHECK_EQ(list(arg, "d", &t), 0);
+	CHECK_STR(t.names, "[f]");
+	return NULL;
+}
+
 static void *list_root(void *arg)
 {
 	struct text t;
@@ -300,6 +314,35 @@ static void names__keeps_the_users_mtime(void)
 	end(&rig);
 }
 
+static void *look_for_dir(void *arg)
+{
+	CHECK_EQ(look(arg, "d", NULL), -ETIMEDOUT);
+	return NULL;
+}
+
+/* P8: a question that was asked long before has its deadline before ours. */
+static void names__anothers_patience_is_not_ours(void)
+{
+	struct rig rig;
+	pthread_t one, two, three;
+	start(&rig, 60 * NS_PER_S, NS_PER_S);
+	names_free(rig.nm);
+	struct names_conf nc = {.timeout_ns = 400 * NS_PER_MS, .entries_max = 100};
+	CHECK_EQ(names_new(&nc, rig.v.be, rig.v.bl, &rig.nm), 0);
+	bucket_set(&rig.v.bucket, "d/f", "x", NULL);
+	atomic_store(&rig.v.bucket.held, true);
+	CHECK(!pthread_create(&one, NULL, look_for_dir, &rig));
+	VRIG_UNTIL(rig.v.bucket.lists == 1);
+	(void)usleep(300000);
+	CHECK(!pthread_create(&two, NULL, find_d, &rig));
+	CHECK(!pthread_create(&three, NULL, list_d, &rig));
+	CHECK(!pthread_join(one, NULL));
+	atomic_store(&rig.v.bucket.held, false);
+	CHECK(!pthread_join(two, NULL));
+	CHECK(!pthread_join(three, NULL));
+	end(&rig);
+}
+
 enum { LISTERS = 8 };
 
 static void names__one_list_for_all_who_ask(void)
@@ -351,6 +394,7 @@ int main(void)
 	RUN(names__a_directory_is_as_old_as_its_listing);
 	RUN(names__doubt_outlives_a_listing);
 	RUN(names__keeps_the_users_mtime);
+	RUN(names__anothers_patience_is_not_ours);
 	RUN(names__one_list_for_all_who_ask);
 	RUN(names__keeps_no_more_than_it_may);
 	return 0;
