@@ -20,6 +20,13 @@ static const char schema[] =
 	" present BLOB NOT NULL, crc BLOB NOT NULL, sum INTEGER NOT NULL,"
 	" PRIMARY KEY(version, no)) WITHOUT ROWID;";
 
+#define NAMELESS "typeof(name) <> 'blob' OR length(name) <> 32"
+
+/* No file has such a name: they would stay for ever, in front of all that may go. */
+static const char tidy[] = "DELETE FROM extent WHERE version IN"
+			   " (SELECT id FROM version WHERE " NAMELESS ");"
+			   "DELETE FROM version WHERE " NAMELESS;
+
 enum statement {
 	ST_FIND,
 	ST_ROW,
@@ -53,7 +60,7 @@ static const char *const sql[ST_COUNT] = {
 	[ST_EACH] = "SELECT name, size, bytes FROM version",
 };
 
-const struct index_part index_blocks = {schema, "", sql, ST_COUNT};
+const struct index_part index_blocks = {schema, tidy, sql, ST_COUNT};
 
 static sqlite3_stmt *statement(struct index *ix, enum statement which)
 {

@@ -193,6 +193,13 @@ static void damage__a_forged_row_is_fetched_again(void)
 	rig_done(&rig);
 }
 
+static void read_once(struct rig *rig, const char *key)
+{
+	struct version *v = rig_version(rig, key, 1000);
+	rig_read(rig, v, 0, 1000);
+	version_unref(v);
+}
+
 /* More frames than are looked at at once, all used before the epoch, or after its end. */
 static void old_frames(const char *sql)
 {
@@ -201,13 +208,13 @@ static void old_frames(const char *sql)
 	rig_init(&rig, 64 * MIB);
 	for (int i = 0; i < 40; i++) {
 		(void)snprintf(key, sizeof key, "k%d.fits", i);
-		struct version *v = rig_version(&rig, key, 1000);
-		rig_read(&rig, v, 0, 1000);
-		version_unref(v);
+		read_once(&rig, key);
 	}
 	blocks_free(rig.bl);
 	swap_rows(&rig, sql);
 	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
+	read_once(&rig, "new");
+	rig_reopen(&rig);
 	(void)alarm(20);
 	CHECK(blocks_shrink(rig.bl, 64 * MIB) > 0);
 	(void)alarm(0);
@@ -216,8 +223,10 @@ static void old_frames(const char *sql)
 	rig_done(&rig);
 }
 
-static void damage__a_forged_time_stops_no_eviction(void)
+static void damage__forged_rows_stop_no_eviction(void)
 {
+	old_frames("UPDATE version SET name=name || x'00'");
+	old_frames("UPDATE version SET name=id");
 	old_frames("UPDATE version SET atime=9223372036854775807");
 	old_frames("UPDATE version SET atime=-1");
 }
@@ -286,7 +295,7 @@ int main(void)
 	RUN(damage__damage_between_mounts_is_fetched_again);
 	RUN(damage__damage_under_a_mount_is_fetched_again);
 	RUN(damage__a_forged_row_is_fetched_again);
-	RUN(damage__a_forged_time_stops_no_eviction);
+	RUN(damage__forged_rows_stop_no_eviction);
 	RUN(damage__a_lost_index_costs_time_only);
 	RUN(damage__what_came_of_a_running_get_survives);
 	return 0;
