@@ -8,6 +8,7 @@
 #include "cache/fits.h"
 #include <errno.h>
 #include <fitsio.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -166,8 +167,17 @@ static int place(const struct shape *s, uint64_t header_len, uint64_t off, bool 
 /* A build that is not reentrant keeps its open files in one table without a lock. */
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
+/* What is set up at first use is looked at without a lock (4.2.0). */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void set_up(void)
+{
+	(void)fits_init_cfitsio(); /* an error is met again at each use */
+}
+
 static int ask_safely(char *image, size_t len, bool primary, struct shape *ret)
 {
+	(void)pthread_once(&once, set_up);
 	if (fits_is_reentrant())
 		return ask_image(image, len, primary, ret);
 	SCOPED_LOCK(&one_at_a_time);

@@ -1,5 +1,6 @@
 /* test_fits.c - headers, good and hostile, and what is believed of them. */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include "cache/fits.h"
 #include "tests/unit/check.h"
@@ -343,8 +344,36 @@ static void fits__no_bytes_do_harm(void)
 	CHECK(good > 3000 && good < 27000);
 }
 
+static pthread_barrier_t start;
+
+static void *ask_first(void *arg)
+{
+	struct header h;
+	struct hdu hdu;
+	begin(&h, simple, "8", AXES("10"));
+	(void)pthread_barrier_wait(&start);
+	*(int *)arg = ask(&h, 0, &hdu);
+	return NULL;
+}
+
+/* cfitsio sets itself up when it is first used: for tsan. */
+static void fits__several_may_be_the_first(void)
+{
+	pthread_t threads[3];
+	int results[3];
+	CHECK_EQ(pthread_barrier_init(&start, NULL, 3), 0);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, ask_first, &results[i]), 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(pthread_join(threads[i], NULL), 0);
+		CHECK_EQ(results[i], 0);
+	}
+	(void)pthread_barrier_destroy(&start);
+}
+
 int main(void)
 {
+	RUN(fits__several_may_be_the_first); /* of all */
 	RUN(fits__the_size_of_an_hdu_follows_from_its_header);
 	RUN(fits__heaps_groups_and_empty_axes_count);
 	RUN(fits__a_header_without_its_end_is_waited_for);
