@@ -251,7 +251,7 @@ static int count_upload(void *arg, const char *key, const char *id, int64_t star
 	(void)id;
 	if (!l->n++ || started_ns < l->oldest_ns)
 		l->oldest_ns = started_ns;
-	l->old += l->now_ns - started_ns > OLD_S * (int64_t)NS_PER_S;
+	l->old += started_ns < l->now_ns - OLD_S * (int64_t)NS_PER_S;
 	return 0;
 }
 

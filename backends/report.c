@@ -21,11 +21,6 @@ enum {
 
 static const char *const state_names[] = {"ok", "skipped", "warning", "problem"};
 
-const char *report_state_name(enum report_state state)
-{
-	return state_names[state];
-}
-
 void report_init(struct report *r, FILE *out)
 {
 	*r = (struct report){.out = out, .prefix = "", .log = -1};

@@ -63,7 +63,6 @@ const char *report_quote(struct report *r, const char *word);
 void report_flush(struct report *r);
 /* REPORT_OK if nothing is wrong; what was skipped is not wrong. */
 enum report_state report_worst(const struct report *r);
-const char *report_state_name(enum report_state state);
 /* {"state": .., "checks": [{"check": .., "state": .., "found": .., "remedy": ..}]}.
  * -ENOMEM. */
 int report_json(const struct report *r, struct buf *ret);

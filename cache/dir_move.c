@@ -202,17 +202,17 @@ static int collect(struct dir_move *m)
 
 static int hold(struct dir_move *m, struct dir_item *it)
 {
-	struct dir_left left = {0};
+	/* Before it is held: what is held without it is taken for untouched. */
+	CLEANUP_FREE struct dir_left *left = calloc(1, sizeof(*left));
 	bool pending;
-	int r = removal_hold(m->vw->rm, it->to, m->tag, left.etag, left.tags, &pending);
+	if (!left)
+		return -ENOMEM;
+	int r = removal_hold(m->vw->rm, it->to, m->tag, left->etag, left->tags, &pending);
 	it->held = !r;
 	if (r || !pending)
 		return r;
+	it->left = STEAL(left);
 	removal_keep(m->vw->rm, it->to);
-	it->left = malloc(sizeof(*it->left));
-	if (!it->left)
-		return -ENOMEM;
-	*it->left = left;
 	return 0;
 }
 

@@ -284,11 +284,14 @@ int staging_load_part(struct staging *sg, uint64_t upload, const struct part *pa
 	struct map_node *node = NULL;
 	while ((node = map_next(&sg->by_key, node))) {
 		struct staged *st = container_of(node, struct staged, node);
-		for (; st; st = st->older)
+		for (; st; st = st->older) {
+			struct parts *p = atomic_load(&st->parts);
+			if (!p || parts_row(p) != upload)
+				continue;
 			/* One that is refused is sent again. */
-			if (early_row(st) == upload)
-				(void)parts_restore_part(atomic_load(&st->parts), part,
-							 crc);
+			(void)parts_restore_part(p, part, crc);
+			return 0;
+		}
 	}
 	return 0;
 }

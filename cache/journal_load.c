@@ -60,12 +60,21 @@ static const char *column(sqlite3_stmt *st, int at)
 	return text ? text : "";
 }
 
-/* A column that there was no memory for is empty, and that is no damage. */
-static int unread(struct journal *jn)
+/* A row that is not what its CRC says.  A column that there was no memory for is empty,
+ * and that is no damage. */
+static int damaged(struct journal *jn, const char *what, const char *key)
 {
-	return sqlite3_errcode(jn->db.sq) == SQLITE_NOMEM
-		       ? db_errno(&jn->db, SQLITE_NOMEM, "load")
-		       : 0;
+	if (sqlite3_errcode(jn->db.sq) == SQLITE_NOMEM)
+		return db_errno(&jn->db, SQLITE_NOMEM, "load");
+	log_error("journal", "%s: the row of %s %s is damaged", jn->db.path, what, key);
+	return -EUCLEAN;
+}
+
+/* As of last_id: nobody gave out half of all ids, and after a wrong one they would start
+ * over. */
+static bool is_id(uint64_t id)
+{
+	return id && id <= INT64_MAX / 2;
 }
 
 static int visit_row(struct journal *jn, sqlite3_stmt *st,
@@ -84,32 +93,18 @@ static int visit_row(struct journal *jn, sqlite3_stmt *st,
 		.base_tag = column(st, 8),
 		.upload_id = column(st, 9),
 	};
-	int r = unread(jn);
-	if (r)
-		return r;
-	if (journal_row_crc(&row) != (uint32_t)sqlite3_column_int64(st, 10)) {
-		log_error("journal", "%s: the row of staged file %llu is damaged",
-			  jn->db.path, (unsigned long long)row.id);
-		return -EUCLEAN;
-	}
+	if (!is_id(row.id) ||
+	    journal_row_crc(&row) != (uint32_t)sqlite3_column_int64(st, 10))
+		return damaged(jn, "staged file", row.key);
 	if (row.id > atomic_load(&jn->id))
 		atomic_store(&jn->id, row.id);
 	return v->row(v->arg, &row);
-}
-
-static int damaged(const struct journal *jn, const char *what, const char *key)
-{
-	log_error("journal", "%s: the row of %s %s is damaged", jn->db.path, what, key);
-	return -EUCLEAN;
 }
 
 static int visit_gone(struct journal *jn, sqlite3_stmt *st,
 		      const struct journal_visitor *v)
 {
 	const char *key = column(st, 0), *etag = column(st, 1), *tag = column(st, 2);
-	int r = unread(jn);
-	if (r)
-		return r;
 	/* A wrong key here would remove what nobody asked to remove. */
 	if (!*key ||
 	    journal_gone_crc(key, etag, tag) != (uint32_t)sqlite3_column_int64(st, 3))
@@ -121,9 +116,6 @@ static int visit_dir(struct journal *jn, sqlite3_stmt *st,
 		     const struct journal_visitor *v)
 {
 	const char *key = column(st, 0);
-	int r = unread(jn);
-	if (r)
-		return r;
 	if (journal_dir_crc(key) != (uint32_t)sqlite3_column_int64(st, 1))
 		return damaged(jn, "the directory", key);
 	return v->dir(v->arg, key);
@@ -139,7 +131,8 @@ static int visit_upload(struct journal *jn, sqlite3_stmt *st,
 		.upload_id = column(st, 3),
 		.tag = column(st, 4),
 	};
-	if (!*up.key || journal_upload_crc(&up) != (uint32_t)sqlite3_column_int64(st, 5))
+	if (!is_id(up.id) || !*up.key ||
+	    journal_upload_crc(&up) != (uint32_t)sqlite3_column_int64(st, 5))
 		return damaged(jn, "the upload of", up.key);
 	if (up.id > atomic_load(&jn->id))
 		atomic_store(&jn->id, up.id);

@@ -192,6 +192,7 @@ static int ask_dir_locked(struct names *nm, const char *path, uint64_t *ret_list
 			  struct call *call)
 {
 	struct directory *d = names_dir_get_locked(nm, path);
+	*ret_listed_ns = CLOCK_NEVER; /* nobody was asked */
 	if (!d)
 		return -ENOMEM;
 	if (is_listed(nm, d) && shows_any_locked(d)) {

@@ -143,7 +143,7 @@ static int abort_if_ours(void *arg, const char *key, const char *id, int64_t sta
 	struct call call = call_of(s->o);
 	/* Stores tell whole seconds. */
 	bool ours = !strcmp(key, s->one->key) &&
-		    started_ns + (int64_t)NS_PER_S > s->since_ns &&
+		    started_ns > s->since_ns - (int64_t)NS_PER_S &&
 		    started_ns < s->until_ns && !conf->is_live(conf->arg, id);
 	return ours ? backend_upload_abort(conf->be, key, id, &call) : 0;
 }

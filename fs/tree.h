@@ -120,7 +120,8 @@ void inode_rest(struct inode *in);
 void inode_claim(struct inode *in);
 void inode_unclaim(struct inode *in);
 /* One thread at a time takes its name away, or gives what is staged that name; whoever
- * needs both claims it first.  Not held while bytes are fetched. */
+ * needs both claims it first.  Who stages holds it for a moment; who renames or unlinks,
+ * until it is done, which may take as long as the bucket does. */
 void inode_hold_name(struct inode *in);
 void inode_release_name(struct inode *in);
 /* Bytes and time as the user sees them now. */

@@ -357,6 +357,25 @@ static void journal__damage_is_refused_and_untouched(void)
 	}
 }
 
+/* With a CRC that is right: ids would start over behind it, and meet those in use. */
+static void journal__an_id_that_nobody_gave_out_is_refused(void)
+{
+	static const uint64_t ids[] = {0, (uint64_t)INT64_MAX / 2 + 1, UINT64_MAX};
+	for (size_t i = 0; i < sizeof(ids) / sizeof(*ids); i++) {
+		struct seen s = {.error = 0};
+		struct journal *jn;
+		struct journal_upload up = {
+			.id = ids[i], .key = "k", .upload_id = "u", .tag = "t"};
+		struct journal_change c = {.kind = JOURNAL_PUT_UPLOAD, .upload = &up};
+		start();
+		CHECK_EQ(load(&s, &jn), 0);
+		CHECK_EQ(journal_commit(jn, &c, 1, false), 0);
+		journal_close(jn);
+		CHECK_EQ(load(&s, &jn), -EUCLEAN);
+		end();
+	}
+}
+
 static void journal__garbage_is_refused_and_untouched(void)
 {
 	char text[] = "this is no database, and far too short for one";
@@ -451,6 +470,7 @@ int main(void)
 	RUN(journal__what_is_forgotten_goes_at_the_end);
 	RUN(journal__visitor_can_refuse);
 	RUN(journal__damage_is_refused_and_untouched);
+	RUN(journal__an_id_that_nobody_gave_out_is_refused);
 	RUN(journal__garbage_is_refused_and_untouched);
 	return 0;
 }
