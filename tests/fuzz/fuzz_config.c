@@ -47,6 +47,15 @@ static void check_amount(const struct option *o, const struct amount *a)
 	MUST(a->percent ? a->percent <= 100 : a->bytes >= o->min && a->bytes <= o->max);
 }
 
+/* Of "a|b|c". */
+static int count(const char *choices)
+{
+	int n = 1;
+	for (; *choices; choices++)
+		n += *choices == '|';
+	return n;
+}
+
 static void check_field(const struct option *o, const void *field)
 {
 	uint64_t n = 0;
@@ -66,7 +75,7 @@ static void check_field(const struct option *o, const void *field)
 		check_amount(o, field);
 		break;
 	case OPTION_CHOICE:
-		MUST(*(const int *)field >= 0 && strlen(o->choices) > 0);
+		MUST(*(const int *)field >= 0 && *(const int *)field < count(o->choices));
 		break;
 	case OPTION_TEXT:
 	case OPTION_LIST:

@@ -26,7 +26,6 @@ static int wait_held(struct bucket *b, struct call *call)
 	return atomic_load(&b->down);
 }
 
-/* The answer of a write that was done. */
 /* What a write answers; what it made, if anything, may be something else. */
 static int answer(struct bucket *b, struct bucket_object *made)
 {

@@ -2,7 +2,7 @@
  *
  * What can fail:
  *   malloc    what our objects ask of libc that needs memory or a thread (wrapped by
- *             the linker, see nth_calls in meson.build; the libraries' own calls and
+ *             the linker, see nth_wrapped in meson.build; the libraries' own calls and
  *             the test's own are not)
  *   sqlmem    SQLite's allocator
  *   vfs-*     a call of SQLite to its files: fails with SQLITE_IOERR_*, SQLITE_FULL,

@@ -125,7 +125,6 @@ static void names__hides_what_cannot_be_a_name(void)
 	end(&rig);
 }
 
-/* A listing that began earlier undoes nothing of what we did. */
 /* A name with a dot is asked for as a file, but not against a listing that had it as a
  * directory, however old that is. */
 static void names__a_listed_directory_wins(void)
@@ -193,6 +192,7 @@ static void *list_root(void *arg)
 	return NULL;
 }
 
+/* A listing that began earlier undoes nothing of what we did. */
 static void names__own_changes_survive_a_listing(void)
 {
 	struct rig rig;
@@ -327,13 +327,13 @@ static void names__anothers_patience_is_not_ours(void)
 	pthread_t one, two, three;
 	start(&rig, 60 * NS_PER_S, NS_PER_S);
 	names_free(rig.nm);
-	struct names_conf nc = {.timeout_ns = 400 * NS_PER_MS, .entries_max = 100};
+	struct names_conf nc = {.timeout_ns = 2000 * NS_PER_MS, .entries_max = 100};
 	CHECK_EQ(names_new(&nc, rig.v.be, rig.v.bl, &rig.nm), 0);
 	bucket_set(&rig.v.bucket, "d/f", "x", NULL);
 	atomic_store(&rig.v.bucket.held, true);
 	CHECK(!pthread_create(&one, NULL, look_for_dir, &rig));
 	VRIG_UNTIL(rig.v.bucket.lists == 1);
-	(void)usleep(300000);
+	(void)usleep(1500000);
 	CHECK(!pthread_create(&two, NULL, find_d, &rig));
 	CHECK(!pthread_create(&three, NULL, list_d, &rig));
 	CHECK(!pthread_join(one, NULL));

@@ -9,7 +9,6 @@
 #define FIVE                                                                        \
 	"HTTP/1.1 206 Partial\r\nETag: \"0x1\"\r\nContent-Range: bytes 0-4/5\r\n" \
 	"Content-Length: 5\r\n\r\n12345"
-#define ID "0123456789abcdef0123456789abcdef"
 
 static const struct object five = {.size = 5, .etag = "\"0x1\""};
 

@@ -136,7 +136,6 @@ static void removal__knows_its_tag(void)
 	}
 }
 
-/* WAITING -> HELD -> (none), and -> WAITING */
 /* The request was given up, and the server has not carried it out yet (P3, P4). */
 static void removal__waits_for_what_may_arrive(void)
 {
@@ -153,6 +152,7 @@ static void removal__waits_for_what_may_arrive(void)
 	end(&rig);
 }
 
+/* WAITING -> HELD -> (none), and -> WAITING */
 static void removal__taken_released_settled(void)
 {
 	struct rig rig;
