@@ -253,15 +253,23 @@ static void azure_free(struct backend *be)
 	free(az);
 }
 
-#define AZURE_OPS                                                                     \
-	.scheme = "az", .free = azure_free, .probe = azure_probe, .head = azure_head, .warm = store_warm, \
-	.get = azure_get, .list = azure_list, .put = azure_put, .del = azure_del,     \
-	.copy = azure_copy, .upload_begin = azure_upload_begin,                       \
-	.upload_part = azure_upload_part, .upload_finish = azure_upload_finish,       \
-	.upload_abort = azure_upload_abort
-
-const struct backend_ops azure_flat_ops = {AZURE_OPS};
-static const struct backend_ops azure_ops = {AZURE_OPS, .rename = azure_rename};
+static const struct backend_ops azure_ops = {
+	.scheme = "az",
+	.free = azure_free,
+	.probe = azure_probe,
+	.head = azure_head,
+	.warm = store_warm,
+	.get = azure_get,
+	.list = azure_list,
+	.put = azure_put,
+	.del = azure_del,
+	.copy = azure_copy,
+	.rename = azure_rename,
+	.upload_begin = azure_upload_begin,
+	.upload_part = azure_upload_part,
+	.upload_finish = azure_upload_finish,
+	.upload_abort = azure_upload_abort,
+};
 
 /* --- opening --- */
 

@@ -111,8 +111,6 @@ static int find_namespace(struct azure *az, struct call *call)
 	const char *hns = r ? NULL : http_header(&reply, "x-ms-is-hns-enabled");
 	if (hns && !strcasecmp(hns, "true"))
 		az->st.be.caps |= BACKEND_RENAME;
-	else
-		az->st.be.ops = &azure_flat_ops;
 	return r == -EINTR ? r : 0;
 }
 
@@ -124,8 +122,6 @@ int azure_probe(struct backend *be, bool writes, struct call *call)
 	int r = probe_container(az, writes, &left, call);
 	if (!r && writes)
 		r = find_namespace(az, call);
-	else
-		be->ops = &azure_flat_ops;
 	if (r || !writes)
 		return r;
 	r = probe_writes(&az->st, WRONG_ETAG, call);

@@ -104,5 +104,4 @@ int azure_copy(struct backend *be, const char *from, const struct object *from_o
 int azure_rename(struct backend *be, const char *from, const char *to, struct call *call);
 
 /* Without the rename, which only a hierarchical namespace has. */
-extern const struct backend_ops azure_flat_ops;
 #endif

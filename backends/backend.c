@@ -327,7 +327,7 @@ int backend_rename(struct backend *be, const char *from, const char *to,
 		r = check_key(to);
 	if (!r)
 		r = check_write(be, be->ops->rename);
-	if (!r && !is_placed_alike(be, from, to))
+	if (!r && (!(be->caps & BACKEND_RENAME) || !is_placed_alike(be, from, to)))
 		r = -EOPNOTSUPP;
 	return r < 0 ? r : be->ops->rename(be, from, to, call);
 }

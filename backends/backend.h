@@ -214,9 +214,10 @@ struct backend_ops {
 		    const char *to, const struct put_opts *opts, struct object *ret,
 		    struct call *call);
 
-	/* Atomic; replaces to.  NULL where the store has none.  backend_rename is
-	 * -EOPNOTSUPP also for two names whose objects are placed differently, since
-	 * a rename keeps tag and class: copy then. */
+	/* Atomic; replaces to.  Whether the store has it says BACKEND_RENAME alone, which
+	 * a probe may set or clear.  backend_rename is -EOPNOTSUPP also for two names
+	 * whose objects are placed differently, since a rename keeps tag and class: copy
+	 * then. */
 	int (*rename)(struct backend *be, const char *from, const char *to,
 		      struct call *call);
 

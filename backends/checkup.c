@@ -172,8 +172,13 @@ static void check_source(const struct checkup_conf *conf, const struct backend_c
 	CLEANUP_BUF struct buf temp;
 	buf_init(&temp, 8192);
 	c.until_ns = clock_add(clock_now_ns(), CHECKUP_TOTAL_S * NS_PER_S);
-	if (set_place(&c, at))
+	int r = set_place(&c, at);
+	if (r) {
+		const char *heard = report_heard(c.report);
+		report_remedy(c.report, "mastfs help mount  # says what a source may be");
+		report_problem(c.report, "bucket", "%s", *heard ? heard : strerror(-r));
 		return;
+	}
 	c.writes = !c.place.read_only && !conf->no_write;
 	add_temp_dir(&c, &temp);
 	bool was_there = !temp.len || access(temp.data, F_OK) == 0;

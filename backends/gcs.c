@@ -91,15 +91,24 @@ static void gcs_free(struct backend *be)
 	free(gcs);
 }
 
-#define OPS_BUT_RENAME                                                          \
-	.scheme = "gs", .free = gcs_free, .probe = gcs_probe, .head = gcs_head, .warm = store_warm, \
-	.get = gcs_get, .list = gcs_list, .put = gcs_put, .del = gcs_del,       \
-	.copy = gcs_copy, .upload_begin = gcs_upload_begin,                     \
-	.upload_part = gcs_upload_part, .upload_finish = gcs_upload_finish,     \
-	.upload_abort = gcs_upload_abort, .upload_list = gcs_upload_list
-
-static const struct backend_ops gcs_ops = {OPS_BUT_RENAME, .rename = gcs_rename};
-const struct backend_ops gcs_ops_without_rename = {OPS_BUT_RENAME};
+static const struct backend_ops gcs_ops = {
+	.scheme = "gs",
+	.free = gcs_free,
+	.probe = gcs_probe,
+	.head = gcs_head,
+	.warm = store_warm,
+	.get = gcs_get,
+	.list = gcs_list,
+	.put = gcs_put,
+	.del = gcs_del,
+	.copy = gcs_copy,
+	.rename = gcs_rename,
+	.upload_begin = gcs_upload_begin,
+	.upload_part = gcs_upload_part,
+	.upload_finish = gcs_upload_finish,
+	.upload_abort = gcs_upload_abort,
+	.upload_list = gcs_upload_list,
+};
 
 void gcs_set_one_request_max_for_test(struct backend *be, uint64_t bytes)
 {

@@ -380,7 +380,7 @@ struct expiry {
 static int remove_if_old(void *arg, const char *key, const char *id, int64_t started_ns)
 {
 	const struct expiry *x = arg;
-	if (clock_wall_ns() - started_ns < UPLOAD_LIFE_NS)
+	if (started_ns > clock_wall_ns() - UPLOAD_LIFE_NS)
 		return 0;
 	log_info("gcs", "%s: an upload of %s is a week old: removed", x->gcs->st.be.name,
 		 key);

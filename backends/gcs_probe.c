@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "backends/crypto.h"
 #include "backends/gcs_request.h"
 #include "backends/probe.h"
 #include "backends/util/cleanup.h"
@@ -117,20 +116,15 @@ static int try_move(struct gcs *gcs, const char *key, struct call *call)
 
 static int probe_rename(struct gcs *gcs, struct call *call)
 {
-	uint8_t random[8];
-	char hex[2 * sizeof random + 1], key[64];
-	int r = crypto_random(random, sizeof random);
+	char key[PROBE_NAME_SIZE];
+	int r = probe_name(key);
 	if (r)
 		return r;
-	hex_encode(random, sizeof random, hex);
-	(void)snprintf(key, sizeof key, PROBE_NAME "%s", hex);
 	gcs->st.quiet = true;
 	r = try_move(gcs, key, call);
 	gcs->st.quiet = false;
-	if (!r) {
+	if (!r)
 		gcs->st.be.caps &= ~(uint32_t)BACKEND_RENAME;
-		gcs->st.be.ops = &gcs_ops_without_rename;
-	}
 	return r < 0 ? r : 0;
 }
 

@@ -31,7 +31,6 @@ static inline struct gcs *gcs_of(struct backend *be)
 }
 
 extern const struct dialect gcs_dialect;
-extern const struct backend_ops gcs_ops_without_rename;
 
 /* --- names and paths --- */
 

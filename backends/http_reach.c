@@ -37,12 +37,11 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	int skip = 5 + (line[5] == ' ');
 	(void)snprintf(date, sizeof date, "%.*s", (int)(n - (size_t)skip), line + skip);
 	date[strcspn(date, "\r\n")] = '\0';
-	if (!date_parse_http(date, &server_ns)) {
-		/* It was cut to the second that it lies in. */
-		int64_t ours_ns = clock_wall_ns();
-		l->ret->has_date = true;
-		l->ret->clock_off_ns = server_ns + (int64_t)NS_PER_S / 2 - ours_ns;
-	}
+	/* It was cut to the second that it lies in. */
+	int64_t ours_ns = clock_wall_ns() - (int64_t)NS_PER_S / 2;
+	if (!date_parse_http(date, &server_ns))
+		l->ret->has_date = !__builtin_sub_overflow(server_ns, ours_ns,
+							   &l->ret->clock_off_ns);
 	return n;
 }
 

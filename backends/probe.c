@@ -181,7 +181,7 @@ struct sweep {
 	int64_t until_ns;
 };
 
-/* Exactly what probe_name makes, and gcs_probe.c of it: no file of anybody's. */
+/* Exactly what probe_name makes, or gcs_probe.c of it: no file of anybody's. */
 static bool is_name(const char *key)
 {
 	const char *hex = key + sizeof PROBE_NAME - 1;
@@ -248,7 +248,8 @@ int probe_writes(struct store *st, const char *wrong_etag, struct call *call)
 	if (!r)
 		r = experiment(&p);
 	st->quiet = false;
-	if (r && !store_errno_is_transient(r))
+	/* -EINVAL: of an option, and told where it was found to be wrong (s3_place.c). */
+	if (r && r != -EINTR && r != -EINVAL && !store_errno_is_transient(r))
 		log_error("mount", "%s: to find out what the store checks failed: %s",
 			  st->be.name, strerror(-r));
 	return r;

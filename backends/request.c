@@ -170,6 +170,9 @@ struct mended {
 	uint64_t stale; /* generation of the credentials that were refused */
 };
 
+/* A server's date that is further away is nonsense, and added to ours overflows. */
+#define SKEW_MOST_NS ((int64_t)100 * 365 * 86400 * (int64_t)NS_PER_S)
+
 /* signed_ns: by which clock it was signed.  Another request may have set it right since,
  * and this one has only to be signed anew. */
 static bool mend_clock(struct store *st, const struct http_reply *reply,
@@ -180,7 +183,10 @@ static bool mend_clock(struct store *st, const struct http_reply *reply,
 	if (!date || date_parse_http(date, &server_ns))
 		return false;
 	SCOPED_LOCK(&st->lock);
-	int64_t skew_ns = server_ns - clock_wall_ns();
+	int64_t skew_ns;
+	if (__builtin_sub_overflow(server_ns, clock_wall_ns(), &skew_ns) ||
+	    skew_ns > SKEW_MOST_NS || skew_ns < -SKEW_MOST_NS)
+		return false;
 	int64_t off_ns = server_ns - signed_ns;
 	int64_t limit_ns = (int64_t)SKEW_FROM_S * (int64_t)NS_PER_S;
 	if (off_ns < limit_ns && off_ns > -limit_ns)

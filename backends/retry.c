@@ -65,9 +65,6 @@ static bool repeated(const struct tries *t)
 static void take_over(struct retry *retry)
 {
 	retry->base.caps = retry->inner->caps;
-	/* A probe may find that the store has none. */
-	if (!retry->inner->ops->rename)
-		retry->ops.rename = NULL;
 }
 
 /* Who looks while nobody waits looks again himself, and wants to know why. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/random.h>
+#include "backends/request.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
@@ -25,12 +26,6 @@ void tries_start(struct tries *t, const struct call *call)
 		t->call.deadline_ns =
 			clock_add(t->start_ns, t->conf->deadline_ms * NS_PER_MS);
 	hint_ms = 0;
-}
-
-static bool is_transient(int r)
-{
-	return r == -ECOMM || r == -ETIMEDOUT || r == -EREMOTEIO || r == -EBUSY ||
-	       r == -EBADMSG;
 }
 
 static const char *reason(int r)
@@ -101,7 +96,7 @@ bool tries_more(struct tries *t, int *r)
 	/* The store refuses what we sent: no argument of the user's is wrong. */
 	if (*r == -EINVAL)
 		*r = -EIO;
-	if (!is_transient(*r))
+	if (!store_errno_is_transient(*r))
 		return false;
 	if (call_cancelled(&t->call)) {
 		*r = -EINTR;

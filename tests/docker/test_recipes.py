@@ -2,14 +2,13 @@
 import os
 import re
 import shutil
-import stat
 import uuid
 
 import pytest
 import yaml
 
 from engine import ALONE, APP, DATA, IMAGE, NETWORK, POINT, ROOT, USER, Container
-from lib import body, same, wait, write
+from lib import same, wait, write
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVICES = ["backend", "mastfs", "processing-engine"]

@@ -12,7 +12,7 @@ import pytest
 import lib
 from lib import body, read, same, wait, write
 from test_bad_input import refuse
-from test_drain import LEFT, draining, ended
+from test_drain import draining, ended
 
 # A pid namespace with its own /proc; what is mounted below a shared mount is seen by all.
 CONTAINER = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation",

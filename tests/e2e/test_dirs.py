@@ -248,7 +248,7 @@ def test_kill_in_the_middle(s3d, mount, after):
     names = {"f%02d" % n: 100 for n in range(20)}
     fill(s3d, "old", names)
     m = mount(s3d)
-    s3d.server.rule("delay", method="PUT", secs=0.03, count=1000000)
+    s3d.server.rule("delay", method="PUT", secs=0.1, count=1000000)
     s3d.server.rule("delay", method="DELETE", secs=0.03, count=1000000)
     s3d.server.mark()
     mover = rename_in_the_background(m)
@@ -272,14 +272,16 @@ def test_killed_and_the_bucket_is_away(s3d, mount):
     names = {"f%02d" % n: 100 for n in range(10)}
     fill(s3d, "old", names)
     m = mount(s3d, ttl="1s")
-    s3d.server.rule("delay", method="DELETE", secs=30, count=1000000)
-    os.rename(m.path("old"), m.path("new"))
+    s3d.server.rule("status", method="DELETE", key="old/", status=503, count=1000000)
+    s3d.server.mark()
+    mover = rename_in_the_background(m)
+    wait("it is decided", lambda: s3d.server.new("DELETE"))
     m.kill()
-    s3d.server.clear()
+    mover.wait()
     m.mount()
-    s3d.server.rule("status", status=503, count=1000000, method="DELETE")
     check(m, "new", names)
     assert os.listdir(m.point) == ["new"]
+    assert set(s3d.files()) == {t + n for t in ("old/", "new/") for n in names}
     s3d.server.clear()
     wait("it is over", lambda: s3d.files() == sorted("new/" + n for n in names), 90)
 

@@ -310,6 +310,8 @@ def test_archive(folder, make):
     assert found.named("put")[0]["found"] == "the source is read only"
     doctor(make(store, mast_endpoint=store.url, mast_bucket="none")).only(
         "bucket", "problem", 'no bucket "none"')
+    doctor(make(store, mast_endpoint=store.url, mast_bucket="no/bucket")).only(
+        "bucket", "problem", '"no/bucket" is not the name of a bucket', "mastfs help mount")
     store.stop()
 
 

@@ -32,7 +32,8 @@ def test_two_mounts_and_another_client(folder, mount, upload):
         run = Run(store, commits, [mount(store, **Run.options(upload)) for _ in range(2)],
                   upload)
         run.run(model_ops.make(seed, SHARED_OPS))
-        assert run.counts["put"] and run.counts["their_put"] and run.counts["kill"]
+        assert run.counts["put"] and run.counts["their_put"]
+        assert run.counts.get("kill") or SHARED_OPS < 1000  # of 100, half have none
     finally:
         store.stop()
 

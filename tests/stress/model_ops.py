@@ -5,7 +5,7 @@ a test of its own: the shrinker leaves some out and runs the rest.  Few names, a
 the edges of blocks (256 KiB) and parts (8 MiB), so that operations meet.
 """
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 LEAVES = ("a", "b.f", "t.part")
 DIRS = ("d", "e")
@@ -62,7 +62,3 @@ def make(seed, count, sides=2):
         made.append(Op(kind, rand.randrange(sides), path, to, rand.choices(sizes, chances)[0],
                        (seed << 20) + n, rand.random()))
     return made
-
-
-def as_dicts(ops):
-    return [asdict(op) for op in ops]

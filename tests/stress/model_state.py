@@ -330,6 +330,3 @@ class Side:
             if kind:
                 out[path] = len(self.node(path).data) if kind == "file" else None
         return out
-
-    def forget_handles(self):
-        self.opened.clear()

@@ -255,13 +255,15 @@ static void azure__a_hierarchy_has_real_directories(void)
 
 static uint32_t probe_kind(const char *properties, bool *ret_renames)
 {
-	/* the probe's put is refused: that is no error */
-	struct server s = {.answers = {PAGE("", ""), properties, ANSWER("403", ""),
-				       ANSWER("403", "")}};
+	/* It is away at first; the probe's put is refused: that is no error. */
+	struct server s = {.answers = {ANSWER("503", ""), PAGE("", ""), properties,
+				       ANSWER("403", ""), ANSWER("403", "")}};
 	struct backend *be = open_at(&s, "az://acc/cont");
+	CHECK_EQ(be->ops->probe(be, true, NULL), -EBUSY);
 	CHECK_EQ(be->ops->probe(be, true, NULL), 0);
 	uint32_t caps = be->caps;
-	*ret_renames = be->ops->rename;
+	be->caps |= BACKEND_WRITE;
+	*ret_renames = backend_rename(be, "a", "b", NULL) != -EOPNOTSUPP;
 	done(&s, be);
 	(void)logged();
 	return caps;
