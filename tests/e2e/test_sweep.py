@@ -32,6 +32,8 @@ def test_each_call_may_be_the_last(folder, mount, upload, kind):
                 bad.append("%s\nagain: tests/torture sweep --upload %s --only %s" % (
                     err, upload, point))
         print(sweep.summary())
+        assert sweep.count["acknowledged"] > 0
+        assert kind != "kill" or sweep.count["ended"] > 0
         assert not bad, "\n".join(bad)
     finally:
         store.stop()

@@ -337,7 +337,7 @@ static void blocks__anothers_patience_is_not_ours(void)
 	struct task a, b;
 	rig_init(&rig, 64 * MIB);
 	blocks_free(rig.bl);
-	rig.conf.read_timeout_ns = 400 * NS_PER_MS;
+	rig.conf.read_timeout_ns = 2000 * NS_PER_MS;
 	CHECK_EQ(blocks_new(&rig.conf, &rig.mb.be, &rig.bl), 0);
 	struct version *v = rig_version(&rig, "k", 4 * MIB);
 	rig.mb.held = true;
@@ -345,9 +345,9 @@ static void blocks__anothers_patience_is_not_ours(void)
 	rig.mb.good_gets = 2;
 	start(&a, &rig, v, 0);
 	wait_gets(&rig, 1);
-	clock_sleep_ns(280 * NS_PER_MS);
+	clock_sleep_ns(1400 * NS_PER_MS);
 	start(&b, &rig, v, 8192);
-	clock_sleep_ns(20 * NS_PER_MS);
+	clock_sleep_ns(100 * NS_PER_MS);
 	rig.mb.held = false;
 	CHECK_EQ(pthread_join(a.thread, NULL), 0);
 	CHECK_EQ(pthread_join(b.thread, NULL), 0);

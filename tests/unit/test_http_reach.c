@@ -94,10 +94,10 @@ static void reach__tells_the_step_that_failed(void)
 	CHECK_EQ(way.at, HTTP_STEP_CONNECT);
 	CHECK_EQ(way.fault, HTTP_FAULT_OTHER);
 	CLEANUP_CLOSE int mute = make_port(true, rest);
-	way = reach("http", rest, 300);
+	way = reach("http", rest, 2000);
 	CHECK_EQ(way.at, HTTP_STEP_ANSWER);
 	CHECK_EQ(way.fault, HTTP_FAULT_LATE);
-	way = reach("https", rest, 300);
+	way = reach("https", rest, 2000);
 	CHECK_EQ(way.at, HTTP_STEP_TLS);
 	CHECK_EQ(way.fault, HTTP_FAULT_LATE);
 	CHECK_STR(way.address, "127.0.0.1");
