@@ -66,6 +66,25 @@ static uint64_t ready_locked(const struct reader *rd)
 	return end > rd->pos ? end - rd->pos : 0;
 }
 
+static void advance(struct reader *rd, uint64_t len)
+{
+	rd->pos += len;
+	if (rd->dst)
+		rd->dst += len;
+}
+
+/* The bytes go past the cache.  With the lock given up meanwhile. */
+static int past_locked(struct reader *rd, uint64_t len)
+{
+	struct version *v = rd->v;
+	(void)pthread_mutex_unlock(&v->lock);
+	int r = fetch_bypass(v, rd->pos, rd->dst, len, rd->call);
+	(void)pthread_mutex_lock(&v->lock);
+	if (!r)
+		advance(rd, len);
+	return r;
+}
+
 /* With the lock given up meanwhile. */
 static int copy_ready_locked(struct reader *rd, uint64_t len)
 {
@@ -81,11 +100,10 @@ static int copy_ready_locked(struct reader *rd, uint64_t len)
 	}
 	if (r == -ENODATA || epoch != v->epoch)
 		return 0; /* look again: it is absent now */
+	/* A disk that does not give what it took: the bucket still has it (P9). */
 	if (r)
-		return r;
-	rd->pos += len;
-	if (rd->dst)
-		rd->dst += len;
+		return rd->call ? past_locked(rd, len) : -EAGAIN;
+	advance(rd, len);
 	return 0;
 }
 
@@ -187,15 +205,7 @@ static int bypass_locked(struct reader *rd)
 		return 0; /* somebody brings it after all */
 	if (!rd->dst)
 		return -ENOSPC;
-	uint64_t len = end - rd->pos;
-	(void)pthread_mutex_unlock(&v->lock);
-	int r = fetch_bypass(v, rd->pos, rd->dst, len, rd->call);
-	(void)pthread_mutex_lock(&v->lock);
-	if (!r) {
-		rd->pos += len;
-		rd->dst += len;
-	}
-	return r;
+	return past_locked(rd, end - rd->pos);
 }
 
 /* P8: another's was tried again and again, until its own deadline; ours is far off.  One

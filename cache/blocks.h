@@ -14,7 +14,8 @@
  *      wait for it, and each block is served as soon as it has arrived.
  *  (4) A range that is being read is not evicted under the reader.
  *  (5) max_bytes is never passed and reserve_bytes of the disk stay free.  A
- *      read that finds no room is served past the cache (P9).
+ *      read that finds no room, or a disk that gives an error, is served past the
+ *      cache (P9).
  *  (6) The presence that memory knows is a subset of the truth: it may forget,
  *      it may not invent.
  *  (7) Bytes of one version never answer for another: the file's name is a hash

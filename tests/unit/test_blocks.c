@@ -1,7 +1,9 @@
 /* test_blocks.c - reading through the cache: what is fetched, by whom, how often. */
 #include "cache/blocks.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "backends/util/clock.h"
 #include "backends/util/metrics.h"
@@ -104,6 +106,46 @@ static void blocks__next_mount_reads_without_the_network(void)
 	CHECK_EQ(version_cached_bytes(v), 20 * MIB);
 	rig_read(&rig, v, 0, 20 * MIB);
 	CHECK_EQ(rig.mb.gets, gets);
+	version_unref(v);
+	rig_done(&rig);
+}
+
+/* Whoever reads the data file through this process's descriptor of it gets EBADF. */
+static void spoil(const char *path, void *arg)
+{
+	struct stat file, sb;
+	(void)arg;
+	CHECK_EQ(stat(path, &file), 0);
+	int blind = open(path, O_WRONLY | O_CLOEXEC), n = 0;
+	CHECK(blind >= 0);
+	for (int fd = 3; fd < 256; fd++)
+		if (fd != blind && !fstat(fd, &sb) && sb.st_ino == file.st_ino &&
+		    sb.st_dev == file.st_dev) {
+			CHECK_EQ(dup2(blind, fd), fd);
+			n++;
+		}
+	CHECK_EQ(close(blind), 0);
+	CHECK_EQ(n, 1);
+}
+
+/* blocks (5), P9: the bucket has what a bad sector has not. */
+static void blocks__an_error_of_the_disk_fails_no_read(void)
+{
+	struct rig rig;
+	char bytes[100];
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "k", 4 * MIB);
+	rig_read(&rig, v, 0, 4 * MIB);
+	uint64_t gets = rig.mb.gets;
+	rig_files(&rig, spoil, NULL);
+	CHECK_EQ(blocks_read(rig.bl, v, 10, bytes, 100, NULL), -EAGAIN);
+	CHECK_EQ(rig.mb.gets, gets);
+	rig_read(&rig, v, MIB - 10, 4096);
+	CHECK_EQ(rig.mb.gets, gets + 1);
+	/* It cannot be had elsewhere either. */
+	rig.mb.error = -ESTALE;
+	rig.mb.good_gets = 0;
+	CHECK_EQ(rig_try(&rig, v, 0, bytes, 100), -ESTALE);
 	version_unref(v);
 	rig_done(&rig);
 }
@@ -562,6 +604,7 @@ int main(void)
 	RUN(blocks__a_null_call_never_asks_the_network);
 	RUN(blocks__what_was_waited_for_is_counted_to_the_byte);
 	RUN(blocks__next_mount_reads_without_the_network);
+	RUN(blocks__an_error_of_the_disk_fails_no_read);
 	RUN(blocks__many_readers_fetch_each_block_once);
 	RUN(blocks__bytes_are_served_before_the_get_ends);
 	RUN(blocks__what_is_behind_a_fetch_does_not_wait_for_it);
