@@ -74,8 +74,6 @@ static void set_options(struct look *l, const char *url, const char *ca_file)
 	(void)curl_easy_setopt(easy, CURLOPT_URL, url);
 	(void)curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
 	http_set_policy(easy);
-	/* A resolver that hangs is left behind. */
-	(void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	if (ca_file)
 		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
 	(void)curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);

@@ -4,6 +4,7 @@
  */
 #include "backends/http.h"
 #include <errno.h>
+#include <netdb.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "backends/util/cleanup.h"
@@ -376,6 +377,32 @@ static void http__P8_a_deadline_and_a_cancellation_end_a_wait(void)
 	http_reply_done(&reply);
 }
 
+/* libcurl's: a nameserver that is silent. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+		struct addrinfo **ret)
+{
+	(void)service;
+	(void)hints;
+	(void)ret;
+	(void)name;
+	clock_sleep_ns(20 * NS_PER_S);
+	return EAI_AGAIN;
+}
+
+static void http__P8_a_silent_nameserver_is_not_waited_for(void)
+{
+	struct http_reply reply;
+	http_reply_init(&reply);
+	struct http_request rq = {.method = "GET",
+				  .url = "https://store.invalid/b/k",
+				  .expect = HTTP_UNKNOWN};
+	uint64_t start_ns = clock_now_ns();
+	struct call call = {.deadline_ns = start_ns + NS_PER_S / 2};
+	CHECK_EQ(http_send(http, &rq, &reply, &call), -ETIMEDOUT);
+	CHECK(clock_now_ns() - start_ns < 10 * NS_PER_S);
+	http_reply_done(&reply);
+}
+
 int main(void)
 {
 	struct http_conf conf = {.connections = 2};
@@ -397,6 +424,7 @@ int main(void)
 	RUN(http__a_header_cannot_be_smuggled);
 	RUN(http__plain_http_stays_on_this_machine);
 	RUN(http__P8_a_deadline_and_a_cancellation_end_a_wait);
+	RUN(http__P8_a_silent_nameserver_is_not_waited_for);
 	http_free(http);
 	return 0;
 }
