@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "backends/probe.h"
 #include "backends/s3_request.h"
 #include "backends/xml.h"
 #include "backends/util/cleanup.h"
@@ -149,8 +150,11 @@ static int copy_parts(struct s3 *s3, const char *source, const struct object *fr
 	if (!r)
 		r = s3_upload_finish(&s3->st.be, to, id, parts, (uint32_t)n,
 				     from_obj->size, opts, ret, call);
-	if (r)
-		(void)s3_upload_abort(&s3->st.be, to, id, call);
+	if (r) {
+		/* The call may be what has ended it. */
+		struct call last = probe_last_call();
+		(void)s3_upload_abort(&s3->st.be, to, id, &last);
+	}
 	return r;
 }
 

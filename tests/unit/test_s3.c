@@ -7,6 +7,7 @@
 #include "backends/s3_error.h"
 #include "backends/s3_request.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
 #include "backends/util/log.h"
 #include "tests/unit/canned.h"
 #include "tests/unit/check.h"
@@ -54,6 +55,27 @@ static void s3__a_bucket_elsewhere_is_found_once(void)
 				       HEAD_OK}};
 	CHECK_EQ(head_of(&t, &obj), -EINVAL);
 	CHECK_EQ(t.served, 2);
+}
+
+/* Its parts would cost money for ever: no row of the journal knows them. */
+static void s3__a_copy_that_ran_out_of_time_leaves_no_parts(void)
+{
+	struct object obj;
+	struct put_opts opts = {0};
+	struct object from = {.size = 100, .etag = "\"e\""};
+	struct server s = {.delay_us = 1000000,
+			   .answers = {XML("<InitiateMultipartUploadResult><UploadId>u1"
+					   "</UploadId></InitiateMultipartUploadResult>"),
+				       XML("too late"), "HTTP/1.1 204 X\r\n\r\n"}};
+	server_start(&s, NULL);
+	struct backend *be = open_at(&s, "s3://b");
+	s3_set_copy_max_for_test(be, 60);
+	struct call call = {.deadline_ns = clock_now_ns() + 1600 * NS_PER_MS};
+	CHECK_EQ(be->ops->copy(be, "k", &from, "to", &opts, &obj, &call), -ETIMEDOUT);
+	server_stop(&s);
+	be->ops->free(be);
+	CHECK_EQ(s.served, 3);
+	CHECK(strstr(s.seen, "DELETE /b/to?uploadId=u1 "));
 }
 
 static void s3__a_region_that_is_none_is_not_believed(void)
@@ -379,6 +401,7 @@ int main(void)
 	RUN(s3__a_head_without_a_size_is_no_answer);
 	RUN(s3__P2_200_is_not_success);
 	RUN(s3__P2_the_finished_object_has_the_checksum_of_its_parts);
+	RUN(s3__a_copy_that_ran_out_of_time_leaves_no_parts);
 	RUN(s3__every_body_comes_with_a_checksum);
 	RUN(s3__a_page_is_sorted_decoded_and_relative);
 	RUN(s3__P10_an_unsound_page_delivers_nothing);
