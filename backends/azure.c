@@ -119,6 +119,9 @@ int azure_send_tagged(struct azure *az, const struct request *rq,
 		atomic_store(&az->tags, AZURE_TAGS_TAKEN);
 	if (!refuses_tags(r)) {
 		struct store_error e;
+		/* What reply holds may be an answer before it, to the old token. */
+		if (store_errno_is_transient(r) || r == -EINTR)
+			return r;
 		bool told = reply->status >= 300 && !azure_error_parse(reply, &e);
 		/* It was kept quiet only for the sake of the tags. */
 		return r && told && !rq->quiet ? request_fail(&az->st, rq, &e, reply) : r;
@@ -310,7 +313,7 @@ static int find_creds(struct azure *az, const struct backend_conf *conf)
 	if (conf->anonymous)
 		return 0;
 	if (az->at.cred.kind == CRED_BEARER)
-		return cred_azure_new(az->st.http, conf->wait, &az->st.creds, NULL);
+		return cred_azure_new(az->st.asking, conf->wait, &az->st.creds, NULL);
 	int r = creds_new_static(&az->at.cred, &az->st.creds);
 	/* One copy of the key is enough. */
 	secret_done(&az->at.cred.secret);

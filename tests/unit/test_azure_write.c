@@ -32,6 +32,32 @@ static void azure__a_put_carries_what_others_read(void)
 	(void)close(src.fd);
 }
 
+/* P8: the service that gives out tokens is away for a moment, which is no refusal. */
+static void azure__a_token_that_cannot_be_renewed_now_is_no_refusal(void)
+{
+	struct object obj;
+	struct source src = scratch_source("abc", 3);
+	struct put_opts opts = {0};
+	struct server s = {.answers = {XML("{\"access_token\":\"canary\","
+					   "\"expires_on\":\"4102444800\"}"),
+				       ANSWER("401", ""), ANSWER("503", ""),
+				       ANSWER("503", ""), ANSWER("503", "")}};
+	struct backend *be;
+	server_start(&s, NULL);
+	forget_environment();
+	CHECK(!setenv("IDENTITY_ENDPOINT", s.url, 1));
+	CHECK(!setenv("IDENTITY_HEADER", "x", 1));
+	s.url[strlen(s.url) - 4] = '\0'; /* without "/b/k" */
+	struct backend_conf conf = {.url = "az://acc/cont", .endpoint = s.url};
+	CHECK_EQ(azure_open(&conf, &be), 0);
+	CHECK_EQ(be->ops->put(be, "k", &src, &opts, &obj, NULL), -EBUSY);
+	CHECK_EQ(s.served, 5);
+	CHECK(!unsetenv("IDENTITY_ENDPOINT") && !unsetenv("IDENTITY_HEADER"));
+	done(&s, be);
+	(void)close(src.fd);
+	(void)logged();
+}
+
 static void azure__refused_tags_are_left_out_from_then_on(void)
 {
 	struct object obj;
@@ -286,6 +312,7 @@ int main(void)
 {
 	log_start();
 	RUN(azure__a_put_carries_what_others_read);
+	RUN(azure__a_token_that_cannot_be_renewed_now_is_no_refusal);
 	RUN(azure__refused_tags_are_left_out_from_then_on);
 	RUN(azure__tiers_are_written_as_azure_does);
 	RUN(azure__blocks_belong_to_one_upload);
