@@ -47,7 +47,7 @@ struct creds {
 	bool renewing, has_thread;
 	pthread_t thread;
 	int64_t due_ns;	    /* wall clock: of the next renewal */
-	int64_t refused_ns; /* wall clock: until then nobody asks again */
+	uint64_t refused_ns; /* monotonic: until then nobody asks again */
 	int last_error;
 	uint64_t attempts; /* that have ended */
 	struct cred now;
@@ -111,6 +111,12 @@ static void doubt_clock_locked(struct creds *c)
 			   "are tried");
 }
 
+/* Not by the wall clock, which may be set back by hours. */
+static void refuse_locked(struct creds *c)
+{
+	c->refused_ns = clock_add(clock_now_ns(), REFUSED_FOR_S * NS_PER_S);
+}
+
 /* Takes the fresh ones over. */
 static void replace_locked(struct creds *c, struct cred *fresh)
 {
@@ -119,7 +125,7 @@ static void replace_locked(struct creds *c, struct cred *fresh)
 	fresh->generation = c->now.generation + changed;
 	/* The same once more: a store that refused them will go on doing so. */
 	if (!changed)
-		c->refused_ns = now_ns + SECONDS(REFUSED_FOR_S);
+		refuse_locked(c);
 	cred_done(&c->now);
 	c->now = *fresh;
 	doubt_clock_locked(c);
@@ -149,13 +155,13 @@ static void note_failure_locked(struct creds *c)
 	if (pause_ns < SECONDS(1))
 		pause_ns = SECONDS(REFUSED_FOR_S);
 	c->due_ns = now_ns + pause_ns;
-	c->refused_ns = now_ns + SECONDS(REFUSED_FOR_S);
+	refuse_locked(c);
 }
 
 /* Unlocks while it asks. */
 static int renew_locked(struct creds *c, struct call *call)
 {
-	struct cred fresh = {0};
+	struct cred fresh = {.source = c->now.source};
 	c->renewing = true;
 	(void)pthread_mutex_unlock(&c->lock);
 	int r = c->find(c->arg, c->http, &fresh, call);
@@ -223,7 +229,7 @@ static int wait_or_renew_locked(struct creds *c, uint64_t stale, struct call *ca
 		return 0;
 	if (seen != c->attempts && c->last_error != -EINTR)
 		return c->last_error;
-	if (clock_wall_ns() < c->refused_ns)
+	if (clock_now_ns() < c->refused_ns)
 		return c->last_error;
 	return renew_locked(c, call);
 }

@@ -35,7 +35,8 @@ struct cred {
 void cred_done(struct cred *c);
 #define CLEANUP_CRED CLEANUP(cred_done)
 
-/* Gets fresh credentials; *ret is all zero before.  Called by one thread at a time.
+/* Gets fresh credentials; *ret is all zero before, but for source: where those before
+ * were found, NULL if there were none.  Called by one thread at a time.
  * -EACCES: there are none, or they were refused.  A transient error of backend.h's
  * list: ask again later.  Logged, with the source's name. */
 typedef int cred_find_fn(void *arg, struct http *http, struct cred *ret,

@@ -51,14 +51,19 @@ static int aws_find(void *arg, struct http *http, struct cred *ret, struct call 
 	int r = profile_load(aws->profile, &profile);
 	if (r)
 		return r == -ENOENT ? -EACCES : r;
-	struct cred_from from = {
-		.http = http, .profile = profile, .region = aws->region, .call = call};
+	struct cred_from from = {.http = http,
+				 .profile = profile,
+				 .region = aws->region,
+				 .call = call,
+				 .renews = ret->source};
+	const char *source = NULL;
 	r = -ENOENT;
 	for (size_t i = 0; r == -ENOENT && i < sizeof chain / sizeof chain[0]; i++)
 		if (chain[i].find) {
 			r = chain[i].find(&from, ret);
-			ret->source = chain[i].source;
+			source = chain[i].source;
 		}
+	ret->source = source;
 	if (r == -ENOENT) {
 		log_nothing_found(aws, profile);
 		r = -EACCES;

@@ -205,7 +205,7 @@ static int from_instance(struct http *http, struct cred *ret, struct call *call)
 		.headers = &header,
 		.n_headers = 1,
 		.local = true,
-		.absent_ok = !base && !identity(),
+		.absent_ok = !base && !identity() && !ret->source,
 	};
 	return buf_error(&url) ? buf_error(&url) : ask(http, &q, ret, call);
 }
@@ -222,11 +222,13 @@ static int azure_find(void *arg, struct http *http, struct cred *ret, struct cal
 		{from_instance, "the managed identity of this machine"},
 	};
 	(void)arg;
+	const char *source = NULL;
 	int r = -ENOENT;
 	for (size_t i = 0; r == -ENOENT && i < sizeof chain / sizeof chain[0]; i++) {
 		r = chain[i].find(http, ret, call);
-		ret->source = chain[i].source;
+		source = chain[i].source;
 	}
+	ret->source = source;
 	if (r != -ENOENT)
 		return r;
 	log_error(TOPIC,

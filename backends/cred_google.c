@@ -313,7 +313,7 @@ static int from_metadata(struct http *http, struct cred *ret, struct call *call)
 				  .headers = &flavor,
 				  .n_headers = 1,
 				  .local = true,
-				  .absent_ok = !host};
+				  .absent_ok = !host && !ret->source};
 	int r = buf_error(&url) ? buf_error(&url) : cred_ask(http, &q, &reply, call);
 	if (r)
 		return r;
@@ -334,12 +334,13 @@ static int google_find(void *arg, struct http *http, struct cred *ret, struct ca
 	const char *path = cred_env("GOOGLE_APPLICATION_CREDENTIALS");
 	int r = path ? from_path(g, path, true, http, ret, call)
 		     : from_default_path(g, http, ret, call);
-	ret->source = path ? "GOOGLE_APPLICATION_CREDENTIALS"
-			   : "gcloud's application_default_credentials.json";
+	const char *source = path ? "GOOGLE_APPLICATION_CREDENTIALS"
+				  : "gcloud's application_default_credentials.json";
 	if (r == -ENOENT) {
 		r = from_metadata(http, ret, call);
-		ret->source = "the metadata server";
+		source = "the metadata server";
 	}
+	ret->source = source;
 	if (r != -ENOENT)
 		return r;
 	log_error(GOOGLE_TOPIC,

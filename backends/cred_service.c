@@ -134,7 +134,7 @@ static int instance_line(const struct cred_from *from, const char *method,
 				  .headers = header,
 				  .n_headers = 1,
 				  .local = true,
-				  .absent_ok = true,
+				  .absent_ok = !from->renews,
 				  .refused_ok = true};
 	if (!r)
 		r = cred_ask(from->http, &q, &reply, from->call);

@@ -160,9 +160,9 @@ static int split(char *line, char *argv[static PROCESS_ARGS_MAX + 1])
 }
 
 /* Read until the program closes its output, gives too much or takes too long. */
-static int read_output(int fd, struct buf *out, const struct call *call)
+static int read_output(int fd, struct buf *out, uint64_t until_ns,
+		       const struct call *call)
 {
-	uint64_t until_ns = clock_add(clock_now_ns(), PROCESS_TIMEOUT_S * NS_PER_S);
 	for (;;) {
 		struct pollfd pfd = {.fd = fd, .events = POLLIN};
 		char piece[4096];
@@ -199,6 +199,26 @@ static int spawn(char *const argv[], int out_fd, pid_t *ret)
 	return -r;
 }
 
+/* Having said all, it may go on for ever: it is killed then, or at once if call is over.
+ */
+static int wait_for_end(pid_t pid, uint64_t until_ns, const struct call *call)
+{
+	int status = 0, r = 0;
+	pid_t ended;
+	while ((ended = waitpid(pid, &status, r ? 0 : WNOHANG)) != pid) {
+		if (ended < 0 && errno != EINTR)
+			return -errno;
+		if (ended < 0 || r)
+			continue;
+		r = clock_now_ns() > until_ns ? -ETIMEDOUT : call_check(call);
+		if (r)
+			(void)kill(pid, SIGKILL);
+		else
+			clock_sleep_ns(10 * NS_PER_MS);
+	}
+	return r ? r : WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EACCES;
+}
+
 static int run(char *const argv[], struct buf *out, const struct call *call)
 {
 	int ends[2];
@@ -210,15 +230,10 @@ static int run(char *const argv[], struct buf *out, const struct call *call)
 	(void)close(ends[1]);
 	if (r)
 		return r;
-	r = read_output(reading, out, call);
-	if (r)
-		(void)kill(pid, SIGKILL);
-	int status = 0;
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!r && (!WIFEXITED(status) || WEXITSTATUS(status)))
-		r = -EACCES;
-	return r;
+	uint64_t until_ns = clock_add(clock_now_ns(), PROCESS_TIMEOUT_S * NS_PER_S);
+	r = read_output(reading, out, until_ns, call);
+	int end = wait_for_end(pid, r ? 0 : until_ns, call);
+	return r ? r : end;
 }
 
 int cred_from_process(const struct cred_from *from, struct cred *ret)
@@ -244,5 +259,5 @@ int cred_from_process(const struct cred_from *from, struct cred *ret)
 	log_error("s3", "credential_process of profile \"%s\": %s",
 		  profile_name(from->profile),
 		  r == -EBADMSG ? "no keys in what it prints" : strerror(-r));
-	return -EACCES;
+	return r == -ETIMEDOUT ? r : -EACCES;
 }

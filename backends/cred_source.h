@@ -15,6 +15,7 @@ struct cred_from {
 	const struct profile *profile;
 	const char *region;
 	struct call *call;
+	bool renews; /* keys were found before: a service that is silent is late */
 	const struct cred_from *above; /* whose profile names ours as its source */
 };
 

@@ -190,8 +190,8 @@ static int open_parts(struct gcs *gcs, const struct backend_conf *conf)
 	gcs->st.be.caps |= BACKEND_LIST_META | BACKEND_RENAME | BACKEND_LIST_AFTER;
 	if (conf->anonymous || env("STORAGE_EMULATOR_HOST"))
 		return 0;
-	return cred_google_new(gcs->st.http, conf->read_only, conf->wait, &gcs->st.creds,
-			       NULL);
+	return cred_google_new(gcs->st.asking, conf->read_only, conf->wait,
+			       &gcs->st.creds, NULL);
 }
 
 int gcs_open(const struct backend_conf *conf, struct backend **ret)

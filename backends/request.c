@@ -16,6 +16,7 @@
 enum {
 	URL_MAX_BYTES = 16 * 1024,  /* a key of 1024 bytes is 3072 encoded; tokens */
 	AUTH_MAX_BYTES = 64 * 1024, /* bearer tokens are long */
+	ASKING_CONNECTIONS = 4,
 	SHOWN_MIN = 16,	      /* bytes of a credential that are one, and no chance */
 	SKEW_FROM_S = 4 * 60, /* a clock off by less is not what was refused */
 };
@@ -35,7 +36,10 @@ int store_init(struct store *st, const struct dialect *dialect,
 	if (!conf->read_only)
 		st->be.caps |= BACKEND_WRITE;
 	int r = placement_new(conf->storage_class, &st->placement);
-	return r ? r : http_new(&http, &st->http);
+	if (!r)
+		r = http_new(&http, &st->http);
+	http.connections = ASKING_CONNECTIONS;
+	return r ? r : http_new(&http, &st->asking);
 }
 
 int store_set_name(struct store *st, const char *root)
@@ -53,6 +57,7 @@ void store_done(struct store *st)
 {
 	creds_free(st->creds);
 	http_free(st->http);
+	http_free(st->asking);
 	placement_free(st->placement);
 	(void)pthread_mutex_destroy(&st->lock);
 	free(st->root);

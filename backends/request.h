@@ -34,6 +34,7 @@ struct store {
 	/* set once */
 	const struct dialect *dialect;
 	struct http *http;	     /* owned */
+	struct http *asking;	     /* owned; for credentials, which wait for no data */
 	struct creds *creds;	     /* owned; NULL = anonymous */
 	struct placement *placement; /* owned */
 	char *root;   /* owned; for the log: "s3://bucket", no slash after */

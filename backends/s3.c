@@ -281,7 +281,7 @@ static int connect_creds(struct s3 *s3, const struct backend_conf *conf)
 {
 	if (conf->anonymous)
 		return 0;
-	return cred_aws_new(s3->st.http, conf->profile, !*s3->endpoint.host, s3->region,
+	return cred_aws_new(s3->st.asking, conf->profile, !*s3->endpoint.host, s3->region,
 			    conf->wait, &s3->st.creds);
 }
 

@@ -108,6 +108,24 @@ static void cred__a_process_prints_keys(void)
 	CHECK_EQ(find_keys(NULL, &cred), -EACCES);
 }
 
+static void cred__a_process_that_does_not_end_is_ended(void)
+{
+	char text[512];
+	struct creds *creds;
+	struct cred cred;
+	start_clean();
+	write_file("stay", "#!/bin/sh\necho '{}'\nexec >&-\nexec sleep 1000\n");
+	(void)snprintf(text, sizeof text, "[default]\ncredential_process = %s\n",
+		       path_of("stay"));
+	write_file("config", text);
+	/* P8: what waits is given up after seconds, and whoever asks has his own limit.
+	 */
+	CHECK_EQ(cred_aws_new(http, NULL, false, "x", true, &creds), 0);
+	struct call call = {.deadline_ns = clock_now_ns() + NS_PER_S / 2};
+	CHECK_EQ(creds_get(creds, 0, &cred, &call), -ETIMEDOUT);
+	creds_free(creds);
+}
+
 #define KEYS                                                                \
 	"{\"AccessKeyId\":\"C\",\"SecretAccessKey\":\"S\",\"Token\":\"T\"," \
 	"\"Expiration\":\"2099-01-01T00:00:00Z\"}"
@@ -141,8 +159,11 @@ static void cred__the_instance_gives_keys(void)
 	CHECK_STR(cred.access_key, "C");
 	CHECK(strstr(s.seen, "GET /latest/meta-data/iam/security-credentials/role%2F1 "));
 	CHECK(strstr(s.seen, "x-aws-ec2-metadata-token: tok\r\n"));
-	creds_free(creds);
 	server_stop(&s);
+	/* once found, and silent now: it may come up again (P8) */
+	struct cred next;
+	CHECK_EQ(creds_get(creds, cred.generation, &next, NULL), -ECOMM);
+	creds_free(creds);
 	/* nobody there */
 	CHECK_EQ(cred_aws_new(http, NULL, true, "x", false, &creds), -EACCES);
 	/* nor asked where the store is not Amazon's */
@@ -228,6 +249,7 @@ int main(void)
 	RUN(cred__no_keys_is_EACCES);
 	RUN(cred__profiles_are_read_from_both_files);
 	RUN(cred__a_process_prints_keys);
+	RUN(cred__a_process_that_does_not_end_is_ended);
 	RUN(cred__the_container_gives_keys);
 	RUN(cred__the_instance_gives_keys);
 	RUN(cred__a_web_identity_is_exchanged);

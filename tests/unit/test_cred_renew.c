@@ -13,6 +13,15 @@
 enum { THREADS = 8 };
 #define MS ((int64_t)NS_PER_MS)
 
+int64_t __wrap_clock_wall_ns(void);
+int64_t __real_clock_wall_ns(void);
+static atomic_long clock_off_ms;
+
+int64_t __wrap_clock_wall_ns(void)
+{
+	return __real_clock_wall_ns() + atomic_load(&clock_off_ms) * MS;
+}
+
 /* A source: what it gives out, and what it saw. */
 struct source_of {
 	atomic_int asked, inside, most_inside;
@@ -272,6 +281,22 @@ static void cred__fresh_ones_that_seem_expired_are_tried(void)
 	creds_free(creds);
 }
 
+static void cred__a_clock_set_back_does_not_stop_renewals(void)
+{
+	struct source_of s = {.life_ms = 3600 * 1000};
+	struct creds *creds = start(&s);
+	uint64_t first = get(creds, 0);
+	s.error = -ECOMM;
+	struct cred cred;
+	CHECK_EQ(creds_get(creds, first, &cred, NULL), -ECOMM); /* a pause begins */
+	s.error = 0;
+	clock_off_ms = -8 * 3600 * 1000;
+	sleep_ms(2500); /* and is over */
+	CHECK_EQ(get(creds, first), first + 1);
+	creds_free(creds);
+	clock_off_ms = 0;
+}
+
 static void cred__the_end_does_not_wait_for_the_source(void)
 {
 	struct source_of s = {.life_ms = 100};
@@ -298,6 +323,7 @@ int main(void)
 	RUN(cred__the_old_ones_are_used_while_they_are_good);
 	RUN(cred__expired_keys_of_an_instance_that_is_down_are_used_on);
 	RUN(cred__fresh_ones_that_seem_expired_are_tried);
+	RUN(cred__a_clock_set_back_does_not_stop_renewals);
 	RUN(cred__the_end_does_not_wait_for_the_source);
 	return 0;
 }
