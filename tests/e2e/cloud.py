@@ -86,6 +86,9 @@ class Store:
     def uploads(self):
         return []
 
+    def late_uploads(self, _deaths):
+        return []
+
     def stop(self):
         pass
 

@@ -205,6 +205,11 @@ class LocalStore:
     def uploads(self):
         return []
 
+    def late_uploads(self, _deaths):
+        """Of those, what the server began for a daemon that was dead by then: nobody has its
+        id, so no part ever comes, and the look of the next mount may have been before."""
+        return []
+
     def stop(self):
         pass
 
@@ -245,6 +250,9 @@ class S3Store:
         return [u["Key"] for u in self.s3.list_multipart_uploads(
             Bucket=self.bucket, Prefix=PREFIX).get("Uploads", [])]
 
+    def late_uploads(self, _deaths):
+        return []
+
 
 class S3dStore(S3Store):
     name = "s3d"
@@ -269,6 +277,10 @@ class S3dStore(S3Store):
 
     def uploads(self):
         return [u["key"] for u in self.server.uploads()]
+
+    def late_uploads(self, deaths):
+        return [u["key"] for u in self.server.uploads() if not u["parts"] and any(
+            u["connected"] < died < u["begun"] for died in deaths)]
 
     def stop(self):
         self.server.stop()
@@ -323,7 +335,7 @@ class Mount:
         self.log_path = os.path.join(self.folder, "daemon.log")
         self.opts = {"cache_dir": self.cache, **(opts or {})}
         self.extra_env, self.user = env or {}, user
-        self.process = None
+        self.process, self.deaths = None, []  # when it was killed
         os.makedirs(self.point, exist_ok=True)
 
     def env(self):
@@ -402,6 +414,7 @@ class Mount:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process = None
+        self.deaths.append(time.time())
 
     def path(self, *names):
         return os.path.join(self.point, *names)

@@ -61,7 +61,7 @@ def header_of(line):
 
 
 class Request:
-    def __init__(self, head, peer, server):
+    def __init__(self, head, peer, server, connected=0):
         lines = head.decode("latin-1").split("\r\n")
         self.method, target, _ = lines[0].split(" ", 2)
         self.path, self.query, args, self.bucket, self.key = parts_of(target)
@@ -74,7 +74,7 @@ class Request:
         if self.bucket != "_control":
             server.parse(self)
             self.op, self.subject = server.op_of(self), self.key or self.args.get("prefix", "")
-        self.port, self.body = peer[1], None
+        self.port, self.body, self.connected = peer[1], None, connected
         self.length = int(self.headers.get("content-length", "0"))
 
     def cond(self):
@@ -208,7 +208,9 @@ class Server:
         elif verb == "commits":
             return self.store.commits[int(args.get("since", 0)):]
         elif verb == "uploads":
-            return [{"id": k, "key": v["key"], "bucket": v["bucket"]}
+            return [{"id": k, "key": v["key"], "bucket": v["bucket"],
+                     "begun": v.get("t", 0), "connected": v.get("connected", 0),
+                     "parts": len(v.get("parts", ()))}
                     for k, v in list(self.uploads().items())]
         elif verb == "clients":
             return len(self.clients)
@@ -229,7 +231,7 @@ class Server:
 class Connection:
     def __init__(self, server, sock, peer):
         self.server, self.sock, self.peer = server, sock, peer
-        self.buf = b""
+        self.buf, self.since = b"", time.time()
 
     def run(self):
         try:
@@ -253,7 +255,7 @@ class Connection:
                 raise Gone
             self.fill()
         head, _, self.buf = self.buf.partition(b"\r\n\r\n")
-        return Request(head, self.peer, self.server)
+        return Request(head, self.peer, self.server, self.since)
 
     def body(self, req, act, keep=True):
         if req.headers.get("expect", "").lower() == "100-continue" and not self.buf:

@@ -138,6 +138,16 @@ def test_conditional_writes(s3):
     assert s3.get_object(Bucket="test", Key="k")["Body"].read() == b"3"
 
 
+def test_uploads_tell_since_when_who_began_them_was_there(s3d, s3):
+    s3.list_objects_v2(Bucket="test")
+    between = time.time()
+    uid = s3.create_multipart_upload(Bucket="test", Key="late")["UploadId"]
+    begun, = s3d.uploads()
+    assert begun["connected"] < between < begun["begun"] and begun["parts"] == 0
+    s3.upload_part(Bucket="test", Key="late", UploadId=uid, PartNumber=1, Body=b"x")
+    assert [u["parts"] for u in s3d.uploads()] == [1]
+
+
 def test_multipart_copy_and_their_log(s3d, s3):
     a, b = os.urandom(5 << 20), os.urandom(1000)
     uid = s3.create_multipart_upload(Bucket="test", Key="m", Metadata={"x": "y"})["UploadId"]

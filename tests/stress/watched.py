@@ -131,7 +131,8 @@ class Watched:
     def unfinished(self):
         """Of the bucket's uploads, but for those that a wiped cache knew: name -> how many."""
         return collections.Counter(n for n in self.store.uploads() if PROBE not in n
-                                   ) - self.abandoned
+                                   ) - self.abandoned - collections.Counter(
+                                       self.store.late_uploads(self.mount.deaths))
 
     def growing(self):
         """Parts of a download that is not finished: the next mount goes on with them."""
