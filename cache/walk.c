@@ -11,6 +11,10 @@
 /* What a first touch of an array brings. */
 #define TOUCH_BYTES UINT64_C(1048576)
 
+/* A read near an array's end goes past it, by as much as the kernel reads ahead, and
+ * would wait a round trip for bytes that nobody wants. */
+#define PAST_BYTES UINT64_C(524288)
+
 /* An array comes in pieces, each larger than the one before by so much: GETs that begin
  * at one time share the link, and the reader waits for the first. */
 #define PIECE UINT64_C(1048576)
@@ -157,13 +161,15 @@ static void cut(struct plan *p, uint64_t off, uint64_t end)
 }
 
 /* All of the array: what is behind off first. */
-static size_t plan_array(const struct hdu *h, uint64_t off, struct range *ret)
+static size_t plan_array(const struct layout *l, const struct hdu *h, uint64_t off,
+			 struct range *ret)
 {
 	struct plan p = {.ranges = ret};
 	uint64_t at = off - off % BLOCK_SIZE;
+	uint64_t end = l->size - h->end < PAST_BYTES ? l->size : h->end + PAST_BYTES;
 	if (at < h->data_off || at >= h->end)
 		at = h->data_off;
-	cut(&p, at, h->end);
+	cut(&p, at, end);
 	cut(&p, h->data_off, at);
 	return p.n;
 }
@@ -182,7 +188,7 @@ static size_t touch(struct walk *w, const struct layout *l, uint64_t off, uint64
 		return 0;
 	if (again) {
 		w->whole |= bit;
-		return plan_array(h, off, ret);
+		return plan_array(l, h, off, ret);
 	}
 	if (len >= TOUCH_BYTES || off >= h->end)
 		return 0;
