@@ -130,7 +130,10 @@ class Front:
         if not trusted:
             self.leaked += sock.recv(1 << 16)
             return
-        with socket.create_connection(("127.0.0.1", self.to)) as up:
+        self.join(sock, self.to, mode)
+
+    def join(self, sock, port, mode):
+        with socket.create_connection(("127.0.0.1", port)) as up:
             with self.lock:
                 self.socks |= {sock, up}
             back = threading.Thread(target=self.pump, args=(up, sock, mode), daemon=True)
@@ -153,6 +156,27 @@ class Front:
             pass
         hang_up(sink)
         hang_up(source)
+
+
+class Proxy(Front):
+    """Where http_proxy and its like point: CONNECT to a port of this machine, each counted."""
+
+    def __init__(self):
+        self.tunnels = []
+        super().__init__(0)
+
+    def relay(self, sock, mode):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            piece = sock.recv(1 << 12)
+            if not piece:
+                return
+            head += piece
+        method, where, _ = head.decode().split(" ", 2)
+        self.tunnels.append((method, where))
+        if method == "CONNECT":
+            sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self.join(sock, int(where.rsplit(":", 1)[1]), mode)
 
 
 def hang_up(sock):
