@@ -208,8 +208,8 @@ class Share:
 
 
 class Container:
-    def __init__(self, engine, name):
-        self.engine, self.name = engine, name
+    def __init__(self, engine, name, volume=None):
+        self.engine, self.name, self.volume = engine, name, volume
 
     def start(self):
         self.engine.docker("start", self.name)
@@ -231,6 +231,15 @@ class Container:
         done = self.engine.run("docker", "logs", self.name)
         return done.stdout + done.stderr
 
+    def ended(self, secs=150):
+        """Its exit status, once it has ended by itself."""
+        return int(self.engine.docker("wait", self.name, timeout=secs))
+
+    def holder(self):
+        """What the volume's lock file says."""
+        folder = self.engine.inspect(self.volume, "{{json .Mountpoint}}")
+        with open(os.path.join(folder, "lock")) as f:
+            return f.readline().split()[0]
 
     def exec(self, *args, user=None, status=0, **kwargs):
         return self.engine.docker("exec", *(["-u", user] if user else []), self.name, *args,
@@ -242,9 +251,9 @@ class Daemon(Container):
 
     def __init__(self, engine, store, share, volume=None, pid_host=True, more=(), env=None,
                  command=()):
-        super().__init__(engine, "mastfs-" + uuid.uuid4().hex[:8])
+        super().__init__(engine, "mastfs-" + uuid.uuid4().hex[:8],
+                         volume or "cache-" + uuid.uuid4().hex[:8])
         self.store, self.share, self.pid_host = store, share, pid_host
-        self.volume = volume or "cache-" + uuid.uuid4().hex[:8]
         # As compose.yaml has them; without tests of its own this would be no test of that.
         given = {"MASTFS_SOURCE": store.source, **store.env, **(env or {})}
         given = {k: v for k, v in given.items() if v is not None}
@@ -289,15 +298,7 @@ class Daemon(Container):
         with open("/proc/%d/task/%d/children" % (first, first)) as f:
             return int(f.read().split()[0])
 
-    def ended(self, secs=150):
-        """Its exit status, once it has ended by itself."""
-        return int(self.engine.docker("wait", self.name, timeout=secs))
 
-    def holder(self):
-        """What the volume's lock file says."""
-        folder = self.engine.inspect(self.volume, "{{json .Mountpoint}}")
-        with open(os.path.join(folder, "lock")) as f:
-            return f.readline().split()[0]
 
 
 class App(Container):

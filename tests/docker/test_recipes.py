@@ -1,5 +1,6 @@
 """What compose.yaml, README and dist/ tell people to do, done."""
 import os
+import pty
 import re
 import shutil
 import uuid
@@ -139,25 +140,29 @@ class TestOneContainer:
     """mastfs inside the application's own container, by an entrypoint."""
 
     @pytest.fixture
-    def start(self, engine, alone, minio, containers):
-        def make(*command, **env):
+    def run(self, engine, alone, containers):
+        """run(store, how, command) -> the container and what docker run said."""
+        def make(store, how, command, env, **kwargs):
             name = "one-" + uuid.uuid4().hex[:8]
-            engine.docker(
-                "run", "-d", "--name", name, *NETWORK, "--device", "/dev/fuse", "--cap-add",
+            containers.append(Container(engine, name, "cache-" + name))
+            return containers[-1], engine.docker(
+                "run", *how, "--name", name, *NETWORK, "--device", "/dev/fuse", "--cap-add",
                 "SYS_ADMIN", "--security-opt", "apparmor:unconfined",
-                "-v", "cache-%s:/var/cache/mastfs" % name, "-v", HERE + "/../e2e:/e2e:ro",
-                *(w for k, v in {**minio.env, "MASTFS_SOURCE": minio.source, **env}.items()
-                  for w in ("-e", "%s=%s" % (k, v))), alone, *command)
-            containers.append(Container(engine, name))
-            return containers[-1]
+                "-v", "cache-%s:/var/cache/mastfs" % name,
+                *(w for k, v in {**store.env, "MASTFS_SOURCE": store.source, **env}.items()
+                  for w in ("-e", "%s=%s" % (k, v))), alone, *command, **kwargs)
         return make
+
+    @pytest.fixture
+    def start(self, run, minio):
+        return lambda *command, store=minio, **env: run(store, ["-d"], command, env)[0]
 
     def test_command_as_the_application(self, start, minio):
         """As 1001, without rights; what it wrote is in the bucket, and its status is ours."""
         minio.put("in", b"words")
         c = start("sh", "-c", "id -u; grep CapEff /proc/self/status; cat %s/in; "
                   "cp %s/in %s/out; exit 7" % (POINT, POINT, POINT), MASTFS_UPLOAD="background")
-        assert int(c.engine.docker("wait", c.name)) == 7
+        assert c.ended() == 7
         said = c.logs()
         assert "1001\n" in said and "words" in said, said
         assert re.search(r"CapEff:\s+0+\n", said), said
@@ -180,9 +185,42 @@ while True:
         assert c.stop() == 0
         same(minio.get("last"), b"x" * 100000)
 
+    def test_its_input_is_ours(self, run, minio):
+        _, said = run(minio, ["-i"], ["cat"], {}, input="words\n")
+        assert "words\n" in said
+
+    def test_it_has_the_terminal(self, run, minio):
+        """As a shell that somebody works in."""
+        ours, its = pty.openpty()
+        os.write(ours, b"words\n")
+        _, said = run(minio, ["-i", "-t"], ["sh", "-c", "read x; echo got $x"], {}, stdin=its)
+        assert "got words" in said
+        os.close(its)
+        os.close(ours)
+
+    @pytest.mark.parametrize("name, status", [("INT", 130), ("QUIT", 131)])
+    def test_other_signals_reach_it_too(self, start, name, status):
+        """As by STOPSIGNAL; it does with them what it would without us."""
+        c = start("python3", "-uc", "import time; print('ready'); time.sleep(1000)")
+        wait("the application", lambda: "ready" in c.logs())
+        c.kill(name)
+        assert c.ended() == status
+
+    @pytest.mark.parametrize("how", ["", "trap '' TERM;"])
+    def test_what_it_leaves_running(self, start, s3d, how):
+        """Ended, as it keeps the mount busy, and the uploads are not ended with it (P3)."""
+        s3d.server.rule("status", "PUT", key="out$", status=503, code="SlowDown")
+        c = start("sh", "-c", "cd %s; echo words >out; %s sleep 1000 & sleep 1" % (POINT, how),
+                  store=s3d, MASTFS_UPLOAD="background")
+        wait("the upload", lambda: any(r["act"] for r in s3d.server.log()), 60)
+        wait("the drain", lambda: c.holder() == "draining" or not c.state()["Running"], 60)
+        s3d.server.clear()
+        assert c.ended() == 0
+        assert s3d.get("out") == b"words\n"
+
     def test_no_mount_no_application(self, start):
         c = start("echo", "started", AWS_SECRET_ACCESS_KEY="wrong")
-        assert int(c.engine.docker("wait", c.name)) == 1
+        assert c.ended() == 1
         assert "started" not in c.logs() and c.logs().count("\n") == 1, c.logs()
 
 
