@@ -86,6 +86,27 @@ class TestCompose:
         assert minio.get("one") == b"one\n" and minio.get("two") == b"two\n"
         assert typed.share.mounts() == []
 
+    def test_what_reaches_it(self, engine, typed):
+        """Every option, what README names of stores and keys, and each key as a file; what is
+        not set does not, and the image's own settings hold."""
+        table = engine.docker("run", "--rm", "--network", "none", IMAGE, "help", "mount")
+        options = re.findall(r"^  ([a-z_]+)(?:=| {2,})", table.split("\nOptions, ")[1], re.M)
+        assert len(options) > 40
+        with open(os.path.join(ROOT, "README.md")) as f:
+            text = re.search(r"\n### Which store\n(.*?)\n### Options\n", f.read(), re.S).group(1)
+        named = set(re.findall(r"\b[A-Z0-9]+(?:_[A-Z0-9]+)+\b", text)) | {"MASTFS_SOURCE"}
+        keys = {n for n in named if re.search("_(KEY|KEY_ID|TOKEN|CONNECTION_STRING)$", n)}
+        assert len(keys) > 5
+        want = {n: "given" for n in named | {k + "_FILE" for k in keys} |
+                {"MASTFS_" + o.upper() for o in options}}
+        command = "docker compose run --rm -T --no-deps --entrypoint env mastfs"
+        got = dict(line.split("=", 1) for line in typed(command, **want).splitlines())
+        want["MASTFS_CACHE_DIR"] = "/var/cache/mastfs"  # the volume's place
+        assert {n: got.get(n) for n in want} == want
+        got = dict(line.split("=", 1) for line in typed(command).splitlines())
+        image = dict(e.split("=", 1) for e in engine.inspect(IMAGE, "{{json .Config.Env}}"))
+        assert {n: got[n] for n in got if n in image or n in want} == image
+
     def test_what_it_says(self, engine):
         """What the recipe needs of an engine stands there, and nothing that is more than that."""
         with open(os.path.join(ROOT, "compose.yaml")) as f:
