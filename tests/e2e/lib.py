@@ -327,6 +327,16 @@ class MinioStore(S3Store):
         pass
 
 
+def port_of(store):
+    return int(store.url.split(":")[2].split("/")[0])
+
+
+def through(store, url):
+    """The store, whose daemons find it there from now on."""
+    store.env = {**store.env, "AWS_ENDPOINT_URL": url}
+    return store
+
+
 class Mount:
     def __init__(self, folder, store, opts=None, env=None, build=None, user=None):
         self.folder, self.store = str(folder), store

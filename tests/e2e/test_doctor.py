@@ -17,7 +17,7 @@ import azurectl
 import front
 import lib
 from doctoring import doctor, make, root  # noqa: F401
-from lib import wait, write
+from lib import through, wait, write
 
 NO_TAGS = {"header": "x-amz-tagging"}
 
@@ -101,11 +101,6 @@ def test_a_signal_leaves_nothing(s3d, make, nth):
 
 
 # --- the way to the store ---
-
-def through(store, url):
-    store.env = {**store.env, "AWS_ENDPOINT_URL": url}
-    return store
-
 
 def test_nobody_listens(s3d, make):
     port = lib.free_port()

@@ -21,7 +21,7 @@ import faultlist
 import front
 import lib
 import s3ctl
-from lib import PREFIX, body, read, same
+from lib import PREFIX, body, port_of, read, same, through
 
 SEED = os.environ.get("MASTFS_SEED", "1")
 ONLY = os.environ.get("MASTFS_CELL", "")
@@ -165,8 +165,7 @@ def test_clock_that_jumps(s3d, mount):
 
 def test_name_that_cannot_be_resolved(s3d, mount):
     """F15: the mount says so and ends; it does not wait for ever."""
-    s3d.env = {**s3d.env, "AWS_ENDPOINT_URL": "https://no-such-host.invalid"}
-    m = mount(s3d, start=False, require_backend="yes")
+    m = mount(through(s3d, "https://no-such-host.invalid"), start=False, require_backend="yes")
     with pytest.raises(AssertionError, match="mastfs mount ended with"):
         m.mount()
     assert "no-such-host.invalid" in m.log() or "resolve" in m.log()
@@ -209,12 +208,6 @@ def way_cells(name, goes, tls):
     return made
 
 
-def through(s3d, made):
-    """The store as it is seen through a front."""
-    s3d.env = {**s3d.env, "AWS_ENDPOINT_URL": made.url}
-    return s3d
-
-
 def run_ways(s3d, mount, way, ways, **options):
     """One way after the other, in one mount; all operations at once in each."""
     cells = {name: way_cells(name, mode in ("capped", "slow"), way.certificates)
@@ -224,7 +217,7 @@ def run_ways(s3d, mount, way, ways, **options):
         pytest.skip("no such cell here")
     for cell in every:
         cell.prepare(s3d)
-    m = mount(through(s3d, way), **OPTIONS, **options)
+    m = mount(through(s3d, way.url), **OPTIONS, **options)
     for name, group in cells.items():
         way.be(ways[name], rate=512 << 10, delay=0.1)
         each(group, lambda cell: cell.run(m))
@@ -260,7 +253,7 @@ def test_tls_that_is_not_to_be_trusted(s3d, mount, folder):
 def test_mount_over_bad_tls_is_refused(s3d, mount, folder, mode):
     way = front.Front(s3d.server.port, front.Certificates(folder))
     way.be(mode)
-    m = mount(through(s3d, way), start=False, ca_file=way.certificates.ca,
+    m = mount(through(s3d, way.url), start=False, ca_file=way.certificates.ca,
               # a handshake that fails says nothing for certain
               require_backend="yes" if mode == "old" else "no")
     with pytest.raises(AssertionError, match="mastfs mount ended with"):
@@ -277,15 +270,10 @@ PROXIED = [f for f in faultlist.TRANSPORT + faultlist.STATUS + faultlist.SHAPE
 
 @pytest.fixture
 def proxied(minio, folder):
-    server = s3ctl.S3Proxy(folder, minio_port(minio), bucket=minio.bucket)
-    minio.env = {**minio.env, "AWS_ENDPOINT_URL": server.url}
+    server = s3ctl.S3Proxy(folder, port_of(minio), bucket=minio.bucket)
     minio.server = server
-    yield minio
+    yield through(minio, server.url)
     server.stop()
-
-
-def minio_port(minio):
-    return int(minio.url.rsplit(":", 1)[1])
 
 
 @pytest.mark.skipif(bool(lib.SANITIZER), reason="the sample has some of them")

@@ -15,7 +15,7 @@ import pytest
 import cloud
 import front
 import lib
-from lib import body, fails, read, same, wait, write
+from lib import body, fails, port_of, read, same, wait, write
 from test_bad_input import refuse
 from test_drain import LEFT, ended
 
@@ -23,10 +23,6 @@ AWAY = "cannot be used yet"
 BACK = "answers now"
 GONE = (errno.ETIMEDOUT, errno.EIO)
 DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
-
-
-def port_of(store):
-    return int(store.url.split(":")[2].split("/")[0])
 
 
 def lead_over(store, way):

@@ -4,14 +4,14 @@ import os
 import pytest
 
 import front
-from lib import body, read, same, wait, write
+from lib import body, read, same, through, wait, write
 
 
 @pytest.fixture
 def tls(s3d, folder):
     """The way to s3d, by TLS; it ends with each answer, so the next request is a new tunnel's."""
     made = front.Front(s3d.server.port, front.Certificates(folder))
-    s3d.env = {**s3d.env, "AWS_ENDPOINT_URL": made.url}
+    through(s3d, made.url)
     s3d.server.rule("close_at", at=1 << 40)
     yield made
     made.stop()

@@ -1,15 +1,11 @@
 """Public suites over the mount, short; `tests/torture suites` runs them for long (P1-P3)."""
 import importlib.util
-import os
 import shutil
-import sys
 
 import pytest
 
-import lib
-
-sys.path.append(os.path.join(lib.TESTS, "stress"))
-import suites  # noqa: E402
+import lib  # first: it sets the path
+import suites
 
 pytestmark = [pytest.mark.stores("s3d"), pytest.mark.parametrize("upload", ["close", "background"]),
               pytest.mark.skipif(bool(lib.SANITIZER), reason="long; the other tests do as much")]
