@@ -199,8 +199,10 @@ static int set_file_mtime(struct staged *st, int64_t mtime_ns)
 		ts[1].tv_sec--;
 	}
 	SCOPED_IO(st);
-	if (staged_retired(st) || st->fd < 0)
+	if (staged_retired(st))
 		return -ESTALE;
+	if (st->fd < 0)
+		return -EIO;
 	if (futimens(st->fd, ts))
 		return -errno;
 	atomic_store(&st->mtime_set, true);

@@ -66,19 +66,25 @@ static int64_t wanted_mtime_ns(const struct task *t)
 	return ns;
 }
 
+enum { LOOK_AGAIN = 1 };
+
+/* Claimed.  LOOK_AGAIN: who had claimed it before has made it a file of ours, and with
+ * the copy it would not be that any more. */
 static int copy_with_mtime(struct fs *fs, struct inode *in, const struct gate_pass *pass,
 			   int64_t mtime_ns, struct call *call)
 {
 	struct object obj, now;
+	struct staged *st = inode_staged(in);
+	staged_unref(st);
+	if (st)
+		return LOOK_AGAIN;
 	inode_object(in, &obj);
 	if (!pass->named || obj.mtime_ns == mtime_ns)
 		return 0;
-	inode_claim(in);
 	int r = view_set_mtime(fs->vw, pass->path, &obj, mtime_ns, &now, call);
 	if (!r)
 		inode_set_object(in, &now);
-	inode_unclaim(in);
-	if (r == -ESTALE)
+	else if (r == -ESTALE)
 		view_forget(fs->vw, pass->path);
 	return r;
 }
@@ -89,8 +95,11 @@ static int set_clean_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
 {
 	struct gate_pass pass = {0};
 	int r = gate_enter_inode(fs, &pass, in, call);
-	if (!r)
-		r = copy_with_mtime(fs, in, &pass, mtime_ns, call);
+	if (r)
+		return r;
+	inode_claim(in);
+	r = copy_with_mtime(fs, in, &pass, mtime_ns, call);
+	inode_unclaim(in);
 	gate_leave(fs, &pass);
 	return r;
 }
@@ -101,12 +110,13 @@ static int reopen_with_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
 {
 	struct staged *st = NULL;
 	int r = file_make_writable(fs, in, UINT64_MAX, call, &st);
-	if (!r)
-		staged_mark_dirty(st);
-	if (!r)
-		r = staged_set_mtime(st, mtime_ns);
+	if (r)
+		return r;
+	staged_mark_dirty(st);
+	r = staged_set_mtime(st, mtime_ns);
 	staged_unref(st);
-	return r;
+	/* Somebody's close has sent it in between. */
+	return r == -ESTALE ? LOOK_AGAIN : r;
 }
 
 /* In a store that cannot copy it there: the bytes come here and go up with the time, by
@@ -118,12 +128,9 @@ static int rewrite_with_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
 	return r ? r : publish_unopened(fs, in, call);
 }
 
-static int set_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns, struct call *call)
+static int set_files_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns,
+			   struct call *call)
 {
-	if (in->kind == NAME_DIR)
-		return 0; /* a prefix has no time of its own */
-	if (!fs_writable(fs))
-		return -EROFS;
 	struct staged *st = inode_staged(in);
 	int r = st ? staged_set_mtime(st, mtime_ns) : -ESTALE;
 	/* Without a writer nobody would close it: its object gets the time. */
@@ -140,6 +147,19 @@ static int set_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns, struct c
 	return r == -EXDEV || r == -EOPNOTSUPP
 		       ? rewrite_with_mtime(fs, in, mtime_ns, call)
 		       : r;
+}
+
+static int set_mtime(struct fs *fs, struct inode *in, int64_t mtime_ns, struct call *call)
+{
+	int r;
+	if (in->kind == NAME_DIR)
+		return 0; /* a prefix has no time of its own */
+	if (!fs_writable(fs))
+		return -EROFS;
+	do {
+		r = set_files_mtime(fs, in, mtime_ns, call);
+	} while (r == LOOK_AGAIN);
+	return r;
 }
 
 /* Owner and mode are the mount's, not the file's: chmod and chown are taken

@@ -1,0 +1,47 @@
+"""Close is upload (P2) also where the close is not the plain one: pages of a mapping that come
+late, handles that lie idle, opens that write nothing."""
+import ctypes
+import errno
+import glob
+import mmap
+import os
+
+from lib import body, fails, same, wait, write
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+START_WRITEBACK = 2  # SYNC_FILE_RANGE_WRITE
+
+
+def test_touched_while_a_mapping_is_staged(s3d, mount):
+    """The whole file comes for one page, and meanwhile somebody sets its time."""
+    old = body(24 << 20)
+    s3d.put("f", old)
+    m = mount(s3d, passthrough="no")
+    fd = os.open(m.path("f"), os.O_RDWR)
+    with mmap.mmap(fd, 4096, mmap.MAP_SHARED) as view:
+        view[:3] = b"new"
+        s3d.server.mark()
+        s3d.server.rule("delay", method="GET", key="f$", secs=2)
+        assert LIBC.sync_file_range(fd, ctypes.c_long(0), ctypes.c_long(4096),
+                                    START_WRITEBACK) == 0
+        wait("it is being fetched", lambda: s3d.server.new("GET"))
+        os.utime(m.path("f"), (1e9, 1e9))
+        s3d.server.clear()
+    os.close(fd)
+    same(s3d.get("f"), b"new" + old[3:])
+    m.remount(wipe=True)
+    with open(m.path("f"), "rb") as f:
+        same(f.read(), b"new" + old[3:])
+
+
+def test_touched_though_its_bytes_are_lost(s3d, mount):
+    m = mount(s3d, upload="background")
+    s3d.server.rule("status", status=403, code="AccessDenied", key="f$", method="PUT")
+    write(m.path("f"), b"bytes")
+    m.kill()
+    for path in glob.glob(os.path.join(m.cache, "*", "staged", "*")):
+        os.unlink(path)
+    s3d.server.rule("status", status=403, code="AccessDenied", key="f$")
+    m.mount()
+    fails(errno.EIO, os.utime, m.path("f"), (1e9, 1e9))
+    s3d.server.clear()
