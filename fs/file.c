@@ -19,6 +19,12 @@ static void close_handle(struct fs *fs, struct opened *o)
 	handle_free(fs, (struct handle *)o);
 }
 
+static void count_writable(struct inode *in, int n)
+{
+	SCOPED_LOCK(&in->lock);
+	in->handles += n;
+}
+
 int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **ret)
 {
 	struct handle *h = calloc(1, sizeof(*h));
@@ -34,8 +40,10 @@ int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **r
 	(void)pthread_mutex_init(&h->lock, NULL);
 	ahead_init(&h->prefetch, obj.size);
 	tree_opened(fs->tree, in, 1);
-	if (writable)
+	if (writable) {
+		count_writable(in, 1);
 		inode_add_writers(in, 1);
+	}
 	fs_opened(fs, &h->opened);
 	*ret = h;
 	return 0;
@@ -44,6 +52,8 @@ int handle_new(struct fs *fs, struct inode *in, bool writable, struct handle **r
 void handle_free(struct fs *fs, struct handle *h)
 {
 	fs_closed(fs, &h->opened);
+	if (h->writable)
+		count_writable(h->in, -1);
 	if (h->writable && h->idle)
 		inode_rest(h->in);
 	else if (h->writable)
@@ -401,11 +411,18 @@ static int publish(struct task *t, struct call *call)
 	return r;
 }
 
+static int other_handles(struct inode *in)
+{
+	SCOPED_LOCK(&in->lock);
+	return in->handles - 1;
+}
+
 /* FLUSH comes for each descriptor that is closed.  While the process has another
  * one of this opening, the file is still being written: numpy and shells
  * duplicate and close in the middle.  Every other writable handle of the file
  * accounts for one of the descriptors that we see, so more than those means that
- * this handle lives on.  When in doubt, publish. */
+ * this handle lives on: an idle one too, which another process may have closed and
+ * this one has open.  When in doubt, publish. */
 static bool is_still_held(struct task *t, struct handle *h)
 {
 	bool named;
@@ -415,7 +432,7 @@ static bool is_still_held(struct task *t, struct handle *h)
 		return false;
 	const struct holder who = {ctx->pid, ctx->uid, ctx->gid};
 	int n = holders_count(&who, t->fs->device, h->in->id, path);
-	return n > other_writers(h);
+	return n > other_handles(h->in);
 }
 
 int file_flush(struct task *t, struct call *call)

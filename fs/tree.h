@@ -43,7 +43,8 @@ struct inode {
 	struct version *version; /* reference, made when first opened ... else these */
 	struct object object;	 /* ... of this version */
 	uint64_t changes;	 /* of the contents, made through this mount */
-	int writers;		 /* open handles that may write */
+	int writers;		 /* open handles that may write, but for idle ones */
+	int handles;		 /* file.c: the same with idle ones */
 	bool busy;		 /* one thread turns it from clean to staged */
 	bool name_held;		 /* one thread takes its name away, or stages it there */
 	/* opening.c: */

@@ -5,6 +5,7 @@ import errno
 import glob
 import mmap
 import os
+import subprocess
 
 from lib import body, fails, same, wait, write
 
@@ -45,3 +46,17 @@ def test_touched_though_its_bytes_are_lost(s3d, mount):
     m.mount()
     fails(errno.EIO, os.utime, m.path("f"), (1e9, 1e9))
     s3d.server.clear()
+
+
+def test_second_writer_after_a_child(s3d, mount):
+    """The child's exec closes the first descriptor, which the parent still has."""
+    m = mount(s3d)
+    first = os.open(m.path("f"), os.O_RDWR | os.O_CREAT)
+    subprocess.run(["true"], check=True)
+    write(m.path("f"), b"second")
+    assert s3d.get("f") == b"second"
+    s3d.server.rule("status", status=403, code="AccessDenied", method="PUT", key="f$")
+    fails(errno.EACCES, write, m.path("f"), b"third")
+    s3d.server.clear()
+    os.close(first)
+    assert s3d.get("f") == b"third"
