@@ -91,9 +91,10 @@ static int other_writers(struct handle *h)
 	return inode_writers(h->in) - (h->idle ? 0 : 1);
 }
 
+/* A file is emptied by who may only read it, too: the kernel leaves that to the open. */
 static bool wants_write(int flags)
 {
-	return (flags & O_ACCMODE) != O_RDONLY;
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
 /* The version is opened with the file, so that no read asks SQLite. */
@@ -141,17 +142,17 @@ static int begin_opening(struct fs *fs, struct handle *h, struct call *call, int
 }
 
 /* An open handle on in (whose reference it takes over), in t->fi. */
-static int open_handle(struct task *t, struct inode *in, struct call *call, int *ret_id)
+static int open_handle(struct task *t, struct inode *in, bool writable, struct call *call,
+		       int *ret_id)
 {
-	bool writable = wants_write(t->fi.flags);
 	struct handle *h;
 	int r = handle_new(t->fs, in, writable, &h);
 	if (r)
 		return r;
 	r = begin_opening(t->fs, h, call, ret_id);
 	if (!r)
-		r = writable && (t->fi.flags & O_TRUNC) ? empty_it(t->fs, in, call)
-							: open_version(t->fs, in);
+		r = t->fi.flags & O_TRUNC ? empty_it(t->fs, in, call)
+					  : open_version(t->fs, in);
 	if (r) {
 		handle_free(t->fs, h);
 		return r;
@@ -183,11 +184,11 @@ static int check_version(struct fs *fs, struct inode *in, struct call *call)
 
 int file_open(struct task *t, struct call *call)
 {
-	bool empties = wants_write(t->fi.flags) && (t->fi.flags & O_TRUNC);
-	if (wants_write(t->fi.flags) && !fs_writable(t->fs))
+	bool writable = wants_write(t->fi.flags);
+	if (writable && !fs_writable(t->fs))
 		return -EROFS;
 	/* It waits for whoever is changing the file right now. */
-	if (empties && !call)
+	if ((t->fi.flags & O_TRUNC) && !call)
 		return -EAGAIN;
 	struct inode *in = tree_get(t->fs->tree, t->ino);
 	if (!in)
@@ -202,7 +203,7 @@ int file_open(struct task *t, struct call *call)
 		return r;
 	}
 	int id = 0;
-	r = open_handle(t, in, call, &id);
+	r = open_handle(t, in, writable, call, &id);
 	if (r)
 		return r;
 	struct handle *h = handle_of(t);
@@ -237,9 +238,8 @@ static int find_or_make(struct task *t, const char *path, bool *made,
 }
 
 static int create_at(struct task *t, const char *path, struct inode **ret_in,
-		     struct fuse_entry_param *ret, struct call *call)
+		     struct fuse_entry_param *ret, bool *ret_made, struct call *call)
 {
-	bool made = false;
 	int r;
 	/* A name of the bucket's may have to wait for its DELETE; the application
 	 * saves its state under local names ten times a second. */
@@ -248,7 +248,7 @@ static int create_at(struct task *t, const char *path, struct inode **ret_in,
 	do {
 		struct view_entry e;
 		struct tree_mark mark = tree_mark(t->fs->tree, path);
-		r = find_or_make(t, path, &made, &e, call);
+		r = find_or_make(t, path, ret_made, &e, call);
 		if (r)
 			return r;
 		r = node_entry(t->fs, path, &e, &mark, ret_in, ret);
@@ -262,16 +262,18 @@ int file_create(struct task *t, struct call *call)
 	struct gate_pass pass = {0};
 	struct inode *in;
 	struct fuse_entry_param fe;
+	bool made = false;
 	if (!fs_writable(t->fs))
 		return -EROFS;
 	int r = gate_enter_child(t->fs, &pass, t->ino, t->name, call);
 	if (!r)
-		r = create_at(t, pass.path, &in, &fe, call);
+		r = create_at(t, pass.path, &in, &fe, &made, call);
 	gate_leave(t->fs, &pass);
 	if (r)
 		return r;
 	uint64_t id = in->id;
-	r = open_handle(t, in, call, NULL);
+	/* Who made it publishes it, though he may only read it. */
+	r = open_handle(t, in, made || wants_write(t->fi.flags), call, NULL);
 	if (r) {
 		tree_forget(t->fs->tree, id, 1);
 		return r;

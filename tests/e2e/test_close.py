@@ -7,7 +7,9 @@ import mmap
 import os
 import subprocess
 
-from lib import body, fails, same, wait, write
+import pytest
+
+from lib import body, fails, read, same, wait, write
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 START_WRITEBACK = 2  # SYNC_FILE_RANGE_WRITE
@@ -60,3 +62,33 @@ def test_second_writer_after_a_child(s3d, mount):
     s3d.server.clear()
     os.close(first)
     assert s3d.get("f") == b"third"
+
+
+@pytest.mark.parametrize("more", (0, os.O_EXCL, os.O_TRUNC))
+def test_made_by_who_only_reads(store, mount, more):
+    m = mount(store)
+    fd = os.open(m.path("lock"), os.O_RDONLY | os.O_CREAT | more)
+    assert os.read(fd, 1) == b""
+    os.close(fd)
+    assert store.get("lock") == b""
+    subprocess.run(["flock", m.path("other"), "true"], check=True)
+    assert store.get("other") == b""
+    m.remount(wipe=True)
+    assert sorted(os.listdir(m.path())) == ["lock", "other"]
+
+
+def test_emptied_by_who_only_reads(store, mount):
+    store.put("f", b"bytes")
+    m = mount(store)
+    fd = os.open(m.path("f"), os.O_RDONLY | os.O_TRUNC)
+    assert os.read(fd, 9) == b"" and os.fstat(fd).st_size == 0
+    os.close(fd)
+    assert read(m.path("f")) == b"" == store.get("f")
+    write(m.path("f"), b"again")
+    fd = os.open(m.path("f"), os.O_RDONLY | os.O_CREAT | os.O_TRUNC)
+    os.close(fd)
+    assert read(m.path("f")) == b"" == store.get("f")
+    m.umount()
+    m.opts["ro"] = True
+    m.mount()
+    fails(errno.EROFS, os.open, m.path("f"), os.O_RDONLY | os.O_TRUNC)
