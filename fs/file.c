@@ -12,6 +12,7 @@
 #include "fs/holders.h"
 #include "fs/node.h"
 #include "fs/opening.h"
+#include "fs/write.h"
 #include "backends/util/banned.h"
 
 static void close_handle(struct fs *fs, struct opened *o)
@@ -113,16 +114,6 @@ static int open_version(struct fs *fs, struct inode *in)
 	return r;
 }
 
-static int empty_it(struct fs *fs, struct inode *in, struct call *call)
-{
-	struct staged *st = NULL;
-	int r = file_make_writable(fs, in, 0, call, &st);
-	if (!r)
-		r = staged_truncate(st, 0);
-	staged_unref(st);
-	return r;
-}
-
 static void set_open_flags(struct fuse_file_info *fi, bool writable)
 {
 	/* A number belongs to one lineage of contents: what the kernel has cached
@@ -151,7 +142,7 @@ static int open_handle(struct task *t, struct inode *in, bool writable, struct c
 		return r;
 	r = begin_opening(t->fs, h, call, ret_id);
 	if (!r)
-		r = t->fi.flags & O_TRUNC ? empty_it(t->fs, in, call)
+		r = t->fi.flags & O_TRUNC ? write_truncate(t->fs, in, 0, call)
 					  : open_version(t->fs, in);
 	if (r) {
 		handle_free(t->fs, h);

@@ -92,3 +92,13 @@ def test_emptied_by_who_only_reads(store, mount):
     m.opts["ro"] = True
     m.mount()
     fails(errno.EROFS, os.open, m.path("f"), os.O_RDONLY | os.O_TRUNC)
+
+
+def test_emptied_by_two_at_once(local, mount):
+    """One's close seals the file between the steps of the other's open."""
+    m = mount(local)
+    loop = 'for n in $(seq 200); do : >"$1" || exit 1; echo x >"$1" || exit 1; done'
+    both = [subprocess.Popen(["sh", "-c", loop, "sh", m.path("f")], stderr=subprocess.PIPE)
+            for _ in range(3)]
+    assert [(p.communicate()[1], p.returncode) for p in both] == [(b"", 0)] * 3
+    assert local.get("f") == b"x\n"
