@@ -25,6 +25,7 @@ struct session {
 	uint32_t max_threads;
 	bool hangs_up; /* SIGHUP ends it; else it is another's (monitor.h) */
 	bool mounted;
+	bool exits; /* at a signal, by libfuse's handlers */
 };
 
 /* libfuse and fusermount3 write to stderr.  What they say while mounting is kept
@@ -163,6 +164,11 @@ int session_new(const struct config *c, const char *mountpoint, struct fs *fs,
 	s->fs = fs;
 	s->mountpoint = mountpoint;
 	int r = new_fuse(c, fs, &s->fuse);
+	/* Before there is a mount: a signal would leave it to nobody.  It ends the loop
+	 * at its start. */
+	if (r == 0 && fuse_set_signal_handlers(s->fuse) < 0)
+		r = -EINVAL;
+	s->exits = r == 0;
 	if (r == 0)
 		r = mount_quietly(s, mountpoint);
 	else
@@ -191,17 +197,25 @@ static void on_signal(int signal)
 	atomic_store(&hurry, true);
 }
 
+static void leave_signals(struct session *s)
+{
+	if (!s->exits)
+		return;
+	s->exits = false;
+	fuse_remove_signal_handlers(s->fuse);
+	/* As daemon.c has left it. */
+	(void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+}
+
 /* From libfuse's handlers to ours, without a moment in which a signal kills. */
-static void take_signals(const struct session *s)
+static void take_signals(struct session *s)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 	struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
 		if (s->hangs_up || signals[i] != SIGHUP)
 			(void)sigaction(signals[i], &act, NULL);
-	fuse_remove_signal_handlers(s->fuse);
-	/* As daemon.c has left it. */
-	(void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+	leave_signals(s);
 }
 
 int session_loop(struct session *s)
@@ -213,9 +227,7 @@ int session_loop(struct session *s)
 	/* Threads stay: starting one costs more than keeping it. */
 	fuse_loop_cfg_set_max_threads(loop, s->max_threads);
 	fuse_loop_cfg_set_clone_fd(loop, 0);
-	int r = fuse_set_signal_handlers(s->fuse) < 0
-			? -EINVAL
-			: fuse_session_loop_mt(s->fuse, loop);
+	int r = fuse_session_loop_mt(s->fuse, loop);
 	fuse_loop_cfg_destroy(loop);
 	take_signals(s);
 	/* > 0: the signal that ended it. */
@@ -280,6 +292,7 @@ void session_free(struct session *s)
 	if (!s)
 		return;
 	session_unmount(s);
+	leave_signals(s);
 	if (s->fuse) {
 		forget_mount(s->fuse);
 		fuse_session_destroy(s->fuse);

@@ -9,7 +9,8 @@
 struct session;
 
 /* Mounts fs at the mount point (resolved).  Logs one line.  Both are borrowed until
- * session_free. */
+ * session_free.  A signal no longer kills: it ends the loop, at once if it has not begun.
+ */
 int session_new(const struct config *c, const char *mountpoint, struct fs *fs,
 		struct session **ret);
 /* Answer the kernel until a signal or an unmount ends it. */

@@ -104,6 +104,17 @@ def test_umount_from_outside_is_an_end_as_well(local, mount, manager):
     assert STOPPING in manager.lines()
 
 
+def test_ended_before_anybody_is_answered(local, mount, manager):
+    """The mount is there, and the manager that is told of it does not listen."""
+    manager.stuff()
+    m = notified(local, mount, manager)
+    wait("the mount", lambda: lib.mounted(m.point), 60)
+    m.process.terminate()
+    assert m.process.wait(60 * lib.SLOW) == 0
+    m.process = None
+    assert not lib.mounted(m.point)
+
+
 def test_the_wait_for_a_predecessor_is_announced(s3d, mount, manager):
     """Else a start that waits for uploads would be ended for taking long."""
     m = mount(s3d, upload="background", drain="1000s")
