@@ -137,6 +137,9 @@ int staged_set_mtime(struct staged *st, int64_t mtime_ns);
 int staged_fill(struct staged *st, struct version *v, uint64_t len, struct call *call);
 /* Bytes read, short only at the end.  -ESTALE: retired, read the version. */
 ssize_t staged_read(struct staged *st, void *dst, size_t len, uint64_t off);
+/* The same, but -EAGAIN where it would wait: while the cache is handed it, the whole file
+ * is summed. */
+ssize_t staged_try_read(struct staged *st, void *dst, size_t len, uint64_t off);
 void staged_stat(struct staged *st, uint64_t *ret_size, int64_t *ret_mtime_ns);
 enum staged_state staged_get_state(const struct staged *st);
 bool staged_get_local(const struct staged *st);

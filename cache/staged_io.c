@@ -226,10 +226,9 @@ int staged_set_mtime(struct staged *st, int64_t mtime_ns)
 	return r;
 }
 
-ssize_t staged_read(struct staged *st, void *dst, size_t len, uint64_t off)
+static ssize_t read_locked(struct staged *st, void *dst, size_t len, uint64_t off)
 {
 	size_t got = 0;
-	SCOPED_IO(st);
 	if (staged_retired(st))
 		return -ESTALE;
 	if (st->fd < 0)
@@ -246,6 +245,21 @@ ssize_t staged_read(struct staged *st, void *dst, size_t len, uint64_t off)
 		got += (size_t)n;
 	}
 	return (ssize_t)got;
+}
+
+ssize_t staged_read(struct staged *st, void *dst, size_t len, uint64_t off)
+{
+	SCOPED_IO(st);
+	return read_locked(st, dst, len, off);
+}
+
+ssize_t staged_try_read(struct staged *st, void *dst, size_t len, uint64_t off)
+{
+	if (pthread_rwlock_tryrdlock(&st->io))
+		return -EAGAIN;
+	ssize_t n = read_locked(st, dst, len, off);
+	(void)pthread_rwlock_unlock(&st->io);
+	return n;
 }
 
 void staged_stat(struct staged *st, uint64_t *ret_size, int64_t *ret_mtime_ns)

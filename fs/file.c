@@ -367,6 +367,15 @@ static int read_version(struct task *t, struct handle *h, void *buf, struct call
 	return r;
 }
 
+/* Where nothing may wait, the pool does. */
+static ssize_t read_staged(struct task *t, struct staged *st, void *buf,
+			   const struct call *call)
+{
+	uint64_t off = (uint64_t)t->off;
+	return call ? staged_read(st, buf, t->size, off)
+		    : staged_try_read(st, buf, t->size, off);
+}
+
 int file_read(struct task *t, struct call *call)
 {
 	struct handle *h = handle_of(t);
@@ -377,7 +386,7 @@ int file_read(struct task *t, struct call *call)
 		struct staged *st = inode_staged(h->in);
 		if (!st)
 			return read_version(t, h, buf, call);
-		ssize_t n = staged_read(st, buf, t->size, (uint64_t)t->off);
+		ssize_t n = read_staged(t, st, buf, call);
 		staged_unref(st);
 		if (n == -ESTALE) /* it became the cache's meanwhile: look again */
 			continue;
