@@ -305,7 +305,8 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 }
 
 /* flock and fcntl locks are not here on purpose: the kernel's own then work for
- * all containers that share the mount. */
+ * all containers that share the mount.  They are an inode's: not for a reader past us and
+ * a writer, who has another one (opening.h). */
 const struct fuse_lowlevel_ops fs_ops = {
 	.init = op_init,
 	.lookup = op_lookup,

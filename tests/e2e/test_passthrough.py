@@ -1,10 +1,12 @@
 """Complete files are read by the kernel itself: past the daemon, the right bytes, and nobody
 notices when a name is written, replaced or removed meanwhile."""
 import errno
+import fcntl
 import mmap
 import os
 import random
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -79,6 +81,30 @@ def test_it_can_be_turned_off(s3d, mount, data):
         os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         same(f.read(), data)
     assert bytes_read(m) - before >= SIZE
+
+
+LOCKED = """
+import fcntl, sys
+with open(sys.argv[1], "rb") as f:
+    try:
+        fcntl.lockf(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(0)
+sys.exit(1)
+"""
+
+
+def test_with_it_turned_off_locks_keep_a_writer_out(s3d, mount, data):
+    s3d.put("f", data)
+    m = mount(s3d, passthrough="no")
+    complete(m, "f", data)
+    with open(m.path("f"), "rb") as f, open(m.path("f"), "r+b") as g:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        fails(errno.EAGAIN, fcntl.flock, g, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(f, fcntl.LOCK_UN)
+        fcntl.lockf(g, fcntl.LOCK_EX)
+        with subprocess.Popen([sys.executable, "-c", LOCKED, m.path("f")]) as other:
+            assert other.wait() == 0
 
 
 ROOTLESS = """
