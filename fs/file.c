@@ -85,13 +85,6 @@ static void handle_idle(struct handle *h)
 	h->idle = true;
 }
 
-/* Handles that may still write, this one aside. */
-static int other_writers(struct handle *h)
-{
-	SCOPED_LOCK(&h->lock);
-	return inode_writers(h->in) - (h->idle ? 0 : 1);
-}
-
 /* A file is emptied by who may only read it, too: the kernel leaves that to the open. */
 static bool wants_write(int flags)
 {
@@ -461,11 +454,13 @@ int file_flush(struct task *t, struct call *call)
 static int release_writer(struct task *t, struct call *call)
 {
 	struct handle *h = handle_of(t);
-	struct staged *st = inode_staged(h->in);
 	(void)call;
+	/* First, or of two at once each leaves it to the other. */
+	handle_idle(h);
+	struct staged *st = inode_staged(h->in);
 	/* Written after the last close (a mapping), or closed by a process that we
 	 * could not see: nobody waits for this upload any more. */
-	if (st && !other_writers(h))
+	if (st && !inode_writers(h->in))
 		(void)staged_publish(st, false, NULL);
 	staged_unref(st);
 	handle_free(t->fs, h);
