@@ -455,106 +455,6 @@ static void blocks__hints_for_a_closed_file_are_dropped(void)
 	rig_done(&rig);
 }
 
-/* -- whole versions -- */
-
-static void write_object(const char *path, uint64_t size)
-{
-	char *bytes = malloc(size);
-	FILE *f = fopen(path, "w");
-	CHECK(f && bytes);
-	membackend_fill(7, 0, bytes, size);
-	CHECK_EQ(fwrite(bytes, 1, size, f), size);
-	CHECK_EQ(fclose(f), 0);
-	free(bytes);
-}
-
-static void blocks__adopted_bytes_are_never_fetched(void)
-{
-	struct rig rig;
-	char path[128];
-	uint64_t size = 5 * MIB + 77;
-	rig_init(&rig, 64 * MIB);
-	(void)snprintf(path, sizeof path, "%s/staged", rig.dir);
-	struct version *v = rig_version(&rig, "k", size);
-	write_object(path, size);
-	CHECK_EQ(blocks_adopt(rig.bl, v, path), 0);
-	CHECK(access(path, F_OK));
-	rig_read(&rig, v, 0, size);
-	version_unref(v);
-	rig_reopen(&rig);
-	v = rig_version(&rig, "k", size);
-	rig_read(&rig, v, 0, size);
-	CHECK_EQ(rig.mb.gets, 0);
-	/* Where something is here already, the rest is filled in. */
-	struct version *w = rig_version(&rig, "w", size);
-	rig_read(&rig, w, MIB, 10);
-	write_object(path, size);
-	CHECK_EQ(blocks_adopt(rig.bl, w, path), 0);
-	rig_read(&rig, w, 0, size);
-	CHECK_EQ(rig.mb.gets, 1);
-	/* A file of another length is not this version. */
-	struct version *x = rig_version(&rig, "x", size);
-	write_object(path, size - 1);
-	CHECK_EQ(blocks_adopt(rig.bl, x, path), -EINVAL);
-	CHECK(access(path, F_OK));
-	CHECK_EQ(version_cached_bytes(x), 0);
-	version_unref(v);
-	version_unref(w);
-	version_unref(x);
-	rig_done(&rig);
-}
-
-static void blocks__a_new_key_takes_the_bytes_along(void)
-{
-	struct rig rig;
-	uint64_t size = 5 * MIB + 77;
-	rig_init(&rig, 64 * MIB);
-	struct version *from = rig_version(&rig, "from", size);
-	struct version *to = rig_version(&rig, "to", size);
-	rig_read(&rig, from, MIB, 2 * MIB);
-	rig_read(&rig, to, MIB, 1);
-	uint64_t gets = rig.mb.gets;
-	CHECK_EQ(blocks_rekey(rig.bl, from, to), 0);
-	CHECK_EQ(version_cached_bytes(to), 2 * MIB);
-	rig_read(&rig, to, MIB, 2 * MIB);
-	rig_read(&rig, from, MIB, 2 * MIB);
-	CHECK_EQ(rig.mb.gets, gets);
-	CHECK_EQ(rig_disk_bytes(&rig), 4 * MIB);
-	version_unref(from);
-	version_unref(to);
-	rig_done(&rig);
-}
-
-static void blocks__export_and_complete_bring_everything(void)
-{
-	struct rig rig;
-	char path[128];
-	uint64_t size = 40 * MIB + 77;
-	rig_init(&rig, 64 * MIB);
-	rig.mb.delay_ns = 5 * NS_PER_MS;
-	membackend_watch(&rig.mb, size);
-	struct version *v = rig_version(&rig, "k", size);
-	struct call call = rig_call(60 * NS_PER_S);
-	(void)snprintf(path, sizeof path, "%s/out", rig.dir);
-	FILE *f = fopen(path, "w+");
-	CHECK(f);
-	CHECK_EQ(blocks_export(rig.bl, v, size - 10, fileno(f), &call), 0);
-	char *bytes = malloc(size);
-	CHECK_EQ(fread(bytes, 1, size, f), size - 10);
-	CHECK(membackend_same(7, 0, bytes, size - 10));
-	free(bytes);
-	CHECK_EQ(fclose(f), 0);
-	CHECK(rig.mb.running_max > 1);
-	CHECK_EQ(blocks_complete(rig.bl, v, &call), 0);
-	CHECK_EQ(version_cached_bytes(v), size);
-	CHECK_EQ(rig.mb.twice, 0);
-	struct version *w = rig_version(&rig, "w", 65 * MIB);
-	CHECK_EQ(blocks_complete(rig.bl, w, &call), -ENOSPC);
-	version_unref(v);
-	version_unref(w);
-	rig_done(&rig);
-}
-
 static void blocks__versions_do_not_answer_for_each_other(void)
 {
 	struct rig rig;
@@ -616,9 +516,6 @@ int main(void)
 	RUN(blocks__a_failed_hint_does_not_fail_its_waiter);
 	RUN(blocks__a_read_overtakes_queued_hints);
 	RUN(blocks__hints_for_a_closed_file_are_dropped);
-	RUN(blocks__adopted_bytes_are_never_fetched);
-	RUN(blocks__a_new_key_takes_the_bytes_along);
-	RUN(blocks__export_and_complete_bring_everything);
 	RUN(blocks__versions_do_not_answer_for_each_other);
 	RUN(blocks__the_users_mtime_is_remembered);
 	return 0;
