@@ -133,16 +133,24 @@ static int open_whole(const char *path, uint64_t size, int *ret)
 	return 0;
 }
 
-/* Put the bytes where they belong: by rename if nothing is there yet. */
+static uint64_t epoch_of(struct version *v)
+{
+	SCOPED_LOCK(&v->lock);
+	return v->epoch;
+}
+
+/* Put the bytes where they belong: by rename if nothing is there yet.  If that file has
+ * a second name, or is removed by somebody, one of holes takes its place in a new epoch,
+ * and the bytes are copied to it (P1). */
 static int place(struct version *v, const char *path, int fd, uint8_t *map, bool all)
 {
-	uint64_t epoch;
+	uint64_t before = epoch_of(v), epoch;
 	int r = all ? store_adopt(v->bl->store, &v->id, path) : 0;
 	if (!r && all)
 		note_settled(v);
 	if (!r)
 		r = version_check_file(v, &epoch);
-	return r ? r : take_blocks(v, fd, !all, epoch, map);
+	return r ? r : take_blocks(v, fd, !all || epoch != before, epoch, map);
 }
 
 static int adopt(struct version *v, const char *path)

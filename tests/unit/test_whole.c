@@ -54,6 +54,32 @@ static void whole__adopted_bytes_are_never_fetched(void)
 	rig_done(&rig);
 }
 
+/* P1: a file with a second name cannot be the data file, and the one that is made in its
+ * place has holes where its bytes should be. */
+static void whole__a_file_with_two_names_is_copied(void)
+{
+	struct rig rig;
+	char path[128], other[128];
+	uint64_t size = 5 * MIB + 77;
+	rig_init(&rig, 64 * MIB);
+	(void)snprintf(path, sizeof path, "%s/staged", rig.dir);
+	(void)snprintf(other, sizeof other, "%s/other", rig.dir);
+	struct version *v = rig_version(&rig, "k", size);
+	write_object(path, size);
+	CHECK_EQ(link(path, other), 0);
+	CHECK_EQ(blocks_adopt(rig.bl, v, path), 0);
+	CHECK(access(path, F_OK));
+	rig_read(&rig, v, 0, size);
+	CHECK_EQ(rig_stats(&rig).used_bytes, version_cached_bytes(v) + 4096 - 77);
+	version_unref(v);
+	rig_reopen(&rig);
+	v = rig_version(&rig, "k", size);
+	rig_read(&rig, v, 0, size);
+	CHECK_EQ(rig.mb.gets, 0);
+	version_unref(v);
+	rig_done(&rig);
+}
+
 static void whole__a_new_key_takes_the_bytes_along(void)
 {
 	struct rig rig;
@@ -108,6 +134,7 @@ static void whole__export_and_complete_bring_everything(void)
 int main(void)
 {
 	RUN(whole__adopted_bytes_are_never_fetched);
+	RUN(whole__a_file_with_two_names_is_copied);
 	RUN(whole__a_new_key_takes_the_bytes_along);
 	RUN(whole__export_and_complete_bring_everything);
 	return 0;
