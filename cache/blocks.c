@@ -231,10 +231,13 @@ static int outcome_locked(struct reader *rd, const struct run *run)
 		return bypass_locked(rd);
 	if (!run->error || run->error == -EAGAIN || run->error == -ECANCELED)
 		return 0;
+	/* Another took it with him, even if it was ours: we are still here. */
+	if (atomic_load(&run->cancelled))
+		return 0;
 	if (run->starter == rd->id)
 		return run->error;
 	/* Another's: it had its own patience, or nobody waited for it. */
-	if (!run->starter || atomic_load(&run->cancelled) || may_try_longer(rd, run))
+	if (!run->starter || may_try_longer(rd, run))
 		return 0;
 	return run->error;
 }

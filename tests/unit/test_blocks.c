@@ -5,8 +5,10 @@
 #include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/metrics.h"
+#include "cache/version.h"
 #include "tests/unit/cache_rig.h"
 #include "tests/unit/check.h"
 #include "backends/util/banned.h"
@@ -354,6 +356,61 @@ static void blocks__the_last_waiter_takes_the_get_with_it(void)
 	rig_done(&rig);
 }
 
+/* A get of the second block hears of nothing before it is let go. */
+static atomic_bool deaf;
+static const struct backend_ops *mem_ops;
+
+static int deaf_get(struct backend *be, const char *key, const struct object *obj,
+		    uint64_t off, uint64_t len, sink_fn *sink, void *arg,
+		    struct call *call)
+{
+	while (off == BLOCK_SIZE && atomic_load(&deaf))
+		clock_sleep_ns(NS_PER_MS);
+	return mem_ops->get(be, key, obj, off, len, sink, arg, call);
+}
+
+static void wait_waiter(struct version *v, uint64_t block)
+{
+	for (uint32_t n = 0; !n; clock_sleep_ns(NS_PER_MS)) {
+		SCOPED_LOCK(&v->lock);
+		struct run *run = run_find_locked(v, block);
+		if (!run)
+			continue;
+		n = run->waiters;
+		run_unref_locked(run);
+	}
+}
+
+/* Who waits for the second of the gets that another has started, and is interrupted,
+ * takes that with him; the other, who comes to wait for it then, was not. */
+static void blocks__a_get_that_another_took_with_him_is_made_again(void)
+{
+	struct rig rig;
+	struct task a, b;
+	rig_init(&rig, 2 * MIB); /* a get for each block */
+	struct version *v = rig_version(&rig, "k", MIB);
+	struct backend_ops ops = *rig.mb.be.ops;
+	mem_ops = rig.mb.be.ops;
+	ops.get = deaf_get;
+	rig.mb.be.ops = &ops;
+	atomic_store(&deaf, true);
+	rig.mb.held = true;
+	start(&a, &rig, v, BLOCK_SIZE - 2048);
+	wait_waiter(v, 0);
+	start(&b, &rig, v, BLOCK_SIZE);
+	wait_waiter(v, 1);
+	atomic_store(&b.cancelled, true);
+	CHECK_EQ(pthread_join(b.thread, NULL), 0);
+	CHECK_EQ(b.result, -EINTR);
+	rig.mb.held = false;
+	wait_waiter(v, 1);
+	atomic_store(&deaf, false);
+	CHECK_EQ(pthread_join(a.thread, NULL), 0);
+	CHECK_EQ(a.result, 0);
+	version_unref(v);
+	rig_done(&rig);
+}
+
 static void blocks__a_fetch_ends_at_its_deadline(void)
 {
 	struct rig rig;
@@ -511,6 +568,7 @@ int main(void)
 	RUN(blocks__a_failed_get_is_an_error_and_no_more);
 	RUN(blocks__one_interrupted_reader_does_not_fail_another);
 	RUN(blocks__the_last_waiter_takes_the_get_with_it);
+	RUN(blocks__a_get_that_another_took_with_him_is_made_again);
 	RUN(blocks__a_fetch_ends_at_its_deadline);
 	RUN(blocks__anothers_patience_is_not_ours);
 	RUN(blocks__a_failed_hint_does_not_fail_its_waiter);
