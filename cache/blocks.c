@@ -236,8 +236,9 @@ static int outcome_locked(struct reader *rd, const struct run *run)
 		return 0;
 	if (run->starter == rd->id)
 		return run->error;
-	/* Another's: it had its own patience, or nobody waited for it. */
-	if (!run->starter || may_try_longer(rd, run))
+	/* Another's: it had its own patience, or nobody waited for it but a thread of
+	 * ours, which gives up much sooner. */
+	if (!run->starter || run->prio > rd->call->prio || may_try_longer(rd, run))
 		return 0;
 	return run->error;
 }

@@ -1,6 +1,7 @@
 /* test_fill.c - what is fetched in the background: of which files, how much at a time,
  * and never in the way of somebody who waits. */
 #include <errno.h>
+#include <pthread.h>
 #include "backends/util/clock.h"
 #include "backends/util/cleanup.h"
 #include "cache/version.h"
@@ -173,6 +174,62 @@ static void fill__it_stops_at_once(void)
 	rig_done(&rig);
 }
 
+struct task {
+	struct rig *rig;
+	struct version *v;
+	uint64_t off;
+	int result;
+	pthread_t thread;
+};
+
+static void *read_one(void *arg)
+{
+	struct task *t = arg;
+	char bytes[4096];
+	t->result = rig_try(t->rig, t->v, t->off, bytes, sizeof bytes);
+	return NULL;
+}
+
+static uint32_t waiters_at(struct version *v, uint64_t off)
+{
+	SCOPED_LOCK(&v->lock);
+	struct run *run = run_find_locked(v, off / BLOCK_SIZE);
+	uint32_t n = run ? run->waiters : 0;
+	if (run)
+		run_unref_locked(run);
+	return n;
+}
+
+/* P8: it gives up long before who waits for what it brings. */
+static void fill__its_patience_is_not_that_of_a_reader(void)
+{
+	struct rig rig;
+	rig_filling(&rig, 400 * MIB);
+	struct version *v = rig_version(&rig, "k", 40 * MIB);
+	(void)blocks_hint(rig.bl, v, 0, 20 * MIB);
+	while (version_cached_bytes(v) < 20 * MIB)
+		clock_sleep_ns(NS_PER_MS);
+	uint64_t gets = atomic_load(&rig.mb.gets);
+	atomic_store(&rig.mb.good_bytes, 0);
+	atomic_store(&rig.mb.held, true);
+	rig_read(&rig, v, 0, 20 * MIB);
+	/* Of 20 MiB to 28, and of 28 to 32: it waits for the first. */
+	while (atomic_load(&rig.mb.gets) < gets + 2)
+		clock_sleep_ns(NS_PER_MS);
+	struct task t = {.rig = &rig, .v = v, .off = 30 * MIB};
+	CHECK_EQ(pthread_create(&t.thread, NULL, read_one, &t), 0);
+	while (!waiters_at(v, t.off))
+		clock_sleep_ns(NS_PER_MS);
+	/* Only these two fail. */
+	atomic_store(&rig.mb.good_gets, gets + 3);
+	atomic_store(&rig.mb.error, -EIO);
+	atomic_store(&rig.mb.held, false);
+	CHECK_EQ(pthread_join(t.thread, NULL), 0);
+	CHECK_EQ(t.result, 0);
+	version_unref(v);
+	rig_done(&rig);
+}
+
 int main(void)
 {
 	RUN(fill__what_is_mostly_read_is_completed);
@@ -182,5 +239,6 @@ int main(void)
 	RUN(fill__it_waits_for_hints);
 	RUN(fill__it_does_not_insist);
 	RUN(fill__it_stops_at_once);
+	RUN(fill__its_patience_is_not_that_of_a_reader);
 	return 0;
 }
