@@ -188,6 +188,20 @@ static bool ready_locked(struct version *v)
 	return s == BLOCK_PRESENT || s == BLOCK_UNVERIFIED;
 }
 
+/* Bytes are missing of this block.  It comes while we look, or who brings it comes here;
+ * one that was here already is what the disk does not give (blocks (5)), and would not
+ * give the next time either. */
+static bool go_on_at_locked(struct version *v, uint64_t block)
+{
+	bool was_here = v->scan_block == block;
+	v->scan_block = block;
+	if (!ready_locked(v))
+		return false;
+	if (was_here)
+		v->scan_block = SCAN_NEVER;
+	return !was_here;
+}
+
 /* One more HDU, with the lock given up meanwhile; false: not now. */
 static bool step_locked(struct version *v)
 {
@@ -198,11 +212,8 @@ static bool step_locked(struct version *v)
 	(void)pthread_mutex_lock(&v->lock);
 	if (layout_next(&v->layout) != off)
 		return true; /* another told us, see scan_rekey */
-	if (r == -EAGAIN) {
-		/* It comes while we look, or who brings it comes here. */
-		v->scan_block = missing / BLOCK_SIZE;
-		return ready_locked(v);
-	}
+	if (r == -EAGAIN)
+		return go_on_at_locked(v, missing / BLOCK_SIZE);
 	if (!take(&v->layout, &h, r))
 		return false;
 	aim_locked(v);

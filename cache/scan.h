@@ -14,7 +14,8 @@
 #define CACHE_SCAN_H
 #include "cache/version.h"
 
-/* scan_block: it is no FITS file, or all of its layout is known. */
+/* scan_block: it is no FITS file, all of its layout is known, or the disk does not give
+ * the next header. */
 #define SCAN_NEVER UINT64_MAX
 
 /* What the index knows of a version that is being loaded. */

@@ -120,6 +120,48 @@ static void scan__a_header_in_two_blocks_needs_both(void)
 	}
 }
 
+/* What the cache reads of its data files, refused by the disk if that is broken. */
+static atomic_bool broken;
+static atomic_int refused;
+int __real_store_read(struct store *st, const struct store_id *id, uint64_t off,
+		      void *dst, size_t len);
+int __wrap_store_read(struct store *st, const struct store_id *id, uint64_t off,
+		      void *dst, size_t len);
+
+int __wrap_store_read(struct store *st, const struct store_id *id, uint64_t off,
+		      void *dst, size_t len)
+{
+	if (!atomic_load(&broken))
+		return __real_store_read(st, id, off, dst, len);
+	atomic_fetch_add(&refused, 1);
+	return -EIO;
+}
+
+/* A bad sector takes seconds each time, and says the same. */
+static void scan__what_the_disk_refuses_is_not_read_again(void)
+{
+	struct rig rig;
+	struct fits_rig f;
+	rig_init(&rig, 64 * MIB);
+	fits_rig_make(&f, 8, HDU_BYTES);
+	fits_rig_serve(&f, &rig.mb);
+	struct version *v = rig_version(&rig, "k.fits", f.size);
+	atomic_store(&broken, true);
+	for (uint64_t i = 0; i < 8; i++)
+		touch(&rig, v, f.layout.hdus[i].header_off); /* past the cache */
+	CHECK_EQ(known(v), 0);
+	version_unref(v);
+	rig_reopen(&rig); /* when all that scans has ended */
+	CHECK(atomic_load(&refused) <= 8 + 2);
+	atomic_store(&broken, false);
+	v = rig_version(&rig, "k.fits", f.size);
+	touch(&rig, v, f.layout.hdus[1].header_off + BLOCK_SIZE);
+	wait_known(v, 8);
+	version_unref(v);
+	rig_done(&rig);
+	fits_rig_done(&f);
+}
+
 static void scan__what_is_no_fits_file_is_left_alone(void)
 {
 	struct rig rig;
@@ -418,6 +460,7 @@ int main(void)
 {
 	RUN(scan__a_header_is_learnt_when_its_block_comes);
 	RUN(scan__a_header_in_two_blocks_needs_both);
+	RUN(scan__what_the_disk_refuses_is_not_read_again);
 	RUN(scan__what_is_no_fits_file_is_left_alone);
 	RUN(scan__files_may_end_anywhere);
 	RUN(scan__a_layout_outlives_mount_and_blocks);
