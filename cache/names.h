@@ -8,7 +8,8 @@
  * which only a single answer tells, outlives a listing of the same version.
  *
  * A directory is read while its pages arrive.  Complete listings are kept in the
- * index for the next mount (names_keep.c), which asks as little within ttl.
+ * index for the next mount (names_keep.c), which asks as little within ttl.  One that is
+ * longer than entries_max is for those who read it alone, and ends with the last (P9).
  *
  * Paths have no slash at either end; "" is the root.  Keys that cannot be file
  * names (empty or dot parts, NUL, over 255 bytes) are left out and counted in one

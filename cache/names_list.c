@@ -274,10 +274,11 @@ static int open_locked(struct names_stream *s, struct call *call)
 
 static void let_go_locked(struct names_stream *s)
 {
-	if (s->lister)
-		s->lister->users--;
+	struct lister *lr = STEAL(s->lister);
+	if (lr && !--lr->users && lister_is_in_vain_locked(lr))
+		atomic_store(&lr->cancelled, true);
 	listing_unref(STEAL(s->listing));
-	lister_unref_locked(STEAL(s->lister));
+	lister_unref_locked(lr);
 }
 
 int names_open(struct names *nm, const char *dir, struct listing *known,

@@ -405,6 +405,19 @@ static int advance_locked(struct lister *lr)
 
 /* --- the end --- */
 
+static uint64_t arrived_locked(const struct lister *lr)
+{
+	uint64_t n = lr->listing->n;
+	for (const struct range *rg = lr->ranges; rg; rg = rg->next)
+		n += rg->waiting ? rg->waiting->n : 0;
+	return n;
+}
+
+bool lister_is_in_vain_locked(const struct lister *lr)
+{
+	return !lr->done && !lr->users && arrived_locked(lr) > lr->nm->conf.entries_max;
+}
+
 static void report_hidden(const struct lister *lr)
 {
 	if (lr->hidden)
@@ -433,7 +446,8 @@ static void finish_locked(struct lister *lr)
 	bool known = d->lister == lr;
 	if (known)
 		d->lister = NULL;
-	if (known && !lr->error) {
+	/* P9: one that is longer than all that may be kept is for its readers alone. */
+	if (known && !lr->error && lr->listing->n <= nm->conf.entries_max) {
 		names_install_locked(nm, d, lr->listing, lr->began_ns);
 		keeper_wake_locked(nm, d);
 	}
@@ -475,14 +489,16 @@ static bool take_locked(struct range *rg, const struct page *p, int r)
 	bool more = !r && !rg->done;
 	if (!r)
 		r = advance_locked(lr);
+	if (!r && more && !lr->wanted && lr->any) {
+		lr->paused = lr->dir->lister == lr; /* else nobody will go on */
+		names_count_locked(lr->nm, lr->dir);
+		return false;
+	}
+	if (!r && lister_is_in_vain_locked(lr))
+		r = -ECANCELED;
 	if (r) {
 		lr->failed = r;
 		atomic_store(&lr->cancelled, true);
-		return false;
-	}
-	if (more && !lr->wanted && lr->any) {
-		lr->paused = lr->dir->lister == lr; /* else nobody will go on */
-		names_count_locked(lr->nm, lr->dir);
 		return false;
 	}
 	split_locked(lr);

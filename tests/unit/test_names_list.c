@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "backends/util/cleanup.h"
+#include "cache/names_impl.h"
 #include "tests/unit/check.h"
 #include "tests/unit/names_rig.h"
 #include "backends/util/banned.h"
@@ -239,6 +241,79 @@ static void list__first_page_is_asked_for_once(void)
 	nrig_done(&rig);
 }
 
+static bool is_listing(struct nrig *rig)
+{
+	SCOPED_LOCK(&rig->nm->lock);
+	return rig->nm->listers != NULL;
+}
+
+static int try_open(struct nrig *rig, struct names_stream **ret, uint64_t ms)
+{
+	struct call call = {.deadline_ns = clock_add(clock_now_ns(), ms * NS_PER_MS)};
+	struct listing *known = listing_new();
+	int r = names_open(rig->nm, "d", known, ret, &call);
+	listing_unref(known);
+	return r;
+}
+
+static struct names_stream *open_it(struct nrig *rig)
+{
+	struct names_stream *s = NULL;
+	CHECK_EQ(try_open(rig, &s, 20000), 0);
+	return s;
+}
+
+static void restart_with(struct nrig *rig, uint32_t entries_max, uint64_t ttl_ns)
+{
+	names_free(rig->nm);
+	rig->conf.entries_max = entries_max;
+	rig->conf.ttl_ns = ttl_ns;
+	nrig_start(rig);
+}
+
+/* P9: `ls | head` of a directory that is longer than what may be remembered. */
+static void list__for_nobody_no_more_than_can_be_kept(void)
+{
+	static const uint32_t caps[] = {0, BACKEND_LIST_AFTER};
+	for (size_t i = 0; i < 4; i++) {
+		struct nrig rig;
+		nrig_init(&rig, caps[i % 2]);
+		restart_with(&rig, 5 * NRIG_PAGE, 60 * NS_PER_S);
+		nrig_fill_numbers(&rig.store);
+		nrig_settle(&rig.store);
+		/* It goes on when nobody reads it any more, or it is too long by then. */
+		int from = i < 2 ? 3 : 30;
+		atomic_store(&rig.store.hold_from, from);
+		struct names_stream *s = open_it(&rig);
+		VRIG_UNTIL(atomic_load(&rig.store.lists) >= from);
+		names_close(s);
+		if (i < 2)
+			atomic_store(&rig.store.hold_from, 0);
+		VRIG_UNTIL(!is_listing(&rig));
+		CHECK(atomic_load(&rig.store.lists) <= from + 16);
+		atomic_store(&rig.store.hold_from, 0);
+		nrig_check(&rig, 8); /* who comes then gets all of it */
+		nrig_done(&rig);
+	}
+}
+
+/* P9: it would push out all that is known of others, and is too much all the same. */
+static void list__one_that_is_too_long_is_not_kept(void)
+{
+	struct nrig rig;
+	struct object mine = {.size = 3, .etag = "\"mine\""}, obj;
+	enum name_kind kind;
+	nrig_init(&rig, 0);
+	restart_with(&rig, 5 * NRIG_PAGE, 60 * NS_PER_S);
+	names_put(rig.nm, "e/x", &mine);
+	nrig_fill_numbers(&rig.store);
+	nrig_settle(&rig.store);
+	nrig_check(&rig, 0);
+	CHECK(names_count(rig.nm) <= 5 * NRIG_PAGE);
+	CHECK_EQ(names_lookup(rig.nm, "e/x", &kind, &obj, NULL), 0);
+	nrig_done(&rig);
+}
+
 static int look(struct nrig *rig, const char *path)
 {
 	struct call call = nrig_call();
@@ -363,6 +438,8 @@ int main(void)
 	RUN(list__entries_come_before_the_last_page);
 	RUN(list__directory_wins_across_pages);
 	RUN(list__first_page_is_asked_for_once);
+	RUN(list__for_nobody_no_more_than_can_be_kept);
+	RUN(list__one_that_is_too_long_is_not_kept);
 	RUN(list__dots_are_no_directories);
 	RUN(keep__next_mount_asks_nothing);
 	RUN(keep__own_changes_are_not_undone);
