@@ -142,7 +142,8 @@ bool names_of_key(const char *prefix, const char *key, size_t key_len, bool dir,
 int lister_go_locked(struct lister *lr);
 /* A paused one goes on, to its end. */
 int lister_resume_locked(struct lister *lr);
-/* P9: nobody reads it, and it is too long to be kept for who comes later. */
+/* P9: nobody reads it, and it is not kept for who comes later: it is too long, or its
+ * directory has another by now. */
 bool lister_is_in_vain_locked(const struct lister *lr);
 /* Its ranges, of which none runs, go. */
 void lister_done_locked(struct lister *lr);

@@ -52,7 +52,8 @@ void lister_unref_locked(struct lister *lr)
 	free(lr);
 }
 
-/* Paused ones have nobody who would end them. */
+/* Paused ones have nobody who would end them, and those without a reader nobody who
+ * waits for the end. */
 void lister_orphan_locked(struct names *nm, struct directory *d)
 {
 	struct lister *lr = d->lister;
@@ -62,6 +63,8 @@ void lister_orphan_locked(struct names *nm, struct directory *d)
 	if (lr->paused) {
 		d->pins--;
 		lr->dir = NULL;
+	} else if (lister_is_in_vain_locked(lr)) {
+		atomic_store(&lr->cancelled, true);
 	}
 	names_count_locked(nm, d);
 	lister_unref_locked(lr);
@@ -109,15 +112,17 @@ static int start_locked(struct names *nm, struct directory *d, bool wanted)
 	return 0;
 }
 
-/* One that began before somebody's doubt is not for who comes after it. */
+/* One that began before somebody's doubt, or is older than what is believed, is not for
+ * who comes after it. */
 static bool is_current(const struct names *nm, const struct directory *d)
 {
 	const struct lister *lr = d->lister;
+	uint64_t max_ns = nm->conf.ttl_ns;
 	if (!lr || d->doubted_ns >= lr->began_ns || atomic_load(&lr->cancelled))
 		return false;
-	return !lr->paused || names_fresh(lr->began_ns, paused_max_ns < nm->conf.ttl_ns
-								? paused_max_ns
-								: nm->conf.ttl_ns);
+	if (lr->paused && max_ns > paused_max_ns)
+		max_ns = paused_max_ns;
+	return names_fresh(lr->began_ns, max_ns);
 }
 
 /* d->lister: asks at least for the first page, for all if wanted. */

@@ -415,7 +415,9 @@ static uint64_t arrived_locked(const struct lister *lr)
 
 bool lister_is_in_vain_locked(const struct lister *lr)
 {
-	return !lr->done && !lr->users && arrived_locked(lr) > lr->nm->conf.entries_max;
+	bool kept = lr->dir && lr->dir->lister == lr &&
+		    arrived_locked(lr) <= lr->nm->conf.entries_max;
+	return !lr->done && !lr->users && !kept;
 }
 
 static void report_hidden(const struct lister *lr)

@@ -268,6 +268,7 @@ static void restart_with(struct nrig *rig, uint32_t entries_max, uint64_t ttl_ns
 	names_free(rig->nm);
 	rig->conf.entries_max = entries_max;
 	rig->conf.ttl_ns = ttl_ns;
+	rig->conf.timeout_ns = 0; /* what is held does not end by itself */
 	nrig_start(rig);
 }
 
@@ -311,6 +312,58 @@ static void list__one_that_is_too_long_is_not_kept(void)
 	nrig_check(&rig, 0);
 	CHECK(names_count(rig.nm) <= 5 * NRIG_PAGE);
 	CHECK_EQ(names_lookup(rig.nm, "e/x", &kind, &obj, NULL), 0);
+	nrig_done(&rig);
+}
+
+/* Whoever comes when it is older than ttl wants to see what has changed since. */
+static void list__one_that_is_too_old_is_not_joined(void)
+{
+	struct nrig rig;
+	struct name name;
+	struct names_stream *s, *other;
+	struct call call = nrig_call();
+	uint32_t place = 0, n = 0;
+	nrig_init(&rig, 0);
+	restart_with(&rig, 100000, 50 * NS_PER_MS);
+	nrig_fill_numbers(&rig.store);
+	nrig_settle(&rig.store);
+	atomic_store(&rig.store.hold_from, 3);
+	s = open_it(&rig);
+	VRIG_UNTIL(atomic_load(&rig.store.lists) == 3);
+	(void)usleep(60000);
+	CHECK_EQ(try_open(&rig, &other, 200), -ETIMEDOUT);
+	CHECK_EQ(rig.store.lists, 4);
+	/* Who reads it already gets it all. */
+	atomic_store(&rig.store.hold_from, 0);
+	for (; names_next(s, &place, &name, &call) > 0; place++)
+		n++;
+	CHECK_EQ(n, rig.store.n);
+	names_close(s);
+	nrig_done(&rig);
+}
+
+/* And nobody comes for it any more. */
+static void list__one_that_is_too_old_ends_without_readers(void)
+{
+	struct nrig rig;
+	struct names_stream *s, *other;
+	nrig_init(&rig, 0);
+	restart_with(&rig, 100000, 50 * NS_PER_MS);
+	nrig_fill_numbers(&rig.store);
+	nrig_settle(&rig.store);
+	for (int i = 0; i < 2; i++) {
+		int from = atomic_load(&rig.store.lists) + 3;
+		atomic_store(&rig.store.hold_from, from);
+		s = open_it(&rig);
+		VRIG_UNTIL(atomic_load(&rig.store.lists) == from);
+		if (i)
+			names_close(s);
+		(void)usleep(60000);
+		CHECK_EQ(try_open(&rig, &other, 200), -ETIMEDOUT);
+		if (!i)
+			names_close(s);
+		VRIG_UNTIL(!is_listing(&rig));
+	}
 	nrig_done(&rig);
 }
 
@@ -440,6 +493,8 @@ int main(void)
 	RUN(list__first_page_is_asked_for_once);
 	RUN(list__for_nobody_no_more_than_can_be_kept);
 	RUN(list__one_that_is_too_long_is_not_kept);
+	RUN(list__one_that_is_too_old_is_not_joined);
+	RUN(list__one_that_is_too_old_ends_without_readers);
 	RUN(list__dots_are_no_directories);
 	RUN(keep__next_mount_asks_nothing);
 	RUN(keep__own_changes_are_not_undone);
