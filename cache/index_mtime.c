@@ -7,20 +7,21 @@ static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS mtime(id INTEGER PRIMARY KEY, key BLOB NOT NULL,"
 	" etag BLOB NOT NULL, mtime_ns INTEGER NOT NULL, UNIQUE(key, etag));";
 
-/* Ids grow, so the lowest are the oldest. */
-static const char tidy[] =
-	"DELETE FROM mtime WHERE id <= (SELECT max(id) FROM mtime) - 1000000";
+/* Ids grow from version to version, so the lowest are the oldest. */
+#define FORGET "DELETE FROM mtime WHERE id <= (SELECT max(id) FROM mtime) - 1000000"
 
-enum statement { ST_SET_MTIME, ST_GET_MTIME, ST_ANY, ST_COUNT };
+enum statement { ST_SET_MTIME, ST_FORGET, ST_GET_MTIME, ST_ANY, ST_COUNT };
 
 static const char *const sql[ST_COUNT] = {
-	[ST_SET_MTIME] = "INSERT OR REPLACE INTO mtime(key, etag, mtime_ns)"
-			 " VALUES(?1, ?2, ?3)",
+	[ST_SET_MTIME] = "INSERT INTO mtime(key, etag, mtime_ns) VALUES(?1, ?2, ?3)"
+			 " ON CONFLICT(key, etag) DO UPDATE"
+			 " SET mtime_ns=excluded.mtime_ns",
+	[ST_FORGET] = FORGET,
 	[ST_GET_MTIME] = "SELECT mtime_ns FROM mtime WHERE key=?1 AND etag=?2",
 	[ST_ANY] = "SELECT 1 FROM mtime LIMIT 1",
 };
 
-const struct index_part index_mtime = {schema, tidy, sql, ST_COUNT};
+const struct index_part index_mtime = {schema, FORGET, sql, ST_COUNT};
 
 static sqlite3_stmt *statement(struct index *ix, enum statement which)
 {
@@ -35,7 +36,8 @@ int index_set_mtime(struct index *ix, const char *key, const char *etag, int64_t
 	index_bind_bytes(st, 1, key);
 	index_bind_bytes(st, 2, etag);
 	(void)sqlite3_bind_int64(st, 3, mtime_ns);
-	return db_run(&ix->db, st);
+	int r = db_run(&ix->db, st);
+	return r ? r : db_run(&ix->db, statement(ix, ST_FORGET));
 }
 
 static int look_for_any_locked(struct index *ix)

@@ -222,6 +222,40 @@ static void index__a_time_is_found_after_none_was(void)
 	index_free(ix);
 }
 
+static int get_mtime(struct index *ix, const char *etag)
+{
+	int64_t mtime_ns;
+	return index_get_mtime(ix, "key", etag, &mtime_ns);
+}
+
+/* P9: of versions, however often the time of one is set. */
+static void index__times_are_bounded(void)
+{
+	struct index *ix;
+	int64_t mtime_ns;
+	forge("DELETE FROM mtime");
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(index_set_mtime(ix, "key", "old", 5), 0);
+	CHECK_EQ(index_set_mtime(ix, "key", "e1", 6), 0);
+	index_free(ix);
+	forge("UPDATE mtime SET id=1000000 WHERE CAST(etag AS TEXT)='old'");
+	forge("UPDATE mtime SET id=2000000-1 WHERE CAST(etag AS TEXT)='e1'");
+	CHECK_EQ(index_new(dir, &ix), 0);
+	for (int64_t i = 0; i < 100; i++)
+		CHECK_EQ(index_set_mtime(ix, "key", "e1", i), 0);
+	index_free(ix);
+	CHECK_EQ(index_new(dir, &ix), 0);
+	CHECK_EQ(index_get_mtime(ix, "key", "e1", &mtime_ns), 0);
+	CHECK_EQ(mtime_ns, 99);
+	CHECK_EQ(get_mtime(ix, "old"), 0);
+	/* While it is mounted, too. */
+	CHECK_EQ(index_set_mtime(ix, "key", "new", 7), 0);
+	CHECK_EQ(get_mtime(ix, "old"), -ENOENT);
+	CHECK_EQ(get_mtime(ix, "e1"), 0);
+	CHECK_EQ(get_mtime(ix, "new"), 0);
+	index_free(ix);
+}
+
 /* An HDU of so many records, and all the rest. */
 static void make_layout(struct layout *l, uint64_t size, uint64_t records)
 {
@@ -366,6 +400,7 @@ int main(void)
 	RUN(index__a_changed_or_moved_row_is_not_believed);
 	RUN(index__an_older_file_keeps_its_rows);
 	RUN(index__a_time_is_found_after_none_was);
+	RUN(index__times_are_bounded);
 	RUN(index__a_layout_stays_when_its_version_goes);
 	RUN(index__layouts_are_bounded);
 	RUN(index__what_cannot_be_read_is_thrown_away);
