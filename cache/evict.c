@@ -57,18 +57,22 @@ enum {
 
 /* -- room -- */
 
-/* What may still be written, by the last look at the disk. */
+/* What may still be written, by the last look at the disk.  Who finds that it was too
+ * long ago looks himself: what is not true any more, or was never said, would have him
+ * evict for nothing. */
 static uint64_t free_bytes(struct blocks *bl)
 {
-	uint64_t now = clock_now_ns(), until = atomic_load(&bl->free_until_ns);
-	if (now >= until && atomic_compare_exchange_strong(&bl->free_until_ns, &until,
-							   now + STATVFS_NS)) {
-		uint64_t n = UINT64_MAX, promised = atomic_load(&bl->reserved);
-		(void)store_free_bytes(bl->store, &n);
-		promised += bl->reserve_bytes;
-		atomic_store(&bl->free_bytes, n > promised ? n - promised : 0);
-	}
-	return atomic_load(&bl->free_bytes);
+	uint64_t now = clock_now_ns(), n = UINT64_MAX;
+	if (now < atomic_load(&bl->free_until_ns))
+		return atomic_load(&bl->free_bytes);
+	uint64_t last = atomic_load(&bl->free_bytes);
+	uint64_t promised = atomic_load(&bl->reserved) + bl->reserve_bytes;
+	(void)store_free_bytes(bl->store, &n);
+	n = n > promised ? n - promised : 0;
+	/* Unless it was taken from meanwhile: the next one looks then. */
+	if (atomic_compare_exchange_strong(&bl->free_bytes, &last, n))
+		atomic_store(&bl->free_until_ns, now + STATVFS_NS);
+	return n;
 }
 
 /* 0: taken; else how much is missing. */

@@ -10,6 +10,7 @@
 #include "backends/util/clock.h"
 #include "cache/blocks.h"
 #include "cache/db.h"
+#include "cache/store.h"
 #include "tests/unit/cache_rig.h"
 #include "tests/unit/check.h"
 #include "tests/unit/no_holes.h"
@@ -417,6 +418,55 @@ static void evict__many_small_versions(void)
 	rig_done(&rig);
 }
 
+/* -- the disk -- */
+
+static atomic_bool slow;
+static atomic_int looks;
+int __real_store_free_bytes(struct store *st, uint64_t *ret);
+int __wrap_store_free_bytes(struct store *st, uint64_t *ret);
+
+/* While it is slow, who looks first hears last. */
+int __wrap_store_free_bytes(struct store *st, uint64_t *ret)
+{
+	bool first = !atomic_fetch_add(&looks, 1);
+	while (first && atomic_load(&slow))
+		clock_sleep_ns(NS_PER_MS);
+	return __real_store_free_bytes(st, ret);
+}
+
+static void *read_cold(void *arg)
+{
+	struct rig *rig = arg;
+	struct version *v = rig_version(rig, "cold", MIB);
+	rig_read(rig, v, 0, MIB);
+	version_unref(v);
+	return NULL;
+}
+
+static void evict__nothing_goes_before_the_disk_was_looked_at(void)
+{
+	struct rig rig;
+	pthread_t thread;
+	rig_init(&rig, 64 * MIB);
+	struct version *v = rig_version(&rig, "warm", 20 * MIB);
+	rig_read(&rig, v, 0, 20 * MIB);
+	version_unref(v);
+	rig_reopen(&rig);
+	atomic_store(&slow, true);
+	atomic_store(&looks, 0);
+	CHECK_EQ(pthread_create(&thread, NULL, read_cold, &rig), 0);
+	while (!atomic_load(&looks))
+		clock_sleep_ns(NS_PER_MS);
+	v = rig_version(&rig, "other", MIB);
+	rig_read(&rig, v, 0, MIB);
+	version_unref(v);
+	atomic_store(&slow, false);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	CHECK_EQ(rig_stats(&rig).evicted_bytes, 0);
+	CHECK_EQ(rig_stats(&rig).bypassed, 0);
+	rig_done(&rig);
+}
+
 int main(void)
 {
 	RUN(evict__the_cap_holds_at_every_moment);
@@ -429,5 +479,6 @@ int main(void)
 	RUN(evict__deletions_under_load_are_never_zeros);
 	RUN(evict__what_two_drop_is_given_back_once);
 	RUN(evict__many_small_versions);
+	RUN(evict__nothing_goes_before_the_disk_was_looked_at);
 	return 0;
 }
