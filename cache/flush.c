@@ -4,6 +4,9 @@
  * synced, then its rows are committed (blocks (1)).  A row may so come to claim a
  * block that was evicted meanwhile: its CRC does not match a hole, and the version
  * is dirty again, so the next round mends it.
+ *
+ * What could not be written stays dirty, and its version loaded, until it can be; where
+ * too many are, it leaves the disk instead (P9).
  */
 #include "cache/version.h"
 #include <errno.h>
@@ -21,6 +24,9 @@ enum {
 	 * time at 400 MB/s (perf, 2026-11-26).  All that a crash costs is fetching again
 	 * what came since. */
 	BUSY_MS = 5000,
+	/* After an error: what is not written is fetched again after a crash, and a disk
+	 * that is full or broken is mostly so for longer. */
+	RETRY_MS = 10000,
 	ROWS = 64, /* in one transaction: 4 GiB of a version */
 };
 
@@ -37,7 +43,8 @@ static void copy_extent(const struct extent *e, uint64_t no, uint64_t n_blocks,
 	}
 }
 
-/* The next dirty extents, at most ROWS; they are clean from here on. */
+/* The next dirty extents, at most ROWS; they are clean from here on, or until they are
+ * found not to have been written. */
 static size_t snapshot(struct version *v, struct index_extent *rows,
 		       uint64_t *ret_disk_bytes, bool *ret_settled)
 {
@@ -81,16 +88,28 @@ static int flush_rows(struct version *v, const struct index_extent *rows, size_t
 	return r;
 }
 
-static void flush_version(struct version *v, struct index_extent *rows)
+static void mark_again(struct version *v, const struct index_extent *rows, size_t n)
+{
+	SCOPED_LOCK(&v->lock);
+	for (size_t i = 0; i < n; i++)
+		v->extents[rows[i].no]->dirty = true;
+	version_mark_dirty_locked(v);
+}
+
+static int flush_version(struct version *v, struct index_extent *rows)
 {
 	uint64_t disk_bytes;
 	bool settled;
 	size_t n;
 	scan_flush(v);
-	while ((n = snapshot(v, rows, &disk_bytes, &settled)))
-		/* What could not be written is forgotten at the next start. */
-		if (flush_rows(v, rows, n, disk_bytes, settled))
-			return;
+	while ((n = snapshot(v, rows, &disk_bytes, &settled))) {
+		int r = flush_rows(v, rows, n, disk_bytes, settled);
+		if (r) {
+			mark_again(v, rows, n);
+			return r;
+		}
+	}
+	return 0;
 }
 
 /* It leaves the disk: kept until now, or all of its blocks were evicted. */
@@ -111,10 +130,10 @@ static void touch(struct version *v)
 				  frame_rank(v, atime_ns));
 }
 
-static void unload_idle(struct blocks *bl, uint32_t max)
+static void unload_idle(struct blocks *bl, uint32_t max, bool failing)
 {
 	bool drops;
-	for (struct version *v; (v = version_take_idle(bl, max, &drops));) {
+	for (struct version *v; (v = version_take_idle(bl, max, failing, &drops));) {
 		if (drops) {
 			drop(v);
 		} else {
@@ -137,21 +156,23 @@ static bool may_wait(struct version *v)
 	return true;
 }
 
-/* asked: somebody waits for this round, or it is the last. */
-static void flush_round(struct blocks *bl, struct index_extent *rows, bool asked)
+/* asked: somebody waits for this round, or it is the last.  False: something could not
+ * be written. */
+static bool flush_round(struct blocks *bl, struct index_extent *rows, bool asked)
 {
+	bool good = true;
 	/* What becomes dirty during the round is the next one's. */
-	for (size_t n = versions_dirty(bl); n; n--) {
+	for (size_t n = versions_dirty(bl); n && (good || asked); n--) {
 		struct version *v = version_take_dirty(bl);
 		if (!v)
 			break;
 		if (asked || !may_wait(v)) {
-			flush_version(v, rows);
+			good &= !flush_version(v, rows);
 			v->put_off_ns = 0;
 		}
 		version_release(v);
 	}
-	unload_idle(bl, VERSIONS_IDLE_MAX);
+	return good;
 }
 
 /* Until there is a round to do; false: it is the last. */
@@ -172,10 +193,15 @@ static void *flusher(void *arg)
 	uint64_t round, ms = ROUND_MS;
 	(void)pthread_setname_np(pthread_self(), "mastfs-index");
 	struct index_extent *rows = bl->flush_rows;
+	uint64_t retry_ns = 0; /* 0 = all that had to be written was */
 	for (bool more = true, asked; more;) {
 		more = wait_round(bl, ms, &round, &asked);
 		uint64_t start = clock_now_ns();
-		flush_round(bl, rows, asked);
+		if (asked || start >= retry_ns)
+			retry_ns = flush_round(bl, rows, asked)
+					   ? 0
+					   : clock_add(start, RETRY_MS * NS_PER_MS);
+		unload_idle(bl, VERSIONS_IDLE_MAX, retry_ns);
 		/* A slow disk is left in peace half of the time. */
 		uint64_t took = (clock_now_ns() - start) / NS_PER_MS;
 		ms = took > ROUND_MS ? took : ROUND_MS;
@@ -185,8 +211,8 @@ static void *flusher(void *arg)
 		(void)pthread_cond_broadcast(&bl->changed);
 	}
 	/* What the last round itself found damaged. */
-	flush_round(bl, rows, true);
-	unload_idle(bl, 0);
+	(void)flush_round(bl, rows, true);
+	unload_idle(bl, 0, true);
 	return NULL;
 }
 

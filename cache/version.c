@@ -365,28 +365,66 @@ static bool must_drop_locked(const struct version *v)
 	return v->kept || (v->on_disk && !v->disk_bytes);
 }
 
-struct version *version_take_idle(struct blocks *bl, uint32_t max, bool *ret_drop)
+static void dirty_del_locked(struct blocks *bl, struct version *v)
+{
+	struct version **p = &bl->dirty;
+	while (*p != v)
+		p = &(*p)->next_dirty;
+	*p = v->next_dirty;
+	if (bl->dirty_tail == &v->next_dirty)
+		bl->dirty_tail = p;
+	v->in_dirty = false;
+}
+
+static struct version *must_drop_first_locked(struct blocks *bl)
+{
+	struct version *v = bl->dropping ? NULL : bl->idle_oldest;
+	while (v && (v->in_dirty || !must_drop_locked(v)))
+		v = v->newer;
+	return v;
+}
+
+static struct version *written_first_locked(struct blocks *bl)
+{
+	struct version *v = bl->idle_oldest;
+	while (v && v->in_dirty)
+		v = v->newer;
+	return v;
+}
+
+/* What no row tells of leaves the disk as well, or nobody would count it (P9); but not
+ * at the end, since the next start looks at all files. */
+static struct version *unwritten_first_locked(struct blocks *bl, bool *ret_drop)
+{
+	struct version *v = bl->dropping ? NULL : bl->idle_oldest;
+	if (v) {
+		dirty_del_locked(bl, v);
+		*ret_drop = !bl->stopping;
+	}
+	return v;
+}
+
+struct version *version_take_idle(struct blocks *bl, uint32_t max, bool failing,
+				  bool *ret_drop)
 {
 	SCOPED_LOCK(&bl->lock);
-	struct version *v = bl->idle_oldest;
-	while (v && (v->in_dirty || bl->dropping || !must_drop_locked(v)))
-		v = v->newer;
+	struct version *v = must_drop_first_locked(bl);
 	*ret_drop = v;
-	if (v) {
+	if (!v && bl->n_idle > max)
+		v = written_first_locked(bl);
+	if (!v && bl->n_idle > max && failing)
+		v = unwritten_first_locked(bl, ret_drop);
+	if (!v)
+		return NULL;
+	idle_del_locked(bl, v);
+	table_del_locked(bl, v);
+	if (*ret_drop) {
 		bl->dropping = true;
 		bl->dropped = v->id;
-	} else if (bl->n_idle > max) {
-		v = bl->idle_oldest;
-		while (v && v->in_dirty)
-			v = v->newer;
-	}
-	if (v) {
-		idle_del_locked(bl, v);
-		table_del_locked(bl, v);
-	}
-	/* From the unlock on, another may drop or load it. */
-	if (v && !*ret_drop)
+	} else {
+		/* From the unlock on, another may drop or load it. */
 		room_unload(bl, v->disk_bytes, v->row_bytes);
+	}
 	return v;
 }
 

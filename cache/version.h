@@ -285,8 +285,11 @@ size_t versions_dirty(struct blocks *bl);
 struct version *version_take_dirty(struct blocks *bl);
 /* Take one out of the table that is idle and has nothing to write: one that must
  * leave the disk too (*ret_drop; then nobody can load it before version_drop_end),
- * else the oldest of more than max.  NULL: none.  The caller frees it. */
-struct version *version_take_idle(struct blocks *bl, uint32_t max, bool *ret_drop);
+ * else the oldest of more than max.  failing: nothing can be written, so that one which
+ * has something to write may have to go as well, and leaves the disk.  NULL: none.  The
+ * caller frees it. */
+struct version *version_take_idle(struct blocks *bl, uint32_t max, bool failing,
+				  bool *ret_drop);
 void version_free(struct version *v);
 /* From here to the end nobody loads this version; false: it is loaded, so that
  * its owner must be asked. */
