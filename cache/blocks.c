@@ -135,9 +135,9 @@ static int verify_locked(struct reader *rd)
 	if (r == -ENOMEM)
 		return r;
 
-	struct block *b = block_at_locked(v, block);
-	if (b->state != BLOCK_UNVERIFIED)
+	if (block_state_locked(v, block) != BLOCK_UNVERIFIED)
 		return 0;
+	struct block *b = block_at_locked(v, block);
 	if (!r && sum == b->crc) {
 		b->state = BLOCK_PRESENT;
 		return 0;

@@ -323,7 +323,7 @@ static size_t claim_victims(const struct victim *x, size_t n, uint64_t *ret_epoc
 	*ret_epoch = v->epoch;
 	while (got < n && x[got].v == v && x[got].block == x->block + got) {
 		const struct block *b = block_at_locked(v, x[got].block);
-		if (b->tick != x[got].tick || !evictable_locked(v, x[got].block, b))
+		if (!b || b->tick != x[got].tick || !evictable_locked(v, x[got].block, b))
 			break;
 		block_unpublish_locked(v, x[got].block);
 		got++;

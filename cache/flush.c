@@ -96,6 +96,14 @@ static void mark_again(struct version *v, const struct index_extent *rows, size_
 	version_mark_dirty_locked(v);
 }
 
+/* Of what was evicted nothing stays in memory either. */
+static void give_back(struct version *v, const struct index_extent *rows, size_t n)
+{
+	SCOPED_LOCK(&v->lock);
+	for (size_t i = 0; i < n; i++)
+		extent_give_back_locked(v, rows[i].no);
+}
+
 static int flush_version(struct version *v, struct index_extent *rows)
 {
 	uint64_t disk_bytes;
@@ -108,6 +116,7 @@ static int flush_version(struct version *v, struct index_extent *rows)
 			mark_again(v, rows, n);
 			return r;
 		}
+		give_back(v, rows, n);
 	}
 	return 0;
 }

@@ -27,6 +27,18 @@ struct extent *extent_make(struct version *v, uint64_t no)
 	return v->extents[no];
 }
 
+void extent_give_back_locked(struct version *v, uint64_t no)
+{
+	struct extent *e = v->extents[no];
+	for (uint64_t i = 0; e && i < extent_blocks(v, no); i++)
+		if (e->block[i].state != BLOCK_ABSENT)
+			return;
+	if (!e || e->dirty)
+		return;
+	free(e);
+	v->extents[no] = NULL;
+}
+
 struct block *block_at_locked(struct version *v, uint64_t block)
 {
 	struct extent *e = v->extents[block / EXTENT_BLOCKS];

@@ -66,7 +66,8 @@ struct block {
 	bool read; /* somebody wanted its bytes, since it came */
 };
 
-/* 64 MiB of blocks, allocated when the first of them is claimed. */
+/* 64 MiB of blocks, allocated when the first of them is claimed, until the flusher finds
+ * that all are ABSENT. */
 struct extent {
 	bool dirty; /* differs from its row */
 	struct block block[];
@@ -238,6 +239,9 @@ static inline uint64_t block_disk_len(const struct version *v, uint64_t block)
 uint64_t extent_blocks(const struct version *v, uint64_t no);
 /* Made if it is not there yet; NULL: no memory.  Locked, or nobody else's yet. */
 struct extent *extent_make(struct version *v, uint64_t no);
+/* If nothing is in it, nor to be written of it (P9): who gave up the lock does not find
+ * it again then, unless a block of it is BUSY. */
+void extent_give_back_locked(struct version *v, uint64_t no);
 uint64_t range_disk_len(const struct version *v, uint64_t first, uint64_t n);
 
 /* NULL: ABSENT, and nothing is allocated for it. */
