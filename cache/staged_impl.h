@@ -1,4 +1,4 @@
-/* staged_impl.h - what staged*.c, early.c and publish.c share.
+/* staged_impl.h - what staged*.c, early.c, attempt.c and publish.c share.
  * Nobody else includes this. */
 #ifndef CACHE_STAGED_IMPL_H
 #define CACHE_STAGED_IMPL_H
