@@ -1,17 +1,26 @@
 /* attempt.c - one upload of one staged file, and what becomes of the file after it.
- * See staged.h for the states and the invariants. */
+ * See staged.h for the states and the invariants.
+ *
+ * The threads of the pool are asked for, and take what is next when they come: until then
+ * an attempt can be taken back at once.  What was tried before goes behind what was not,
+ * and not on all threads: a store that does not answer holds each of them for minutes,
+ * and somebody may wait for a file that was closed just now (P8).
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "cache/staged_impl.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/cond.h"
 #include "backends/util/log.h"
 #include "backends/util/metrics.h"
 #include "cache/upload.h"
 #include "backends/util/banned.h"
 
 struct attempt {
+	TAILQ_ENTRY(attempt) link; /* while it is st->queued: in this queue */
+	struct attempt_queue *queue;
 	struct staged *st; /* a reference */
 	char *key;	   /* owned; as sealed */
 	bool no_retry;	   /* a rename waits for it and undoes a failure itself */
@@ -213,14 +222,17 @@ static bool is_news(const struct staged *st, int r)
 	return r != st->error;
 }
 
-static void attempt_main(void *arg)
+static void attempt_free(struct attempt *at)
 {
-	struct attempt *at = arg;
+	staged_unref(at->st);
+	free(at->key);
+	free(at);
+}
+
+static void attempt_run(struct attempt *at)
+{
 	struct staged *st = at->st;
 	struct object obj;
-	(void)pthread_mutex_lock(&st->sg->lock);
-	st->uploading = true;
-	(void)pthread_mutex_unlock(&st->sg->lock);
 	int r = run_until_sound(at, &obj);
 	if (r != -EINTR)
 		metrics_add(r ? METRIC_UPLOADS_FAILED : METRIC_UPLOADS, 1);
@@ -242,13 +254,95 @@ static void attempt_main(void *arg)
 	drop_superseded(st);
 	staged_retire_if_idle(st);
 	staging_run_orphans(st->sg);
-	staged_unref(st);
-	free(at->key);
-	free(at);
+	attempt_free(at);
+}
+
+/* --- waiting for a thread --- */
+
+void attempt_queues_init(struct staging *sg)
+{
+	for (int rank = 0; rank < RANK_COUNT; rank++) {
+		sg->queues[rank].sg = sg;
+		TAILQ_INIT(&sg->queues[rank].list);
+	}
+}
+
+static void dequeue_locked(struct attempt *at)
+{
+	TAILQ_REMOVE(&at->queue->list, at, link);
+	at->queue->n--;
+	at->st->queued = NULL;
+}
+
+static void take_main(void *arg)
+{
+	struct attempt_queue *q = arg;
+	(void)pthread_mutex_lock(&q->sg->lock);
+	struct attempt *at = TAILQ_FIRST(&q->list);
+	q->asked--;
+	if (at) {
+		dequeue_locked(at);
+		at->st->uploading = true;
+	}
+	(void)pthread_mutex_unlock(&q->sg->lock);
+	if (at)
+		attempt_run(at);
+}
+
+static int enqueue_locked(struct attempt *at, enum attempt_rank rank)
+{
+	struct staging *sg = at->st->sg;
+	struct attempt_queue *q = &sg->queues[rank];
+	enum prio prio = rank == RANK_FRESH ? PRIO_DEMAND : PRIO_HINT;
+	if (q->asked <= q->n) { /* what was taken back leaves one over */
+		int r = pool_submit(sg->jobs, prio, take_main, q);
+		if (r)
+			return r;
+		q->asked++;
+	}
+	at->queue = q;
+	TAILQ_INSERT_TAIL(&q->list, at, link);
+	q->n++;
+	at->st->queued = at;
+	return 0;
+}
+
+void staged_hasten_locked(struct staged *st)
+{
+	struct attempt *at = st->queued;
+	struct attempt_queue *slow = &st->sg->queues[RANK_AGAIN];
+	if (!at || at->queue != slow)
+		return;
+	dequeue_locked(at);
+	if (!enqueue_locked(at, RANK_FRESH))
+		return;
+	/* Back: there is a thread asked for it. */
+	TAILQ_INSERT_HEAD(&slow->list, at, link);
+	slow->n++;
+	st->queued = at;
+}
+
+void staged_stop_sending_locked(struct staged *st)
+{
+	while (st->sending) {
+		if (st->queued) {
+			struct attempt *at = st->queued;
+			dequeue_locked(at);
+			st->sending = false;
+			attempt_free(at); /* the caller has st too */
+			(void)pthread_cond_broadcast(&st->sg->changed);
+		} else {
+			atomic_store(&st->cancel, true);
+			cond_wait_ms(&st->sg->changed, &st->sg->lock, STAGED_LOOK_MS);
+		}
+	}
+	if (!st->sg->closing) /* the parts of a file that grows go up again */
+		atomic_store(&st->cancel, false);
 }
 
 static bool start_attempt_locked(struct staged *st)
 {
+	bool again = st->uncertain && !st->no_retry;
 	struct attempt *at = calloc(1, sizeof(*at));
 	if (!at)
 		return false;
@@ -259,11 +353,9 @@ static bool start_attempt_locked(struct staged *st)
 	staged_copy_string(at->base_tags, sizeof(at->base_tags), st->base_tags);
 	staged_copy_string(at->tag, sizeof(at->tag), st->tag);
 	atomic_store(&st->cancel, false);
-	if (at->key && !pool_submit(st->sg->jobs, PRIO_DEMAND, attempt_main, at))
+	if (at->key && !enqueue_locked(at, again ? RANK_AGAIN : RANK_FRESH))
 		return true;
-	free(at->key);
-	free(at);
-	atomic_fetch_sub(&st->refs, 1); /* the caller holds one: never the last */
+	attempt_free(at); /* the caller has st too */
 	return false;
 }
 

@@ -2,7 +2,6 @@
  * See staged.h for the states and the invariants, attempt.c for what is sent. */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include "cache/staged_impl.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/cond.h"
@@ -83,14 +82,6 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 
 /* --- waiting --- */
 
-static void wait_a_little_locked(struct staging *sg)
-{
-	uint64_t until = clock_now_ns() + 100 * NS_PER_MS;
-	struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_S),
-			      .tv_nsec = (long)(until % NS_PER_S)};
-	(void)pthread_cond_timedwait(&sg->changed, &sg->lock, &ts);
-}
-
 /* The generation whose turn it is. */
 static struct staged *first_due(struct staged *st)
 {
@@ -111,7 +102,8 @@ int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call 
 			return -EINTR;
 		if (st->sg->closing)
 			return -ESHUTDOWN;
-		wait_a_little_locked(st->sg);
+		staged_hasten_locked(first_due(st));
+		cond_wait_ms(&st->sg->changed, &st->sg->lock, STAGED_LOOK_MS);
 		/* What must go before it has failed: so has this, for now. */
 		const struct staged *now = first_due(st);
 		if (now == st || now != first) {
@@ -129,16 +121,6 @@ int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call 
 	default:
 		return 0;
 	}
-}
-
-void staged_stop_sending_locked(struct staged *st)
-{
-	while (st->sending) {
-		atomic_store(&st->cancel, true);
-		wait_a_little_locked(st->sg);
-	}
-	if (!st->sg->closing) /* the parts of a file that grows go up again */
-		atomic_store(&st->cancel, false);
 }
 
 bool staged_wants_publishing(struct staged *st)
@@ -257,7 +239,7 @@ uint64_t staging_drain(struct staging *sg, uint64_t deadline_ns)
 	uint64_t left = count_pending_locked(sg);
 	while ((left || orphans_fresh(sg->orphans)) && clock_now_ns() < deadline_ns) {
 		staging_run_orphans(sg);
-		wait_a_little_locked(sg);
+		cond_wait_ms(&sg->changed, &sg->lock, STAGED_LOOK_MS);
 		left = count_pending_locked(sg);
 	}
 	return left;

@@ -4,6 +4,7 @@
 #define CACHE_STAGED_IMPL_H
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 #include "backends/util/map.h"
 #include "backends/util/pool.h"
 #include "cache/orphan.h"
@@ -13,6 +14,19 @@
 
 /* bytes: smaller files go up when they are closed. */
 enum { EARLY_FROM = 8 << 20 };
+/* Whoever waits looks again after so long, should a signal be missed. */
+enum { STAGED_LOOK_MS = 100 };
+
+/* What is sent first: what was not tried yet, or is waited for, before what was. */
+enum attempt_rank { RANK_FRESH, RANK_AGAIN, RANK_COUNT };
+
+/* Uploads that no thread has taken yet; guarded by staging.lock. */
+struct attempt_queue {
+	struct staging *sg; /* borrowed; set once */
+	TAILQ_HEAD(, attempt) list;
+	uint32_t n;
+	uint32_t asked; /* threads that will each come and take one; n at least */
+};
 
 struct staging {
 	/* set once */
@@ -37,6 +51,7 @@ struct staging {
 	pthread_cond_t changed; /* any state of any file */
 	pthread_cond_t ends;	/* closing: the keeper need not wake for more */
 	struct map by_key;	/* the newest generation of each name */
+	struct attempt_queue queues[RANK_COUNT];
 	bool closing;
 	bool hurried; /* by staging_drain, once */
 
@@ -82,8 +97,9 @@ struct staged {
 	bool local, mapped, holds_removal, synced;
 	bool busy;	/* one thread seals, renames, drops or retires it; only that
 			   one starts an upload of it meanwhile */
-	bool sending;	/* an upload job is queued or runs ... */
-	bool uploading; /* ... it runs */
+	bool sending;	/* an upload is queued or runs ... */
+	bool uploading; /* ... it runs ... */
+	struct attempt *queued; /* ... or waits for a thread; else NULL */
 	bool no_retry;	/* a rename waits for this attempt; nobody else starts one */
 	bool recovered; /* loaded, and not looked at by staging_start yet */
 	bool uncertain; /* an upload of it was broken off: it may have succeeded */
@@ -107,8 +123,13 @@ void staged_unmap_locked(struct staged *st);
 void staged_claim_locked(struct staged *st);
 void staged_unclaim_locked(struct staged *st);
 void staged_set_state_locked(struct staged *st, enum staged_state state);
-/* Stop an upload in flight and wait until it has stopped. */
+/* attempt.c: an upload that is queued is taken back, one that runs is stopped, which is
+ * waited for.  The caller has claimed st. */
 void staged_stop_sending_locked(struct staged *st);
+/* Somebody waits: if its upload is queued, it goes before those that nobody waits for. */
+void staged_hasten_locked(struct staged *st);
+/* Of a new set. */
+void attempt_queues_init(struct staging *sg);
 /* A row as it is now.  What another thread may change while the row is committed is
  * a copy; the rest is borrowed from st, which the caller has claimed (or nobody else
  * knows).  Not to be copied: row points into it. */

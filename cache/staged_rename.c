@@ -12,7 +12,10 @@
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
-enum { JOBS_MAX = 16 };
+enum {
+	JOBS_MAX = 16,
+	JOBS_FRESH = 4 /* of these, never for what was tried before */
+};
 
 /* st takes the place of an earlier generation that waits for its upload.  What was
  * promised for that one holds for st from here on, unless the name goes (discard).
@@ -472,7 +475,8 @@ int staged_rename(struct staged *st, const struct staged_move *mv, struct call *
 
 static int make_pools(struct staging *sg)
 {
-	struct pool_conf jobs = {.name = "upload", .threads_max = JOBS_MAX};
+	struct pool_conf jobs = {
+		.name = "upload", .threads_max = JOBS_MAX, .reserved = JOBS_FRESH};
 	struct pool_conf parts = {.name = "upload part", .threads_max = sg->conf.threads};
 	int r = pool_new(&jobs, &sg->jobs);
 	return r ? r : pool_new(&parts, &sg->parts);
@@ -497,6 +501,7 @@ int staging_new(const struct staging_conf *conf, struct backend *be, struct bloc
 				 .born_ns = clock_wall_ns(),
 				 .is_live = staging_has_upload,
 				 .arg = sg};
+	attempt_queues_init(sg);
 	cond_init_monotonic(&sg->changed);
 	cond_init_monotonic(&sg->ends);
 	(void)pthread_mutex_init(&sg->lock, NULL);

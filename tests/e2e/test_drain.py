@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -178,6 +179,26 @@ def test_server_that_is_silent(s3d, mount):
     ended(m, LEFT)
     assert "f00" in m.log().split("1 changes")[1]
     goes_on(s3d, m, ["f00"])
+
+
+def test_silent_server_holds_up_no_name(s3d, mount):
+    """Whoever changes a file that waits for its upload does not wait for that (P8)."""
+    names = ["f%02d" % n for n in range(40)]
+    m = mount(s3d, upload="background", drain="1s")
+    s3d.server.rule("delay", "PUT", secs=600)
+    for n, name in enumerate(names):
+        write(m.path(name), body(1000 + n, n))
+    start = time.monotonic()
+    lib.sh("cd $1; rm f39; mv f37 f38; touch f36; echo new > f35.tmp; mv f35.tmp f35", m.point)
+    m.process.terminate()
+    ended(m, LEFT)
+    assert time.monotonic() - start < 60 * lib.SLOW  # one request lasts five minutes
+    s3d.server.clear()
+    m.mount()
+    m.umount()
+    assert s3d.files() == names[:37] + names[38:39]
+    same(s3d.get("f38"), body(1037, 37))
+    same(s3d.get("f35"), b"new\n")
 
 
 def test_removals_are_left_as_well(s3d, mount):
