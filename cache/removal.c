@@ -50,6 +50,8 @@ static struct item *land_locked(struct removal *rm, const char *key)
 		(void)pthread_cond_wait(&rm->changed, &rm->lock);
 		it = find_locked(rm, key);
 	}
+	if (it)
+		removal_unqueue_locked(rm, it);
 	return it;
 }
 
@@ -63,7 +65,6 @@ static struct item *item_new(struct removal *rm, const char *key, const char *et
 	memcpy(it->key, key, size);
 	memcpy(it->etag, etag, strlen(etag) + 1);
 	memcpy(it->tags, tags, strlen(tags) + 1);
-	it->rm = rm;
 	it->due_ns = clock_add(clock_now_ns(), rm->conf.delay_ns);
 	return it;
 }
@@ -117,7 +118,8 @@ int removal_add(struct removal *rm, const char *key, const char *etag,
 /* Is its first answer still to come? */
 static bool is_going(const struct item *it)
 {
-	return it && (it->state == FLYING || (it->state == WAITING && !it->due_ns));
+	return it && (it->state == FLYING || it->state == QUEUED ||
+		      (it->state == WAITING && !it->due_ns));
 }
 
 void removal_send(struct removal *rm, const char *key, uint64_t wait_ns,
@@ -132,6 +134,8 @@ void removal_send(struct removal *rm, const char *key, uint64_t wait_ns,
 			(void)pthread_cond_signal(&rm->work);
 		rm->wakes_ns = 0;
 	}
+	if (it)
+		removal_hasten_locked(rm, it);
 	while (is_going(find_locked(rm, key)) && clock_now_ns() < end_ns &&
 	       !call_check(call))
 		removal_wait_until_locked(rm, &rm->changed,
@@ -183,11 +187,12 @@ void removal_keep(struct removal *rm, const char *key)
 int removal_finish(struct removal *rm, const char *key, struct call *call)
 {
 	SCOPED_LOCK(&rm->lock);
-	const struct item *it;
+	struct item *it;
 	while ((it = find_locked(rm, key)) && it->state != HELD) {
 		int r = call_check(call);
 		if (r)
 			return r;
+		removal_hasten_locked(rm, it);
 		hurry_locked(rm, CLOCK_NEVER);
 	}
 	return 0;
@@ -292,6 +297,7 @@ int removal_new(const struct removal_conf *conf, struct backend *be, struct bloc
 	rm->bl = bl;
 	rm->jn = jn;
 	rm->nm = nm;
+	TAILQ_INIT(&rm->queue);
 	(void)pthread_mutex_init(&rm->lock, NULL);
 	pthread_condattr_t attr;
 	(void)pthread_condattr_init(&attr);

@@ -11,14 +11,19 @@
  * have got through).  Whatever else is there under the name is somebody else's and stays;
  * a store that cannot compare is asked first.  A marker with bytes in it stays too.
  *
- *          removal_add               the delay is over          answer
- *   (none) -----------> WAITING ------------------------> FLYING ------> (none)
- *                        |   ^                               |
- *            removal_take |   | removal_release               | no answer, or taken
- *                        v   |                               v
- *                        HELD ---- removal_settled -> (none)  WAITING  before it
- *                        ^                                             was sent
+ *          removal_add       the delay is over    a thread comes       answer
+ *   (none) -----------> WAITING ----------> QUEUED ----------> FLYING ------> (none)
+ *                        |  ^  ^              |                  |
+ *                        |  |  |              | taken            | no answer, or taken
+ *                        |  |  +--------------+------------------+  before it was sent
+ *            removal_take|  | removal_release
+ *                        v  |
+ *                        HELD ---- removal_settled -> (none)
+ *                        ^
  *   (none) --------------+ removal_hold
+ *
+ * Whoever writes a name anew waits for its DELETE if that was sent, and for no other: of
+ * a tree that was removed most names are QUEUED for a long time.
  */
 #ifndef CACHE_REMOVAL_H
 #define CACHE_REMOVAL_H
@@ -68,7 +73,7 @@ uint64_t removal_count(struct removal *rm);
 bool removal_pending(struct removal *rm, const char *key);
 /* The name is being written again: true and what the bucket may have there (or nothing:
  * an earlier daemon may have sent the DELETE), if its removal was pending; it is held
- * from then on.  Waits out a DELETE in flight. */
+ * from then on.  Waits out a DELETE that was sent. */
 bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
 		  char ret_tags[TAGS_SIZE]);
 /* Held, and about to be replaced in the bucket: who has open what was removed keeps its

@@ -3,20 +3,21 @@
 #define CACHE_REMOVAL_IMPL_H
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 #include "backends/util/map.h"
 #include "backends/util/pool.h"
 #include "cache/removal.h"
 
-enum state { WAITING, HELD, FLYING };
+enum state { WAITING, QUEUED, FLYING, HELD };
 
 struct item {
 	struct map_node node;	 /* in removal.items, by key */
-	struct removal *rm;	 /* borrowed */
 	struct version *version; /* a reference, or NULL */
 	char etag[ETAG_SIZE], tags[TAGS_SIZE];
 
 	/* guarded by removal.lock */
 	enum state state;
+	TAILQ_ENTRY(item) link; /* QUEUED: in removal.queue */
 	bool sent;   /* FLYING: the DELETE may be on its way */
 	bool looked; /* it was not there, and may still arrive */
 	uint64_t due_ns;
@@ -43,6 +44,10 @@ struct removal {
 	pthread_cond_t changed; /* of an item's state */
 	pthread_cond_t work;	/* for the clock thread */
 	struct map items;
+	TAILQ_HEAD(, item) queue; /* due, and no thread has taken it yet */
+	uint32_t n_queued;
+	uint32_t
+		n_asked; /* threads that will each come and take one; n_queued at least */
 	bool closing, hurry;
 	uint64_t wakes_ns; /* when the clock thread looks next */
 
@@ -59,6 +64,10 @@ void removal_forget_locked(struct removal *rm, struct item *it);
  * ESTALE, never other bytes. */
 void removal_keep_for_readers(struct removal *rm, struct version *v,
 			      atomic_bool *cancelled);
+/* QUEUED becomes WAITING. */
+void removal_unqueue_locked(struct removal *rm, struct item *it);
+/* Somebody waits for its answer: if it is QUEUED it is the next. */
+void removal_hasten_locked(struct removal *rm, struct item *it);
 void removal_wait_again_locked(struct removal *rm, struct item *it, uint64_t delay_ns);
 void removal_wait_until_locked(struct removal *rm, pthread_cond_t *cond,
 			       uint64_t when_ns);

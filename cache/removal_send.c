@@ -147,10 +147,8 @@ static bool may_arrive(const struct item *it, int r)
 	return r == -ENOENT && !*it->etag && *it->tags && !it->looked;
 }
 
-static void fly(void *arg)
+static void fly(struct removal *rm, struct item *it)
 {
-	struct item *it = arg;
-	struct removal *rm = it->rm;
 	removal_keep_for_readers(rm, it->version, &it->unwanted);
 	if (!may_send(rm, it, can_ask(rm, it)))
 		return;
@@ -168,6 +166,56 @@ static void fly(void *arg)
 	(void)pthread_mutex_unlock(&rm->lock);
 	if (over)
 		removal_item_free(it);
+}
+
+static void dequeue_locked(struct removal *rm, struct item *it, enum state next)
+{
+	TAILQ_REMOVE(&rm->queue, it, link);
+	rm->n_queued--;
+	it->state = next;
+}
+
+static void fly_next(void *arg)
+{
+	struct removal *rm = arg;
+	(void)pthread_mutex_lock(&rm->lock);
+	struct item *it = rm->closing ? NULL : TAILQ_FIRST(&rm->queue);
+	rm->n_asked--;
+	if (it)
+		dequeue_locked(rm, it, FLYING);
+	(void)pthread_mutex_unlock(&rm->lock);
+	if (it)
+		fly(rm, it);
+}
+
+static int enqueue_locked(struct removal *rm, struct item *it)
+{
+	if (rm->n_asked <= rm->n_queued) { /* what was taken back leaves one over */
+		int r = pool_submit(rm->pool, PRIO_DEMAND, fly_next, rm);
+		if (r)
+			return r;
+		rm->n_asked++;
+	}
+	TAILQ_INSERT_TAIL(&rm->queue, it, link);
+	rm->n_queued++;
+	it->state = QUEUED;
+	if (!it->due_ns) /* see removal_send */
+		removal_hasten_locked(rm, it);
+	return 0;
+}
+
+void removal_unqueue_locked(struct removal *rm, struct item *it)
+{
+	if (it->state == QUEUED)
+		dequeue_locked(rm, it, WAITING);
+}
+
+void removal_hasten_locked(struct removal *rm, struct item *it)
+{
+	if (it->state != QUEUED)
+		return;
+	TAILQ_REMOVE(&rm->queue, it, link);
+	TAILQ_INSERT_HEAD(&rm->queue, it, link);
 }
 
 /* Start what is due; when the next is due. */
@@ -188,10 +236,8 @@ static uint64_t start_due_locked(struct removal *rm)
 			next = it->due_ns < next ? it->due_ns : next;
 			continue;
 		}
-		if (pool_submit(rm->pool, PRIO_DEMAND, fly, it))
+		if (enqueue_locked(rm, it))
 			next = clock_add(now, NS_PER_S);
-		else
-			it->state = FLYING;
 	}
 	rm->hurry = false;
 	return next;

@@ -6,6 +6,8 @@
 #include "tests/unit/view_rig.h"
 #include "backends/util/banned.h"
 
+enum { THREADS = 4 };
+
 /* The parts that a view makes, with other delays. */
 struct rig {
 	struct vrig v;
@@ -42,8 +44,8 @@ static void open_parts(struct rig *rig)
 				.entries_max = 1000};
 	struct removal_conf rc = {.delay_ns = 50 * NS_PER_MS,
 				  .retry_ns = 50 * NS_PER_MS,
-				  .timeout_ns = 5 * NS_PER_S,
-				  .threads = 4};
+				  .timeout_ns = 30 * NS_PER_S,
+				  .threads = THREADS};
 	struct journal_visitor v = {
 		.arg = rig, .row = no_row, .gone = load_gone, .dir = no_dir};
 	(void)snprintf(path, sizeof(path), "%s/test.db", rig->v.dir);
@@ -243,6 +245,61 @@ static void removal__take_waits_for_what_was_sent(void)
 	end(&rig);
 }
 
+/* QUEUED -> WAITING: of a tree that was removed and is written anew, no name waits for
+ * those before it. */
+static void removal__take_waits_for_no_turn(void)
+{
+	struct rig rig;
+	char name[8], etag[ETAG_SIZE], tags[TAGS_SIZE];
+	bool pending;
+	start(&rig, true);
+	atomic_store(&rig.v.bucket.held, true);
+	for (int i = 0; i < 40; i++) {
+		(void)snprintf(name, sizeof(name), "f%02d", i);
+		add(&rig, name, "x");
+		if (i == THREADS - 1) /* no thread is left for the rest */
+			VRIG_UNTIL(rig.v.bucket.dels == THREADS);
+	}
+	(void)usleep(200000); /* all are due */
+	CHECK(removal_take(rig.rm, "f39", etag, tags));
+	CHECK_EQ(removal_hold(rig.rm, "f38", "tag-a", etag, tags, &pending), 0);
+	CHECK(pending);
+	CHECK_EQ(removal_note(rig.rm, "f37", "\"another\"", "", NULL), 0);
+	CHECK_EQ(rig.v.bucket.dels, THREADS);
+	removal_release(rig.rm, "f38");
+	atomic_store(&rig.v.bucket.held, false);
+	CHECK_EQ(removal_drain(rig.rm, clock_now_ns() + 10 * NS_PER_S), 0);
+	CHECK_EQ(rig.v.bucket.dels, 39);
+	CHECK(bucket_has(&rig.v.bucket, "f39", "x"));
+	CHECK(bucket_has(&rig.v.bucket, "f38", NULL));
+	CHECK(bucket_has(&rig.v.bucket, "f37", "x"));
+	CHECK_EQ(removal_count(rig.rm), 1);
+	end(&rig);
+}
+
+/* The end does not come to each that is due. */
+static void removal__end_leaves_what_is_queued(void)
+{
+	struct rig rig;
+	char name[8];
+	start(&rig, true);
+	atomic_store(&rig.v.bucket.held, true);
+	for (int i = 0; i < 40; i++) {
+		(void)snprintf(name, sizeof(name), "f%02d", i);
+		add(&rig, name, "x");
+	}
+	VRIG_UNTIL(rig.v.bucket.dels == THREADS);
+	(void)usleep(200000);
+	close_parts(&rig);
+	CHECK_EQ(rig.v.bucket.dels, THREADS);
+	atomic_store(&rig.v.bucket.held, false);
+	open_parts(&rig);
+	CHECK_EQ(removal_drain(rig.rm, clock_now_ns() + 10 * NS_PER_S), 0);
+	CHECK_EQ(removal_count(rig.rm), 0);
+	CHECK(bucket_has(&rig.v.bucket, "f39", NULL));
+	end(&rig);
+}
+
 /* An open file keeps its bytes (P1). */
 static void removal__fetches_for_readers_first(void)
 {
@@ -291,6 +348,8 @@ int main(void)
 	RUN(removal__faults_wait_for_the_next_mount);
 	RUN(removal__refusal_is_final);
 	RUN(removal__take_waits_for_what_was_sent);
+	RUN(removal__take_waits_for_no_turn);
+	RUN(removal__end_leaves_what_is_queued);
 	RUN(removal__fetches_for_readers_first);
 	RUN(removal__markers_last);
 	return 0;
