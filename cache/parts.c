@@ -33,9 +33,11 @@ int parts_new(const struct parts_conf *conf, struct parts **ret)
 	return r;
 }
 
-void parts_free(struct parts *p)
+void parts_unlock(struct parts *p)
 {
-	if (!p)
+	bool last = p->gone && !p->asked && !p->hinted;
+	(void)pthread_mutex_unlock(&p->lock);
+	if (!last)
 		return;
 	(void)pthread_cond_destroy(&p->changed);
 	(void)pthread_mutex_destroy(&p->lock);
@@ -43,6 +45,15 @@ void parts_free(struct parts *p)
 	free(p->id);
 	free(p->key);
 	free(p);
+}
+
+void parts_free(struct parts *p)
+{
+	if (!p)
+		return;
+	(void)pthread_mutex_lock(&p->lock);
+	p->gone = true;
+	parts_unlock(p);
 }
 
 const char *parts_key(const struct parts *p)
@@ -59,7 +70,7 @@ const char *parts_tag(struct parts *p)
 bool parts_working(struct parts *p)
 {
 	SCOPED_LOCK(&p->lock);
-	return p->workers != 0;
+	return p->workers || p->asked || p->hinted;
 }
 
 uint64_t parts_row(struct parts *p)
@@ -128,10 +139,10 @@ bool parts_wrote(struct parts *p, uint64_t off, uint64_t len)
 		full |= fill_locked(p, &p->slots[i], to - at);
 		at = to;
 	}
-	if (!full || p->end <= SINGLE_PUT_MAX || p->workers >= PARTS_AT_ONCE ||
-	    clock_now_ns() < p->quiet_until_ns)
+	if (!full || p->end <= SINGLE_PUT_MAX ||
+	    p->workers + p->hinted >= PARTS_AT_ONCE || clock_now_ns() < p->quiet_until_ns)
 		return false;
-	p->workers++;
+	p->hinted++;
 	return true;
 }
 

@@ -64,7 +64,8 @@ struct parts_conf {
 };
 
 int parts_new(const struct parts_conf *conf, struct parts **ret);
-/* No thread may be in it.  What is begun is left as it is.  NULL is fine. */
+/* No thread may be in it; one that it was to have may still come, and finds nothing to
+ * do.  What is begun is left as it is.  NULL is fine. */
 void parts_free(struct parts *p);
 /* Before any other use: what the journal has of an earlier mount's upload. */
 int parts_restore(struct parts *p, const struct journal_upload *up);
@@ -86,14 +87,15 @@ void parts_unwork(struct parts *p);
 void parts_settle(struct parts *p);
 /* As parts_settle, and no part is taken up either. */
 void parts_hold(struct parts *p);
-/* Wait until no thread is in parts_work. */
+/* Wait until no thread is in parts_work.  Those that are to call it still do not count:
+ * they may wait for the uploads of other files. */
 void parts_wait(struct parts *p);
 
 const char *parts_key(const struct parts *p);
 /* Its tag, or NULL if nothing is begun.  After parts_settle or parts_hold. */
 const char *parts_tag(struct parts *p);
 bool parts_has_id(struct parts *p, const char *id);
-/* Is some thread at it just now? */
+/* Is some thread at it just now, or asked for? */
 bool parts_working(struct parts *p);
 /* The journal's row of it, which goes with the file's; 0 = none. */
 uint64_t parts_row(struct parts *p);

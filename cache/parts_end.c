@@ -45,36 +45,40 @@ static int lay_out_locked(struct parts *p, uint64_t size)
 	return 0;
 }
 
+/* By the time that it runs the rest may have been sent without it. */
 static void work(void *arg)
 {
-	parts_work(arg);
+	struct parts *p = arg;
+	(void)pthread_mutex_lock(&p->lock);
+	p->asked--;
+	if (p->whole)
+		parts_send_locked(p);
+	parts_unlock(p);
 }
 
-static void add_workers(struct parts *p)
+static void ask_workers_locked(struct parts *p)
 {
 	uint32_t want = p->conf.be->caps & BACKEND_IN_ORDER ? 0 : PARTS_AT_ONCE - 1;
-	SCOPED_LOCK(&p->lock);
 	uint64_t n = (p->end + p->part_size - 1) / p->part_size;
-	while (p->workers < want && p->workers + 1 < n) {
-		p->workers++;
-		if (pool_submit(p->conf.pool, PRIO_DEMAND, work, p)) {
-			p->workers--;
+	uint32_t have = 1 + p->workers + p->asked; /* the caller is one */
+	for (; have < want && have + 1 < n; have++) {
+		if (pool_submit(p->conf.pool, PRIO_DEMAND, work, p))
 			break;
-		}
+		p->asked++;
 	}
 }
 
-/* The caller's thread sends as well, so a pool that is busy only makes it slower. */
+/* The caller's thread sends as well, so a pool that is busy only makes it slower: only
+ * those who have begun are waited for. */
 static int send_rest(struct parts *p)
 {
 	(void)pthread_mutex_lock(&p->lock);
 	int r = parts_begun_locked(p);
-	p->workers++;
 	p->error = r;
-	(void)pthread_mutex_unlock(&p->lock);
 	if (!r)
-		add_workers(p);
-	parts_work(p);
+		ask_workers_locked(p);
+	parts_send_locked(p);
+	(void)pthread_mutex_unlock(&p->lock);
 	parts_wait(p);
 	SCOPED_LOCK(&p->lock);
 	return p->error;

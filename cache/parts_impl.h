@@ -41,7 +41,11 @@ struct parts {
 	char tag[TAG_SIZE];
 	int64_t mtime_ns; /* to be told when it is begun by parts_complete */
 	uint32_t epoch;	  /* which upload this is */
-	uint32_t workers;
+	uint32_t workers; /* threads that are at it */
+	/* Jobs that no thread has begun: that parts_complete asked for, and parts_wrote.
+	 */
+	uint32_t asked, hinted;
+	bool gone; /* its owner has freed it: the last of these jobs takes it away */
 	bool beginning, growing;
 	bool settled; /* nothing is begun, but for parts_complete */
 	bool whole; /* parts_complete: all there is to send may be sent */
@@ -60,6 +64,10 @@ bool parts_take_locked(struct parts *p, uint32_t *ret);
 void parts_reopen_locked(struct slot *s);
 /* It is over: whatever comes is to be sent anew. */
 void parts_over_locked(struct parts *p);
+/* Send what is to be sent, in this thread.  Drops the lock meanwhile. */
+void parts_send_locked(struct parts *p);
+/* Unlock it, and free it if that was due. */
+void parts_unlock(struct parts *p);
 /* Begun when it returns 0.  Drops the lock meanwhile. */
 int parts_begun_locked(struct parts *p);
 /* CRC32C of bytes of the file. */

@@ -222,20 +222,29 @@ static bool send_one_locked(struct parts *p)
 	return true;
 }
 
-void parts_work(struct parts *p)
+void parts_send_locked(struct parts *p)
 {
-	SCOPED_LOCK(&p->lock);
+	p->workers++;
 	while (send_one_locked(p))
 		;
 	p->workers--;
 	(void)pthread_cond_broadcast(&p->changed);
 }
 
+void parts_work(struct parts *p)
+{
+	(void)pthread_mutex_lock(&p->lock);
+	p->hinted--;
+	if (!p->gone)
+		parts_send_locked(p);
+	parts_unlock(p);
+}
+
 void parts_unwork(struct parts *p)
 {
-	SCOPED_LOCK(&p->lock);
-	p->workers--;
-	(void)pthread_cond_broadcast(&p->changed);
+	(void)pthread_mutex_lock(&p->lock);
+	p->hinted--;
+	parts_unlock(p);
 }
 
 static void settle_locked(struct parts *p)

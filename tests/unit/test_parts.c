@@ -197,6 +197,49 @@ static void parts__go_on_after_a_crash(void)
 	prig_done(&rig);
 }
 
+static atomic_int blocking;
+static atomic_bool blocked;
+
+static void block(void *arg)
+{
+	(void)arg;
+	atomic_fetch_add(&blocking, 1);
+	while (atomic_load(&blocked))
+		(void)usleep(1000);
+}
+
+/* The pool sends other files, and has no thread until that is over: what was asked of it
+ * is neither waited for nor lost when it comes. */
+static void parts__wait_for_no_other_file(void)
+{
+	struct prig rig;
+	prig_init(&rig, 0);
+	atomic_store(&blocking, 0);
+	atomic_store(&blocked, true);
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(pool_submit(rig.pool, PRIO_DEMAND, block, NULL), 0);
+	while (atomic_load(&blocking) < 4)
+		(void)usleep(1000);
+	CHECK_EQ(ftruncate(rig.fd, 24 * MIB), 0);
+	CHECK(parts_wrote(rig.parts, 0, 24 * MIB));
+	CHECK_EQ(pool_submit(rig.pool, PRIO_HINT, send, rig.parts), 0);
+	CHECK_EQ(complete(&rig, 24 * MIB), 0);
+	CHECK_EQ(rig.b.parts, 3);
+	CHECK(prig_has_file(&rig, "k"));
+
+	/* Another try asks for no more. */
+	bucket_unset(&rig.b, "k");
+	CHECK_EQ(complete(&rig, 24 * MIB), 0);
+	CHECK_EQ(rig.b.parts, 6);
+	CHECK(parts_working(rig.parts));
+	prig_parts(&rig);
+	atomic_store(&blocked, false);
+	pool_drain(rig.pool);
+	CHECK_EQ(rig.b.parts, 6);
+	CHECK_EQ(rig.b.begins, 2);
+	prig_done(&rig);
+}
+
 static void hold(void *arg)
 {
 	parts_hold(arg);
@@ -386,6 +429,7 @@ int main(void)
 	RUN(parts__failed_part_is_all_that_is_missing);
 	RUN(parts__forgotten_by_the_store);
 	RUN(parts__go_on_after_a_crash);
+	RUN(parts__wait_for_no_other_file);
 	RUN(parts__held_begins_nothing);
 	RUN(parts__settled_go_on);
 	RUN(parts__settled_begin_nothing);
