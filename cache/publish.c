@@ -90,12 +90,22 @@ static struct staged *first_due(struct staged *st)
 	return st;
 }
 
+/* By somebody who changes its time or its name, not by who waits: it is sent again at
+ * once.  Not where a rename waits for just this attempt. */
+static bool was_stopped(const struct staged *st)
+{
+	return st->error == -EINTR && !st->no_retry;
+}
+
 int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call *call)
 {
 	/* Only compared: it may be gone when we look again. */
 	const struct staged *first = first_due(st);
 	uint64_t first_before = first->attempts;
-	while (staged_get_state(st) == STAGED_SEALED && st->attempts == attempts_before) {
+	while (staged_get_state(st) == STAGED_SEALED) {
+		if (st->attempts != attempts_before && !was_stopped(st))
+			break;
+		attempts_before = st->attempts;
 		/* The upload has deadlines of its own; only the caller's wish to
 		 * leave is looked at here. */
 		if (call_cancelled(call))
@@ -110,7 +120,9 @@ int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call 
 			first = now;
 			first_before = now->attempts;
 		} else if (now->attempts != first_before) {
-			return now->error;
+			if (!was_stopped(now))
+				return now->error;
+			first_before = now->attempts;
 		}
 	}
 	switch (staged_get_state(st)) {

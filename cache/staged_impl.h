@@ -154,7 +154,8 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 void staged_submit_locked(struct staged *st);
 /* The same, by the one who has claimed it. */
 void staged_submit_claimed_locked(struct staged *st);
-/* Wait for the attempt after the given number. */
+/* Wait for the attempt after the given number, or for the one after that if it is stopped
+ * by somebody else. */
 int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call *call);
 
 /* early.c: bytes were written, or the file was cut, with io held. */

@@ -1,5 +1,6 @@
 """What waits for its turn with the store holds up nobody who does not need the answer (P8)."""
 import os
+import threading
 
 from lib import body, read, same, wait, write
 
@@ -33,3 +34,29 @@ def test_tree_that_is_removed_and_written_anew(s3d, mount):
     m.mount()
     assert sorted(os.listdir(m.point)) == [left[0]] + left[-20:]
     same(read(m.path(left[-1])), body(1000))
+
+
+def test_close_of_a_file_that_another_touches(s3d, mount):
+    """Its upload is stopped for the new time and sent again: close waits for that one (P2)."""
+    m = mount(s3d)
+    s3d.server.rule("delay", "PUT", secs=2)
+    fd = os.open(m.path("f"), os.O_WRONLY | os.O_CREAT)
+    os.write(fd, body(1000))
+    ended = []
+
+    def close():
+        try:
+            os.close(fd)
+            ended.append((None, s3d.get("f")))
+        except OSError as err:
+            ended.append((err, None))
+    s3d.server.mark()
+    closer = threading.Thread(target=close)
+    closer.start()
+    wait("the upload", lambda: s3d.server.new("PUT"))
+    os.utime(m.path("f"), (1000000000, 1000000000))
+    closer.join()
+    assert ended == [(None, body(1000))]
+    s3d.server.clear()
+    m.remount(wipe=True)
+    assert os.stat(m.path("f")).st_mtime == 1000000000

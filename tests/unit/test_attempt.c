@@ -51,6 +51,17 @@ static void touch(struct vrig *rig, const char *path)
 	staged_unref(st);
 }
 
+/* Nobody is asked whether there is another here either. */
+static void rename_to_new(struct vrig *rig, const char *from, const char *to)
+{
+	struct staged *st = staged_find(view_staging(rig->vw), from);
+	struct staged_move mv = {.to = to, .publish = true};
+	struct call call = vrig_soon();
+	CHECK(st);
+	CHECK_EQ(staged_rename(st, &mv, &call), 0);
+	staged_unref(st);
+}
+
 static struct staging_counts count(struct vrig *rig)
 {
 	struct staging_counts counts;
@@ -161,11 +172,37 @@ static void attempt__tried_before_goes_last(void)
 	vrig_done(&rig);
 }
 
+/* Whoever closes a file is told what became of it, not that somebody else touched it. */
+static void attempt__stopped_by_another_goes_on(void)
+{
+	for (int renames = 0; renames < 2; renames++) {
+		struct vrig rig;
+		pthread_t waits;
+		start(&rig);
+		atomic_store(&rig.bucket.held, true);
+		struct staged *st = vrig_create(&rig, "f");
+		vrig_put(st, "f");
+		CHECK_EQ(thread_start(&waits, 0, publish_main, st), 0);
+		VRIG_UNTIL(rig.bucket.puts == 1);
+		if (renames)
+			rename_to_new(&rig, "f", "g");
+		else
+			touch(&rig, "f");
+		VRIG_UNTIL(rig.bucket.puts == 2);
+		atomic_store(&rig.bucket.held, false);
+		(void)pthread_join(waits, NULL);
+		vrig_close_writer(st);
+		CHECK(bucket_has(&rig.bucket, renames ? "g" : "f", "f"));
+		vrig_done(&rig);
+	}
+}
+
 int main(void)
 {
 	RUN(attempt__queued_is_taken_back);
 	RUN(attempt__running_is_stopped);
 	RUN(attempt__end_leaves_what_is_queued);
 	RUN(attempt__tried_before_goes_last);
+	RUN(attempt__stopped_by_another_goes_on);
 	return 0;
 }
