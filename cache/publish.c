@@ -69,7 +69,7 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 		char tags[TAGS_SIZE];
 		staged_tags_locked(st, key, tags);
 		staged_copy_string(st->base_tags, sizeof(st->base_tags), tags);
-		st->uncertain = false;
+		st->uncertain = st->owed = false;
 		staged_copy_string(st->tag, sizeof(st->tag), tag);
 	}
 	bool settled = !r && st->holds_removal && !strcmp(key, st->key);
@@ -150,6 +150,13 @@ bool staged_wants_publishing(struct staged *st)
 	}
 }
 
+/* The close is told, and its bytes stay to be sealed when that can be done (P2). */
+static void note_unsealed_locked(struct staged *st)
+{
+	st->owed = true;
+	st->retry_at_ns = clock_add(clock_now_ns(), st->sg->conf.retry_ns);
+}
+
 static int seal_if_written(struct staged *st)
 {
 	struct staging *sg = st->sg;
@@ -162,6 +169,8 @@ static int seal_if_written(struct staged *st)
 	/* The key changes only by who has claimed it. */
 	int r = torn ? torn : due ? staged_seal(st, st->key, NULL, NULL, 0) : 0;
 	(void)pthread_mutex_lock(&sg->lock);
+	if (r)
+		note_unsealed_locked(st);
 	staged_unclaim_locked(st);
 	(void)pthread_mutex_unlock(&sg->lock);
 	return r;
@@ -186,6 +195,63 @@ int staged_publish(struct staged *st, bool wait, struct call *call)
 
 /* --- the set: starting, trying again, ending --- */
 
+/* A close could not seal it, for want of room, say, and nothing is in the way now. */
+static bool is_owed_locked(const struct staged *st)
+{
+	return st->owed && staged_get_state(st) == STAGED_OPEN && st->mapped &&
+	       !st->local && atomic_load(&st->dirty) && !atomic_load(&st->writers) &&
+	       !atomic_load(&st->torn) && !atomic_load(&st->suspect);
+}
+
+bool staged_is_left_locked(const struct staged *st)
+{
+	return staged_get_state(st) == STAGED_SEALED || is_owed_locked(st);
+}
+
+static struct staged *claim_owed_locked(struct staging *sg, uint64_t now)
+{
+	struct map_node *node = NULL;
+	while ((node = map_next(&sg->by_key, node))) {
+		struct staged *st = container_of(node, struct staged, node);
+		if (st->busy || st->retry_at_ns > now || !is_owed_locked(st))
+			continue;
+		staged_claim_locked(st);
+		return staged_ref(st);
+	}
+	return NULL;
+}
+
+/* From here on whoever writes makes a new generation.  False: somebody has it open for
+ * that already, and what is half written is not published. */
+static bool shut(struct staged *st)
+{
+	(void)pthread_rwlock_wrlock(&st->io);
+	(void)pthread_mutex_lock(&st->sg->lock);
+	bool idle = is_owed_locked(st);
+	if (idle)
+		staged_set_state_locked(st, STAGED_SEALED);
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	(void)pthread_rwlock_unlock(&st->io);
+	return idle;
+}
+
+/* Drops the lock meanwhile. */
+static void seal_owed_locked(struct staging *sg, uint64_t now)
+{
+	struct staged *st;
+	while (!sg->closing && (st = claim_owed_locked(sg, now))) {
+		(void)pthread_mutex_unlock(&sg->lock);
+		int r = shut(st) ? staged_seal(st, st->key, NULL, NULL, 0) : 0;
+		(void)pthread_mutex_lock(&sg->lock);
+		if (r)
+			note_unsealed_locked(st);
+		staged_unclaim_locked(st);
+		(void)pthread_mutex_unlock(&sg->lock);
+		staged_unref(st);
+		(void)pthread_mutex_lock(&sg->lock);
+	}
+}
+
 static void *keeper_main(void *arg)
 {
 	struct staging *sg = arg;
@@ -193,6 +259,7 @@ static void *keeper_main(void *arg)
 	SCOPED_LOCK(&sg->lock);
 	while (!sg->closing) {
 		uint64_t now = clock_now_ns();
+		seal_owed_locked(sg, now);
 		struct map_node *node = NULL;
 		while ((node = map_next(&sg->by_key, node))) {
 			struct staged *st = container_of(node, struct staged, node);
@@ -226,10 +293,13 @@ static void hurry_once_locked(struct staging *sg)
 	sg->hurried = true;
 	while ((node = map_next(&sg->by_key, node))) {
 		struct staged *st = container_of(node, struct staged, node);
+		if (is_owed_locked(st))
+			st->retry_at_ns = 0;
 		for (; st; st = st->older)
 			if (!st->no_retry)
 				staged_submit_locked(st);
 	}
+	(void)pthread_cond_broadcast(&sg->ends); /* the keeper's turn is now */
 }
 
 static uint64_t count_pending_locked(struct staging *sg)
@@ -239,7 +309,7 @@ static uint64_t count_pending_locked(struct staging *sg)
 	while ((node = map_next(&sg->by_key, node))) {
 		struct staged *st = container_of(node, struct staged, node);
 		for (; st; st = st->older)
-			n += staged_get_state(st) == STAGED_SEALED;
+			n += staged_is_left_locked(st);
 	}
 	return n;
 }

@@ -72,8 +72,8 @@ int staging_load_part(struct staging *sg, uint64_t upload, const struct part *pa
 		      uint32_t crc);
 /* After loading: removes files that no row names, starts the uploads. */
 int staging_start(struct staging *sg);
-/* Wait for uploads, at the end: those that have failed are tried once more at once.  How
- * many are left when the deadline passes. */
+/* Wait for uploads, at the end: those that have failed are tried once more at once, and
+ * so are files that could not be sealed.  How many are left when the deadline passes. */
 uint64_t staging_drain(struct staging *sg, uint64_t deadline_ns);
 bool staging_is_local(const struct staging *sg, const char *key);
 enum { STAGING_NAMED_MAX = 5 };
@@ -81,7 +81,8 @@ struct staging_counts {
 	uint64_t writing; /* OPEN, and not local */
 	uint64_t local;	  /* OPEN for ever (6) */
 	/* SEALED: each of them once, as the first that holds */
-	uint64_t failed; /* the last attempt did, or CONFLICT; tried again but for that */
+	uint64_t failed; /* the last attempt did, or CONFLICT; tried again but for that.
+			    Also one that is OPEN because it could not be sealed */
 	uint64_t uploading, queued;
 	uint64_t used_bytes, max_bytes; /* of all of them */
 	char failed_names[STAGING_NAMED_MAX][KEY_SIZE];
@@ -100,6 +101,9 @@ void staged_unref(struct staged *st); /* NULL is fine */
 typedef int staged_fn(void *arg, const char *key, struct staged *st);
 /* Each name that has a staged file, under the lock: fn must only copy. */
 int staging_each(struct staging *sg, staged_fn *fn, void *arg);
+/* For fn: it was closed and is not in the bucket, and that is still tried: SEALED, or
+ * OPEN because it could not be sealed (a full disk). */
+bool staged_is_left_locked(const struct staged *st);
 /* No file is staged, or is being handed to the cache. */
 bool staging_none(struct staging *sg);
 /* Is any staged file below this directory ("" = all)? */
@@ -159,7 +163,9 @@ bool staged_wants_publishing(struct staged *st);
 /* Durable on this disk, whatever happens (fsync). */
 int staged_sync(struct staged *st);
 /* If something was written: seal it and upload it.  wait: return when the upload
- * has succeeded or failed (P2); else when it is durable here.  A local name: 0. */
+ * has succeeded or failed (P2); else when it is durable here.  A local name: 0.  What
+ * could not be sealed is OPEN, dirty and an error; once nobody has it open to write it is
+ * tried again. */
 int staged_publish(struct staged *st, bool wait, struct call *call);
 /* The name is gone: forget the file, and what the bucket has under the name is
  * removed (not a CONFLICT's: that is somebody else's).  Returns when no upload of

@@ -15,6 +15,10 @@ static void count_locked(const struct staged *st, struct staging_counts *ret)
 {
 	switch (staged_get_state(st)) {
 	case STAGED_OPEN:
+		if (staged_is_left_locked(st)) {
+			count_failed(st, ret);
+			break;
+		}
 		ret->local += st->local;
 		ret->writing += !st->local && (atomic_load(&st->dirty) ||
 					       atomic_load(&st->writers) > 0);

@@ -49,7 +49,7 @@ struct staging {
 	/* guarded by lock */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* any state of any file */
-	pthread_cond_t ends;	/* closing: the keeper need not wake for more */
+	pthread_cond_t ends;	/* for the keeper: closing, or staging_drain */
 	struct map by_key;	/* the newest generation of each name */
 	struct attempt_queue queues[RANK_COUNT];
 	bool closing;
@@ -101,6 +101,7 @@ struct staged {
 	bool uploading; /* ... it runs ... */
 	struct attempt *queued; /* ... or waits for a thread; else NULL */
 	bool no_retry;	/* a rename waits for this attempt; nobody else starts one */
+	bool owed;	/* OPEN though it was closed: the keeper tries to seal it again */
 	bool recovered; /* loaded, and not looked at by staging_start yet */
 	bool uncertain; /* an upload of it was broken off: it may have succeeded */
 	uint64_t uncertain_key; /* hash of the name that it was sent to */

@@ -138,7 +138,7 @@ int staging_load(struct staging *sg, const struct journal_row *row)
 }
 
 /* What fsync promised before the last daemon died goes up as it is.  What cannot be
- * sealed stays as it is, for the next mount. */
+ * sealed is tried again, and stays for the next mount. */
 static void seal_recovered(struct staged *st)
 {
 	struct staging *sg = st->sg;

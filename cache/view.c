@@ -442,7 +442,7 @@ struct left {
 static int tell_left(void *arg, const char *key, struct staged *st)
 {
 	const struct left *left = arg;
-	if (staged_get_state(st) == STAGED_SEALED)
+	if (staged_is_left_locked(st))
 		left->fn(left->arg, key);
 	return 0;
 }

@@ -36,6 +36,46 @@ def test_full_disk_is_enospc_at_write(s3d, mount, small_disk):
     m.force_out()
 
 
+@pytest.fixture
+def full(small_disk):
+    """full(mount): a file that is closed in vain, as the journal has no room; what fills the
+    disk."""
+    def make(m):
+        fd = os.open(m.path("f"), os.O_WRONLY | os.O_CREAT)
+        os.write(fd, body(100000))
+        ballast = os.path.join(small_disk, "ballast")
+        with open(ballast, "wb", buffering=0) as f:
+            for size in (1 << 20, 4096):
+                try:
+                    while f.write(bytes(size)) == size:
+                        pass
+                except OSError as err:
+                    assert err.errno == errno.ENOSPC
+        lib.fails(errno.ENOSPC, os.close, fd)
+        return ballast
+    return make
+
+
+def test_close_that_failed_is_made_up_for(s3d, mount, small_disk, full):
+    """P2: its bytes are kept, and go up once there is room."""
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"), upload="background")
+    ballast = full(m)
+    same(lib.read(m.path("f")), body(100000))
+    os.unlink(ballast)
+    lib.wait("the next try", lambda: s3d.get("f") == body(100000), 60)
+    m.umount()
+
+
+def test_close_that_failed_is_told_at_the_end(s3d, mount, small_disk, full):
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"), upload="background",
+              drain="1s")
+    full(m)
+    m.process.terminate()
+    assert m.process.wait(60 * lib.SLOW) == 75, m.tail()
+    m.process = None
+    assert "f" in m.log().split("1 changes are not in the bucket yet")[1].split()
+
+
 def test_more_than_staging_size_slows_writers(s3d, mount):
     """Not one write fails, and no more is kept here than the limit and what is in flight."""
     m = mount(s3d, staging_size="32M", upload="background")
