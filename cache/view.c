@@ -242,7 +242,8 @@ int view_make_way(struct view *vw, const char *path, enum name_kind kind,
 void view_settle_removal(struct view *vw, const char *key)
 {
 	struct journal_change c = {.kind = JOURNAL_DEL_GONE, .key = key};
-	journal_forget(vw->jn, &c, 1, false);
+	/* It was acknowledged, or will be: after a loss of power it would be removed. */
+	journal_forget(vw->jn, &c, 1, true);
 	removal_settled(vw->rm, key);
 }
 

@@ -162,6 +162,26 @@ static int rename_in_bucket(struct view *vw, const struct object *obj, const cha
 	return r;
 }
 
+/* The copy is there in place of what was removed.  The journal must not say any more that
+ * it is to go when its source goes: what both rows name would be lost (P3).  If that
+ * fails the source stays. */
+static int settle_copied(struct view *vw, const char *from, const struct object *obj,
+			 const char *to)
+{
+	struct journal_change changes[] = {
+		{.kind = JOURNAL_DEL_GONE, .key = to},
+		{.kind = JOURNAL_PUT_GONE, .key = from, .etag = obj->etag},
+	};
+	int r = journal_commit(vw->jn, changes, 2, true);
+	if (r) {
+		view_settle_removal(vw, to);
+		return r;
+	}
+	/* Both names are there until the old one goes: never neither (P4). */
+	removal_settled(vw->rm, to);
+	return removal_note(vw->rm, from, obj->etag, "", NULL);
+}
+
 /* What was staged at to, and the removal of what was there, wait meanwhile. */
 static int rename_object(struct view *vw, const struct object *obj, const char *from,
 			 const struct view_entry *over, const char *to,
@@ -186,12 +206,13 @@ static int rename_object(struct view *vw, const struct object *obj, const char *
 		names_put(vw->nm, to, ret);
 	if (held && r)
 		removal_release(vw->rm, to);
-	else if (held)
-		view_settle_removal(vw, to);
 	if (r)
 		return r;
 	blocks_set_mtime(vw->bl, to, ret->etag, ret->mtime_ns);
-	/* Both names are there until the old one goes: never neither (P4). */
+	if (held && copied)
+		return settle_copied(vw, from, obj, to);
+	if (held)
+		view_settle_removal(vw, to);
 	return copied ? removal_add(vw->rm, from, obj->etag, NULL) : 0;
 }
 

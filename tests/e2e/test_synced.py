@@ -14,19 +14,32 @@ pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
 
 
 @pytest.fixture
-def watch(folder):
-    """watch(mount): from here on each sync of the daemon is noted; syncs() tells which."""
+def trace(folder):
+    """trace(mount, calls): from here on these calls of the daemon are noted; the file."""
     log, started = os.path.join(folder, "strace"), []
 
-    def start(m):
+    def start(m, calls="fsync,fdatasync"):
         # Each thread waits for the tracer, so its line is there before the call returns.
-        tracer = subprocess.Popen(["strace", "-f", "-y", "-e", "trace=fsync,fdatasync", "-o",
-                                   log, "-p", str(m.process.pid)], stderr=subprocess.PIPE,
+        tracer = subprocess.Popen(["strace", "-f", "-y", "-e", "trace=" + calls, "-o", log,
+                                   "-p", str(m.process.pid)], stderr=subprocess.PIPE,
                                   text=True)
         started.append(tracer)
         line = tracer.stderr.readline()
         if "attached" not in line:
             pytest.skip("strace: " + line)
+        return log
+
+    yield start
+    for tracer in started:
+        tracer.terminate()
+        tracer.wait()
+
+
+@pytest.fixture
+def watch(trace):
+    """watch(mount): from here on each sync of the daemon is noted; syncs() tells which."""
+    def start(m):
+        log = trace(m)
 
         def syncs(words=("staged", "journal")):
             """staged: a file's bytes; journal: a row; blocks: what the cache has."""
@@ -34,11 +47,7 @@ def watch(folder):
                 found = re.findall(r"f(?:data)?sync\(\d+<([^>]*)>", f.read())
             return [w for path in found for w in words if "/%s" % w in path]
         return syncs
-
-    yield start
-    for tracer in started:
-        tracer.terminate()
-        tracer.wait()
+    return start
 
 
 def test_bytes_then_row_before_close_returns(local, mount, watch):
@@ -82,3 +91,27 @@ def test_what_was_sealed_is_not_synced_again(local, mount, watch):
     assert read(m.path("fetched")) == body(100000) == read(m.path("written"))
     m.umount()
     assert syncs(("staged", "blocks")) == ["blocks"]
+
+
+def test_row_of_the_copy_before_its_source_goes(s3d, mount, trace):
+    """Removed and renamed over: the journal says of the new name that what carries the tag of
+    the copy is to go, until it durably says that the old one is."""
+    m = mount(s3d)
+    log = trace(m, "fsync,fdatasync,sendto,sendmsg,write,writev")
+
+    def events():
+        with open(log) as f:
+            found = re.findall(r'fdatasync\(\d+<[^>]*/(journal)|"(PUT|DELETE) ', f.read())
+        return [journal or method for journal, method in found]
+
+    for n in range(10):
+        write(m.path("a%d" % n), body(1000))
+        write(m.path("b%d" % n), body(2000))
+        before = len(events())
+        os.unlink(m.path("b%d" % n))
+        os.rename(m.path("a%d" % n), m.path("b%d" % n))
+        seen = events()[before:]
+        if seen.index("PUT") < seen.index("DELETE"):
+            break  # else the removal had gone before the rename came
+    assert "journal" in seen[seen.index("PUT"):seen.index("DELETE")], seen
+    assert read(m.path("b%d" % n)) == body(1000)
