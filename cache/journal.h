@@ -92,6 +92,8 @@ int journal_load(struct journal *jn, const struct journal_visitor *v);
 /* All of it or nothing, in one transaction. */
 int journal_commit(struct journal *jn, const struct journal_change *changes, size_t n,
 		   bool durable);
+/* All that was committed before is durable when it returns. */
+int journal_sync(struct journal *jn);
 /* Deletions of what is over, that nobody can undo or wait for: what cannot be done now is
  * done with the next commit, before it, and until it is done no commit is. */
 void journal_forget(struct journal *jn, const struct journal_change *changes, size_t n,

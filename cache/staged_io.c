@@ -352,26 +352,27 @@ static int fork_generation(struct staged *st, uint64_t keep, struct staged **ret
 	return r;
 }
 
-static int commit_open_locked(struct staged *st, bool durable)
+static int commit_open_locked(struct staged *st)
 {
 	struct staging *sg = st->sg;
 	struct row_image image;
 	staged_row_locked(st, &image);
 	(void)pthread_mutex_unlock(&sg->lock);
 	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
-	int r = journal_commit(sg->jn, &c, 1, durable);
+	int r = journal_commit(sg->jn, &c, 1, true);
 	(void)pthread_mutex_lock(&sg->lock);
 	return r;
 }
 
 /* In the bucket, and its file is still ours: go on in the same file.  Not a byte of
- * it may change before the journal knows: until then it is the object's. */
+ * it may change before the journal knows, whatever happens: until then it is the
+ * object's, and a row that says so would make other bytes that version's (P1). */
 static int reopen_locked(struct staged *st)
 {
 	staged_copy_string(st->base, sizeof(st->base), st->object.etag);
 	staged_copy_string(st->base_tags, sizeof(st->base_tags), st->tag);
 	st->synced = false;
-	int r = commit_open_locked(st, false);
+	int r = commit_open_locked(st);
 	if (!r)
 		staged_set_state_locked(st, STAGED_OPEN);
 	return r;
@@ -380,7 +381,7 @@ static int reopen_locked(struct staged *st)
 /* What the journal may have of its failed commit is overwritten by the next. */
 static int reassure_locked(struct staged *st)
 {
-	int r = commit_open_locked(st, true);
+	int r = commit_open_locked(st);
 	if (!r)
 		atomic_store(&st->unsure, false);
 	return r;

@@ -327,6 +327,11 @@ int view_unlink(struct view *vw, const struct view_entry *e, const char *path,
 			   view_lasts(vw, &obj) ? NULL : open_version);
 }
 
+int view_sync(struct view *vw)
+{
+	return vw->read_only ? 0 : journal_sync(vw->jn);
+}
+
 /* --- birth and end --- */
 
 static int load_row(void *arg, const struct journal_row *row)

@@ -71,6 +71,8 @@ int view_create(struct view *vw, const char *path, const struct object *base,
 int view_mkdir(struct view *vw, const char *path, struct call *call);
 /* -ENOTEMPTY */
 int view_rmdir(struct view *vw, const char *path, struct call *call);
+/* Every change of a name that was made so far survives a loss of power. */
+int view_sync(struct view *vw);
 /* open_version: somebody has it open (NULL = nobody). */
 int view_unlink(struct view *vw, const struct view_entry *e, const char *path,
 		struct version *open_version);

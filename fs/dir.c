@@ -112,3 +112,12 @@ int dir_remove(struct task *t, struct call *call)
 		reply_err(t, 0);
 	return r;
 }
+
+int dir_sync(struct task *t, struct call *call)
+{
+	(void)call;
+	int r = view_sync(t->fs->vw);
+	if (!r)
+		reply_err(t, 0);
+	return r;
+}

@@ -10,4 +10,5 @@ int dir_read_plus(struct task *t, struct call *call);
 int dir_release(struct task *t, struct call *call);
 int dir_make(struct task *t, struct call *call);
 int dir_remove(struct task *t, struct call *call);
+int dir_sync(struct task *t, struct call *call);
 #endif

@@ -273,14 +273,13 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 	task_read(&t);
 }
 
-/* Names are journaled when they change. */
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
 			struct fuse_file_info *fi)
 {
-	(void)ino;
+	struct task t = task_for(req, ino, dir_sync);
 	(void)datasync;
 	(void)fi;
-	(void)fuse_reply_err(req, 0);
+	task_later(&t);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)

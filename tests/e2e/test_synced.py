@@ -78,6 +78,50 @@ def test_bytes_then_row_before_rename_returns(local, mount, watch):
     wait("the upload", lambda: local.files() == ["f"])
 
 
+def test_row_before_uploaded_bytes_change(local, mount, trace):
+    """P1: the row that was sealed says that these bytes are the version in the bucket."""
+    m = mount(local)
+    log = trace(m, "fdatasync,pwrite64")
+
+    def events():
+        with open(log) as f:
+            found = re.findall(r"(fdatasync|pwrite64)\(\d+<[^>]*/(staged|journal)", f.read())
+        return [e for e in found if e != ("pwrite64", "journal")]
+
+    with open(m.path("f"), "wb", buffering=0) as f:
+        f.write(body(100000, 1))
+        os.close(os.open(m.path("f"), os.O_WRONLY))
+        assert local.get("f") == body(100000, 1)
+        before = len(events())
+        f.seek(0)
+        f.write(body(100000, 2))
+        seen = events()[before:]
+    first = seen.index(("pwrite64", "staged"))
+    assert ("fdatasync", "journal") in seen[:first], seen
+
+
+def sync_directory(path):
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def test_names_before_fsync_of_their_directory_returns(local, mount, watch):
+    """P3: also what is only here, and once more where nothing came in between."""
+    m = mount(local)
+    write(m.path("f"), body(1000))
+    write(m.path("a.part"), body(1000))
+    syncs = watch(m)
+    for change in (lambda: os.mkdir(m.path(".download_state")),
+                   lambda: os.rename(m.path("a.part"), m.path("b.part")),
+                   lambda: os.unlink(m.path("f")),
+                   lambda: None):
+        change()
+        before = len(syncs())
+        sync_directory(m.path())
+        assert syncs()[before:] == ["journal"]
+
+
 @pytest.mark.skipif(bool(lib.SANITIZER), reason="LeakSanitizer does not end under strace")
 def test_what_was_sealed_is_not_synced_again(local, mount, watch):
     """As the cache's it is the same file; what was fetched is synced before its row."""
