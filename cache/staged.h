@@ -180,6 +180,10 @@ void staged_disown(struct staged *st);
  * in flight, and nobody changes it, until staged_thaw says whether that replaced it
  * (then it is forgotten, and nothing in the bucket is removed). */
 int staged_freeze(struct staged *st);
+/* Frozen: what its upload would replace, a version ("" = nothing) or one of these uploads
+ * of ours. */
+void staged_get_base(struct staged *st, char ret_etag[ETAG_SIZE],
+		     char ret_tags[TAGS_SIZE]);
 /* Frozen: what comes there has this tag, journaled.  Were we to die before staged_thaw,
  * the next mount's upload replaces it, as it is ours. */
 int staged_expect(struct staged *st, const char *tag);

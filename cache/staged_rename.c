@@ -405,6 +405,21 @@ static int start_move(struct move *m)
 	return 0;
 }
 
+static void base_locked(const struct staged *st, char ret_etag[ETAG_SIZE],
+			char ret_tags[TAGS_SIZE])
+{
+	bool done = staged_get_state(st) == STAGED_DONE;
+	staged_copy_string(ret_etag, ETAG_SIZE, done ? st->object.etag : st->base);
+	staged_tags_locked(st, st->key, ret_tags);
+}
+
+void staged_get_base(struct staged *st, char ret_etag[ETAG_SIZE],
+		     char ret_tags[TAGS_SIZE])
+{
+	SCOPED_LOCK(&st->sg->lock);
+	base_locked(st, ret_etag, ret_tags);
+}
+
 static void find_base(struct move *m)
 {
 	const struct staged_move *mv = m->mv;
@@ -417,12 +432,8 @@ static void find_base(struct move *m)
 		m->took_removal = removal_take(sg->rm, mv->to, m->base, m->tags);
 	SCOPED_LOCK(&sg->lock);
 	if (mv->over) {
-		const struct staged *over = mv->over;
-		bool done = staged_get_state(over) == STAGED_DONE;
-		staged_copy_string(m->base, sizeof(m->base),
-				   done ? over->object.etag : over->base);
-		staged_tags_locked(over, mv->to, m->tags);
-		m->took_removal = over->holds_removal;
+		base_locked(mv->over, m->base, m->tags);
+		m->took_removal = mv->over->holds_removal;
 	}
 	staged_copy_string(m->st->base_tags, sizeof(m->st->base_tags), m->tags);
 }

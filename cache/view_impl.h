@@ -1,9 +1,10 @@
-/* view_impl.h - what view.c, view_list.c and view_rename.c share.  Nobody else
+/* view_impl.h - what view*.c and dir_*.c share.  Nobody else
  * includes this. */
 #ifndef CACHE_VIEW_IMPL_H
 #define CACHE_VIEW_IMPL_H
 #include <pthread.h>
 #include "backends/util/map.h"
+#include "cache/tags.h"
 #include "cache/view.h"
 
 /* A rename that was carried out waits so long for the answer to an old name's DELETE. */
@@ -51,6 +52,20 @@ void view_local_dirs_moved(struct view *vw, const struct dir_names *from,
 bool view_holds_local(const struct view *vw, const char *dir);
 /* -ENOTEMPTY */
 int view_check_empty(struct view *vw, const char *path, struct call *call);
+/* What the bucket may have under a name for all that its user knows (P5). */
+struct view_base {
+	char etag[ETAG_SIZE]; /* "" = nothing */
+	char tags[TAGS_SIZE]; /* uploads of ours may be there instead, see tags.h */
+};
+/* Is it so?  -EEXIST: there is something, and nothing was expected; -EBUSY: another
+ * version, or none.  *ret: what is there, its etag "" if nothing. */
+int view_check_base(struct view *vw, const char *key, const struct view_base *base,
+		    struct object *ret, struct call *call);
+/* A copy within the store that replaces base and nothing else: errors as above, and
+ * -ESTALE if it is from that has another version.  No condition is given in opts. */
+int view_copy_over(struct view *vw, const char *from, const struct object *obj,
+		   const char *to, const struct view_base *base,
+		   const struct put_opts *opts, struct object *ret, struct call *call);
 /* The cached bytes of a version follow it to another name or ETag. */
 void view_rekey(struct view *vw, const char *from, const struct object *was,
 		const char *to, const struct object *is);

@@ -102,118 +102,140 @@ static int fetch_to_rename(struct view *vw, const struct object *obj, const char
 	return r;
 }
 
+/* An object gets another name within the bucket. */
+struct object_move {
+	struct view *vw;
+	const struct object *obj;
+	const char *from, *to;
+	struct staged *over;   /* frozen, or NULL */
+	struct view_base base; /* what the bucket has at to */
+	bool held;	       /* that is to be removed */
+	bool copied; /* from is there, too, as it is wherever the bucket cannot rename, or
+			not from this name to that */
+	struct object *ret;
+	struct call *call;
+};
+
 /* What we owe the name is journaled with the tag of the copy first: were we to die before
  * all is told to the journal, the next mount would take the copy for somebody else's
  * (P5). */
-static int copy_in_bucket(struct view *vw, const struct object *obj, const char *from,
-			  const char *to, struct staged *over, struct object *ret,
-			  struct call *call)
+static int copy_in_bucket(struct object_move *m)
 {
+	struct view *vw = m->vw;
 	char tag[TAG_SIZE];
-	struct put_opts opts = {.mtime_ns = obj->mtime_ns, .tag = tag};
+	struct put_opts opts = {.mtime_ns = m->obj->mtime_ns, .tag = tag};
 	int r = tag_make(tag);
 	if (!r)
-		r = removal_expect(vw->rm, to, tag);
-	if (!r && over)
-		r = staged_expect(over, tag);
-	names_changing(vw->nm, to);
+		r = removal_expect(vw->rm, m->to, tag);
+	if (!r && m->over)
+		r = staged_expect(m->over, tag);
+	names_changing(vw->nm, m->to);
 	if (!r)
-		r = backend_copy(vw->be, from, obj, to, &opts, ret, call);
-	ret->mtime_ns = obj->mtime_ns;
+		r = view_copy_over(vw, m->from, m->obj, m->to, &m->base, &opts, m->ret,
+				   m->call);
+	m->ret->mtime_ns = m->obj->mtime_ns;
 	if (r)
-		names_forget(vw->nm, to);
+		names_forget(vw->nm, m->to);
 	else
-		names_put(vw->nm, to, ret);
-	names_changed(vw->nm, to);
+		names_put(vw->nm, m->to, m->ret);
+	names_changed(vw->nm, m->to);
 	return r;
 }
 
-/* An atomic rename takes whatever has the name by then, so that is looked at just before:
- * what is cached of obj must not become another version's (P1). */
-static int rename_version(struct view *vw, const struct object *obj, const char *from,
-			  const char *to, struct call *call)
+/* An atomic rename takes whatever has the name by then, and replaces whatever has the
+ * other, so both are looked at just before: what is cached of obj must not become another
+ * version's (P1), nor somebody else's object be lost (P5). */
+static int rename_version(struct object_move *m)
 {
-	struct object now;
-	if (!(vw->be->caps & BACKEND_RENAME))
+	struct backend *be = m->vw->be;
+	struct object now, there;
+	if (!(be->caps & BACKEND_RENAME))
 		return -EOPNOTSUPP;
-	int r = backend_head(vw->be, from, &now, call);
-	if (!r && strcmp(now.etag, obj->etag) != 0)
+	int r = backend_head(be, m->from, &now, m->call);
+	if (!r && strcmp(now.etag, m->obj->etag) != 0)
 		r = -ESTALE;
-	return r ? r : backend_rename(vw->be, from, to, call);
+	if (!r)
+		r = view_check_base(m->vw, m->to, &m->base, &there, m->call);
+	return r ? r : backend_rename(be, m->from, m->to, m->call);
 }
 
-/* over: frozen, or NULL.  *ret_copied: from is there, too, as it is wherever the bucket
- * cannot rename, or not from this name to that. */
-static int rename_in_bucket(struct view *vw, const struct object *obj, const char *from,
-			    const char *to, struct staged *over, struct object *ret,
-			    bool *ret_copied, struct call *call)
+static int rename_in_bucket(struct object_move *m)
 {
-	int r = rename_version(vw, obj, from, to, call);
-	*ret_copied = r == -EOPNOTSUPP;
-	if (*ret_copied)
-		return copy_in_bucket(vw, obj, from, to, over, ret, call);
+	struct view *vw = m->vw;
+	int r = rename_version(m);
+	m->copied = r == -EOPNOTSUPP;
+	if (m->copied)
+		return copy_in_bucket(m);
 	/* Whatever became of it: what was believed of the two names is old. */
-	names_forget(vw->nm, from);
-	names_forget(vw->nm, to);
+	names_forget(vw->nm, m->from);
+	names_forget(vw->nm, m->to);
 	if (!r)
-		r = backend_head(vw->be, to, ret, call);
+		r = backend_head(vw->be, m->to, m->ret, m->call);
 	if (!r)
-		names_removed(vw->nm, from);
+		names_removed(vw->nm, m->from);
 	return r;
 }
 
 /* The copy is there in place of what was removed.  The journal must not say any more that
  * it is to go when its source goes: what both rows name would be lost (P3).  If that
  * fails the source stays. */
-static int settle_copied(struct view *vw, const char *from, const struct object *obj,
-			 const char *to)
+static int settle_copied(struct object_move *m)
 {
+	struct view *vw = m->vw;
 	struct journal_change changes[] = {
-		{.kind = JOURNAL_DEL_GONE, .key = to},
-		{.kind = JOURNAL_PUT_GONE, .key = from, .etag = obj->etag},
+		{.kind = JOURNAL_DEL_GONE, .key = m->to},
+		{.kind = JOURNAL_PUT_GONE, .key = m->from, .etag = m->obj->etag},
 	};
 	int r = journal_commit(vw->jn, changes, 2, true);
 	if (r) {
-		view_settle_removal(vw, to);
+		view_settle_removal(vw, m->to);
 		return r;
 	}
 	/* Both names are there until the old one goes: never neither (P4). */
-	removal_settled(vw->rm, to);
-	return removal_note(vw->rm, from, obj->etag, "", NULL);
+	removal_settled(vw->rm, m->to);
+	return removal_note(vw->rm, m->from, m->obj->etag, "", NULL);
+}
+
+static void find_base(struct object_move *m, const struct view_entry *over)
+{
+	struct view_base *base = &m->base;
+	if (m->over)
+		staged_get_base(m->over, base->etag, base->tags);
+	else
+		m->held = removal_take(m->vw->rm, m->to, base->etag, base->tags);
+	if (over && !m->over && !m->held)
+		memcpy(base->etag, over->object.etag, sizeof(base->etag));
 }
 
 /* What was staged at to, and the removal of what was there, wait meanwhile. */
-static int rename_object(struct view *vw, const struct object *obj, const char *from,
-			 const struct view_entry *over, const char *to,
-			 struct object *ret, struct call *call)
+static int rename_object(struct object_move *m, const struct view_entry *over)
 {
-	struct staged *staged = over ? over->staged : NULL;
-	char etag[ETAG_SIZE], tags[TAGS_SIZE];
-	bool copied;
+	struct view *vw = m->vw;
+	m->over = over ? over->staged : NULL;
 	if (!(vw->be->caps & (BACKEND_RENAME | BACKEND_COPY)))
 		return -EXDEV;
-	int r = backend_settle(vw->be, call);
-	if (!r && staged)
-		r = staged_freeze(staged);
+	int r = backend_settle(vw->be, m->call);
+	if (!r && m->over)
+		r = staged_freeze(m->over);
 	if (r)
 		return r;
-	bool held = !staged && removal_take(vw->rm, to, etag, tags);
-	removal_keep(vw->rm, to);
-	r = rename_in_bucket(vw, obj, from, to, staged, ret, &copied, call);
-	if (staged)
-		staged_thaw(staged, !r);
+	find_base(m, over);
+	removal_keep(vw->rm, m->to);
+	r = rename_in_bucket(m);
+	if (m->over)
+		staged_thaw(m->over, !r);
 	if (!r)
-		names_put(vw->nm, to, ret);
-	if (held && r)
-		removal_release(vw->rm, to);
+		names_put(vw->nm, m->to, m->ret);
+	if (m->held && r)
+		removal_release(vw->rm, m->to);
 	if (r)
 		return r;
-	blocks_set_mtime(vw->bl, to, ret->etag, ret->mtime_ns);
-	if (held && copied)
-		return settle_copied(vw, from, obj, to);
-	if (held)
-		view_settle_removal(vw, to);
-	return copied ? removal_add(vw->rm, from, obj->etag, NULL) : 0;
+	blocks_set_mtime(vw->bl, m->to, m->ret->etag, m->ret->mtime_ns);
+	if (m->held && m->copied)
+		return settle_copied(m);
+	if (m->held)
+		view_settle_removal(vw, m->to);
+	return m->copied ? removal_add(vw->rm, m->from, m->obj->etag, NULL) : 0;
 }
 
 void view_rekey(struct view *vw, const char *from, const struct object *was,
@@ -247,7 +269,9 @@ int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 	}
 	if (view_is_local(vw, to))
 		return fetch_to_local(vw, &obj, from, over, to, call);
-	r = rename_object(vw, &obj, from, over, to, ret, call);
+	struct object_move m = {
+		.vw = vw, .obj = &obj, .from = from, .to = to, .ret = ret, .call = call};
+	r = rename_object(&m, over);
 	if (r == -EXDEV && vw->be->caps & BACKEND_COPY)
 		return fetch_to_rename(vw, &obj, from, over, to, call);
 	if (r)

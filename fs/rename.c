@@ -194,6 +194,10 @@ static int move_named(struct fs *fs, const char *from, const struct view_entry *
 		r = move_file(fs, from, e, to, exists ? &over : NULL, call);
 	else if (exists)
 		r = -EEXIST;
+	/* Nobody here has seen what it would replace.  After -ESTALE the kernel looks
+	 * anew and tries again by itself, and that would be lost. */
+	if (r == -EEXIST && !(flags & RENAME_NOREPLACE))
+		r = -EBUSY;
 	if (exists)
 		view_entry_done(&over);
 	return r;

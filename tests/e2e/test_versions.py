@@ -156,6 +156,37 @@ def test_conflicting_creation(s3d, mount):
     m.kill()
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_rename_over_what_was_put_meanwhile(store, mount, known):
+    """P5: listed before another client made, or replaced, what has the new name."""
+    store.put("a", b"mine" * 1000)
+    if known:
+        store.put("b", b"seen")
+    m = mount(store, ttl=60)
+    assert sorted(os.listdir(m.path())) == ["a", "b"][:1 + known]
+    assert os.path.exists(m.path("a")) and os.path.exists(m.path("b")) == known
+    store.put("b", b"theirs")
+    fails(errno.EBUSY, os.rename, m.path("a"), m.path("b"))
+    assert store.get("b") == b"theirs" and store.get("a") == b"mine" * 1000
+    assert read(m.path("a")) == b"mine" * 1000
+    os.rename(m.path("a"), m.path("b"))
+    assert read(m.path("b")) == b"mine" * 1000
+    m.umount()
+    assert store.files() == ["b"] and store.get("b") == b"mine" * 1000
+
+
+def test_rename_that_must_not_replace(store, mount):
+    store.put("a", b"mine")
+    m = mount(store, ttl=60)
+    assert os.path.exists(m.path("a")) and not os.path.exists(m.path("b"))
+    store.put("b", b"theirs")
+    noreplace = 1
+    assert LIBC.renameat2(-100, os.fsencode(m.path("a")), -100, os.fsencode(m.path("b")),
+                          noreplace) < 0
+    assert ctypes.get_errno() == errno.EEXIST
+    assert store.get("b") == b"theirs" and store.get("a") == b"mine"
+
+
 def test_own_updates_never_conflict(store, mount):
     m = mount(store)
     for n in range(8):

@@ -240,14 +240,37 @@ static int mem_copy(struct backend *be, const char *from, const struct object *f
 		return r;
 	SCOPED_LOCK(&b->lock);
 	struct bucket_object *o = find_locked(b, from);
+	if (b->blind_copies && (opts->cond.if_etag || opts->cond.if_absent))
+		return -EOPNOTSUPP;
 	if (!o || strcmp(o->obj.etag, from_obj->etag) != 0)
 		return -ESTALE;
+	r = check_locked(b, to, &opts->cond);
+	if (r)
+		return r;
 	char *bytes = malloc(o->obj.size + 1);
 	CHECK(bytes);
 	memcpy(bytes, o->bytes, o->obj.size);
 	struct bucket_object *made = store_locked(b, to, bytes, o->obj.size, opts);
 	*ret = made->obj;
 	return answer(b, made);
+}
+
+static int mem_rename(struct backend *be, const char *from, const char *to,
+		      struct call *call)
+{
+	struct bucket *b = enter(be, &((struct bucket *)be)->renames);
+	int r = wait_held(b, call);
+	if (r)
+		return r;
+	SCOPED_LOCK(&b->lock);
+	struct bucket_object *o = find_locked(b, from);
+	if (!o)
+		return -ENOENT;
+	struct bucket_object moved = *o;
+	struct put_opts opts = {.mtime_ns = moved.obj.mtime_ns, .tag = moved.obj.tag};
+	*o = (struct bucket_object){0};
+	free(moved.key);
+	return answer(b, store_locked(b, to, moved.bytes, moved.obj.size, &opts));
 }
 
 static struct bucket_upload *upload_locked(struct bucket *b, const char *id)
@@ -399,6 +422,7 @@ static const struct backend_ops ops = {
 	.put = mem_put,
 	.del = mem_del,
 	.copy = mem_copy,
+	.rename = mem_rename,
 	.upload_begin = mem_begin,
 	.upload_part = mem_part,
 	.upload_finish = mem_finish,

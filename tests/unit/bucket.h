@@ -36,10 +36,11 @@ struct bucket {
 	atomic_bool dies;    /* with such a write: from then on it is down */
 	atomic_int bad_part; /* the part of this number fails */
 	bool begin_meta;     /* BACKEND_BEGIN_META, as it says: set before use */
+	bool blind_copies;   /* copies take no condition: set before use */
 
 	/* counted */
-	atomic_int heads, gets, lists, puts, dels, copies, begins, parts, finishes,
-		aborts;
+	atomic_int heads, gets, lists, puts, dels, copies, renames, begins, parts,
+		finishes, aborts;
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -48,6 +49,7 @@ struct bucket {
 	uint64_t serial;
 };
 
+/* It has no atomic rename, unless a test sets BACKEND_RENAME. */
 void bucket_init(struct bucket *b);
 void bucket_done(struct bucket *b);
 /* As another client does it: no condition, no count.  tag NULL = none. */

@@ -1,0 +1,122 @@
+/* test_view_rename.c - an object gets another name within the bucket, and others are
+ * there (P1, P5). */
+#include <errno.h>
+#include <unistd.h>
+#include "tests/unit/check.h"
+#include "tests/unit/view_rig.h"
+#include "backends/util/banned.h"
+
+/* Copies that the store compares; that it does not; and atomic renames. */
+enum store { COMPARES, BLIND, RENAMES, STORES };
+
+static void rig_init(struct vrig *rig, enum store store)
+{
+	vrig_init(rig);
+	rig->bucket.blind_copies = store == BLIND;
+	if (store == RENAMES)
+		rig->bucket.be.caps |= BACKEND_RENAME;
+	bucket_set(&rig->bucket, "a", "mine", NULL);
+	CHECK(vrig_reads(rig, "a", "mine"));
+}
+
+static void check_drained(struct vrig *rig, const char *a, const char *b)
+{
+	CHECK_EQ(view_drain(rig->vw, clock_now_ns() + 5 * NS_PER_S), 0);
+	CHECK(bucket_has(&rig->bucket, "a", a));
+	CHECK(bucket_has(&rig->bucket, "b", b));
+	vrig_done(rig);
+}
+
+/* P5: nothing was there when it was looked at last. */
+static void view_rename__spares_what_was_made_meanwhile(enum store store)
+{
+	struct vrig rig;
+	rig_init(&rig, store);
+	CHECK(vrig_reads(&rig, "b", NULL));
+	bucket_set(&rig.bucket, "b", "theirs", NULL);
+	CHECK_EQ(vrig_rename(&rig, "a", "b"), -EEXIST);
+	CHECK(vrig_reads(&rig, "b", "theirs"));
+	CHECK(vrig_reads(&rig, "a", "mine"));
+	/* Now it is what the user has seen. */
+	CHECK_EQ(vrig_rename(&rig, "a", "b"), 0);
+	check_drained(&rig, NULL, "mine");
+}
+
+/* P5: it was another version. */
+static void view_rename__spares_what_was_replaced_meanwhile(enum store store)
+{
+	struct vrig rig;
+	rig_init(&rig, store);
+	bucket_set(&rig.bucket, "b", "old", NULL);
+	CHECK(vrig_reads(&rig, "b", "old"));
+	bucket_set(&rig.bucket, "b", "theirs", NULL);
+	CHECK_EQ(vrig_rename(&rig, "a", "b"), -EBUSY);
+	CHECK(vrig_reads(&rig, "b", "theirs"));
+	check_drained(&rig, "mine", "theirs");
+}
+
+/* P5: it was removed here, and the bucket does not know that yet. */
+static void view_rename__spares_what_is_not_what_was_removed(enum store store)
+{
+	struct vrig rig;
+	rig_init(&rig, store);
+	bucket_set(&rig.bucket, "b", "old", NULL);
+	CHECK(vrig_reads(&rig, "b", "old"));
+	CHECK_EQ(vrig_unlink(&rig, "b"), 0);
+	bucket_set(&rig.bucket, "b", "theirs", NULL);
+	CHECK_EQ(vrig_rename(&rig, "a", "b"), -EBUSY);
+	check_drained(&rig, "mine", "theirs");
+}
+
+/* What is staged there would replace it, and so may the object; but not another. */
+static void view_rename__over_staged(enum store store)
+{
+	for (int theirs = 0; theirs < 2; theirs++) {
+		struct vrig rig;
+		rig_init(&rig, store);
+		bucket_set(&rig.bucket, "b", "old", NULL);
+		struct staged *st = vrig_open_write(&rig, "b");
+		vrig_put(st, "staged");
+		if (theirs)
+			bucket_set(&rig.bucket, "b", "theirs", NULL);
+		CHECK_EQ(vrig_rename(&rig, "a", "b"), theirs ? -EBUSY : 0);
+		if (theirs)
+			CHECK(vrig_reads(&rig, "b", "staged"));
+		vrig_close_writer(st);
+		check_drained(&rig, theirs ? "mine" : NULL, theirs ? "theirs" : "mine");
+	}
+}
+
+/* A copy of ours that nobody heard of is in the place of what was removed: that is no
+ * other's. */
+static void view_rename__knows_its_own_copies(enum store store)
+{
+	struct vrig rig;
+	rig_init(&rig, store);
+	bucket_set(&rig.bucket, "b", "old", NULL);
+	CHECK(vrig_reads(&rig, "b", "old"));
+	/* It stays so until the rename is over. */
+	rig.bucket.be.caps &= ~(uint32_t)BACKEND_WRITE;
+	CHECK_EQ(vrig_unlink(&rig, "b"), 0);
+	rig.bucket.be.caps |= BACKEND_WRITE;
+	atomic_store(&rig.bucket.lose, 1);
+	CHECK_EQ(vrig_rename(&rig, "a", "b"), -ECOMM);
+	CHECK(bucket_has(&rig.bucket, "b", "mine"));
+	CHECK_EQ(vrig_rename(&rig, "a", "b"), 0);
+	CHECK(vrig_reads(&rig, "b", "mine"));
+	check_drained(&rig, NULL, "mine");
+}
+
+int main(void)
+{
+	for (enum store store = 0; store < STORES; store++) {
+		(void)printf("store %d\n", (int)store);
+		view_rename__spares_what_was_made_meanwhile(store);
+		view_rename__spares_what_was_replaced_meanwhile(store);
+		view_rename__spares_what_is_not_what_was_removed(store);
+		view_rename__over_staged(store);
+		if (store != RENAMES)
+			view_rename__knows_its_own_copies(store);
+	}
+	return 0;
+}
