@@ -197,6 +197,10 @@ static int copy_blob(struct azure *az, const char *source, const struct object *
 		r = complete(az, &rq, &reply, call);
 	if (!r)
 		r = azure_head(&az->st.be, to, &obj, call);
+	/* Who renames takes what is cached of the source for it. */
+	if (!r && opts->tag && strcmp(obj.tag, opts->tag) != 0)
+		return request_log(&az->st, &rq, -EREMOTEIO,
+				   "what is there is not the copy", &reply);
 	if (!r && obj.size != from_obj->size)
 		r = request_log(&az->st, &rq, -EBADMSG, "the copy has another size",
 				&reply);

@@ -217,7 +217,9 @@ struct backend_ops {
 	/* Atomic; replaces to.  Whether the store has it says BACKEND_RENAME alone, which
 	 * a probe may set or clear.  backend_rename is -EOPNOTSUPP also for two names
 	 * whose objects are placed differently, since a rename keeps tag and class: copy
-	 * then. */
+	 * then.  -ENOENT: from is not there, but a try whose answer was lost may have
+	 * done it, also one that a library repeated: who has just looked at both names
+	 * knows what is at to. */
 	int (*rename)(struct backend *be, const char *from, const char *to,
 		      struct call *call);
 

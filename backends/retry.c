@@ -267,21 +267,15 @@ static int retry_copy(struct backend *be, const char *from, const struct object 
 	return r;
 }
 
-/* Trap 3 again: gone from there because it is here. */
 static int retry_rename(struct backend *be, const char *from, const char *to,
 			struct call *call)
 {
 	struct retry *retry = retry_of(be);
 	struct tries t = try_start(retry, "rename", from, call);
-	struct object now;
-	bool again;
 	int r;
-	do {
-		again = repeated(&t);
+	do
 		r = backend_rename(retry->inner, from, to, &t.call);
-	} while (tries_more(&t, &r));
-	if (again && r == -ENOENT)
-		r = backend_head(be, to, &now, &t.call);
+	while (tries_more(&t, &r));
 	return r;
 }
 

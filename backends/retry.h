@@ -6,7 +6,8 @@
  *   1. a conditional put or upload_finish whose answer was lost comes back
  *      -EEXIST or -ESTALE: if the object there carries our tag, it was us: success
  *   2. upload_finish comes back -ENXIO (no such upload): the same question
- *   3. del comes back -ENOENT after a lost answer: success; rename likewise
+ *   3. del comes back -ENOENT after a lost answer: success; whether rename was done is
+ *      for its caller to find out (backend.h)
  *   4. upload_begin begins another one: told by call->repeated
  */
 #ifndef BACKENDS_RETRY_H

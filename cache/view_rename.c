@@ -112,6 +112,7 @@ struct object_move {
 	bool held;	       /* that is to be removed */
 	bool copied; /* from is there, too, as it is wherever the bucket cannot rename, or
 			not from this name to that */
+	bool same;   /* what is at to now is obj, for certain */
 	struct object *ret;
 	struct call *call;
 };
@@ -133,6 +134,7 @@ static int copy_in_bucket(struct object_move *m)
 	if (!r)
 		r = view_copy_over(vw, m->from, m->obj, m->to, &m->base, &opts, m->ret,
 				   m->call);
+	m->same = true;
 	m->ret->mtime_ns = m->obj->mtime_ns;
 	if (r)
 		names_forget(vw->nm, m->to);
@@ -142,21 +144,40 @@ static int copy_in_bucket(struct object_move *m)
 	return r;
 }
 
+/* The rename said r, 0 or -ENOENT.  That says little: it may have been done by a try
+ * whose answer was lost, and whoever writes may have been there since.  It is what is at
+ * to that tells; was and there are what both names had before. */
+static int look_at_renamed(struct object_move *m, const struct object *was,
+			   const struct object *there, int r)
+{
+	int look = backend_head(m->vw->be, m->to, m->ret, m->call);
+	if (look)
+		return r && look == -ENOENT ? r : look;
+	bool alike = m->ret->size == was->size && !strcmp(m->ret->tag, was->tag);
+	if (r && (!alike || !strcmp(m->ret->etag, there->etag)))
+		return r;
+	m->same = alike && (*was->tag || !strcmp(m->ret->etag, was->etag));
+	return alike ? 0 : -EBUSY;
+}
+
 /* An atomic rename takes whatever has the name by then, and replaces whatever has the
  * other, so both are looked at just before: what is cached of obj must not become another
  * version's (P1), nor somebody else's object be lost (P5). */
 static int rename_version(struct object_move *m)
 {
 	struct backend *be = m->vw->be;
-	struct object now, there;
+	struct object was, there;
 	if (!(be->caps & BACKEND_RENAME))
 		return -EOPNOTSUPP;
-	int r = backend_head(be, m->from, &now, m->call);
-	if (!r && strcmp(now.etag, m->obj->etag) != 0)
+	int r = backend_head(be, m->from, &was, m->call);
+	if (!r && strcmp(was.etag, m->obj->etag) != 0)
 		r = -ESTALE;
 	if (!r)
 		r = view_check_base(m->vw, m->to, &m->base, &there, m->call);
-	return r ? r : backend_rename(be, m->from, m->to, m->call);
+	if (r)
+		return r;
+	r = backend_rename(be, m->from, m->to, m->call);
+	return r && r != -ENOENT ? r : look_at_renamed(m, &was, &there, r);
 }
 
 static int rename_in_bucket(struct object_move *m)
@@ -169,8 +190,6 @@ static int rename_in_bucket(struct object_move *m)
 	/* Whatever became of it: what was believed of the two names is old. */
 	names_forget(vw->nm, m->from);
 	names_forget(vw->nm, m->to);
-	if (!r)
-		r = backend_head(vw->be, m->to, m->ret, m->call);
 	if (!r)
 		names_removed(vw->nm, m->from);
 	return r;
@@ -276,7 +295,8 @@ int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 		return fetch_to_rename(vw, &obj, from, over, to, call);
 	if (r)
 		return r;
-	view_rekey(vw, from, &obj, to, ret);
+	if (m.same)
+		view_rekey(vw, from, &obj, to, ret);
 	*ret_clean = true;
 	return 0;
 }

@@ -255,13 +255,8 @@ static int mem_copy(struct backend *be, const char *from, const struct object *f
 	return answer(b, made);
 }
 
-static int mem_rename(struct backend *be, const char *from, const char *to,
-		      struct call *call)
+static int rename_object(struct bucket *b, const char *from, const char *to)
 {
-	struct bucket *b = enter(be, &((struct bucket *)be)->renames);
-	int r = wait_held(b, call);
-	if (r)
-		return r;
 	SCOPED_LOCK(&b->lock);
 	struct bucket_object *o = find_locked(b, from);
 	if (!o)
@@ -271,6 +266,18 @@ static int mem_rename(struct backend *be, const char *from, const char *to,
 	*o = (struct bucket_object){0};
 	free(moved.key);
 	return answer(b, store_locked(b, to, moved.bytes, moved.obj.size, &opts));
+}
+
+static int mem_rename(struct backend *be, const char *from, const char *to,
+		      struct call *call)
+{
+	struct bucket *b = enter(be, &((struct bucket *)be)->renames);
+	int r = wait_held(b, call);
+	if (!r)
+		r = rename_object(b, from, to);
+	if (b->renamed)
+		b->renamed(b);
+	return r;
 }
 
 static struct bucket_upload *upload_locked(struct bucket *b, const char *id)

@@ -37,6 +37,8 @@ struct bucket {
 	atomic_int bad_part; /* the part of this number fails */
 	bool begin_meta;     /* BACKEND_BEGIN_META, as it says: set before use */
 	bool blind_copies;   /* copies take no condition: set before use */
+	/* Called after each rename: set before use. */
+	void (*renamed)(struct bucket *b);
 
 	/* counted */
 	atomic_int heads, gets, lists, puts, dels, copies, renames, begins, parts,

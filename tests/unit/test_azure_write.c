@@ -201,7 +201,12 @@ static int copy(const char *const *answers, const struct put_opts *opts,
 
 static void azure__copies_are_waited_for(void)
 {
-	struct put_opts none = {0}, absent = {.cond.if_absent = true};
+	struct put_opts none = {0}, absent = {.cond.if_absent = true},
+			ours = {.tag = "t1"};
+	const char *tagged[] = {ANSWER("202", COPY("success")),
+				BLOB("5", "x-ms-meta-mastfs_tag: t1\r\n"), NULL};
+	const char *theirs[] = {ANSWER("202", COPY("success")),
+				BLOB("5", "x-ms-meta-mastfs_tag: t2\r\n"), NULL};
 	const char *at_once[] = {ANSWER("202", COPY("success")), BLOB("5", ""), NULL};
 	const char *later[] = {ANSWER("202", COPY("pending")), BLOB("0", COPY("pending")),
 			       BLOB("5", COPY("success")), BLOB("5", ""), NULL};
@@ -214,6 +219,10 @@ static void azure__copies_are_waited_for(void)
 	const char *exists[] = {ANSWER("409", CODE("BlobAlreadyExists")), NULL};
 	const char *archived[] = {ANSWER("409", CODE("BlobArchived")), NULL};
 	CHECK_EQ(copy(at_once, &none, NULL), 0);
+	CHECK_EQ(copy(tagged, &ours, NULL), 0);
+	/* P1: of the same size, but another writer's. */
+	CHECK_EQ(copy(theirs, &ours, NULL), -EREMOTEIO);
+	CHECK_EQ(copy(at_once, &ours, NULL), -EREMOTEIO);
 	CHECK_EQ(copy(later, &none, NULL), 0);
 	CHECK_EQ(copy(failed, &none, "comp=copy&copyid=c1"), -EREMOTEIO);
 	CHECK_EQ(copy(shorter, &none, NULL), -EBADMSG);

@@ -217,13 +217,25 @@ static void retry__unknown_outcome_is_no_refusal(void)
 static void retry__lost_delete_is_a_delete(void)
 {
 	struct rig rig;
-	rig_init(&rig, "del:1:after=ECOMM;rename:1:after=ECOMM;rename:3:before=ECOMM");
+	rig_init(&rig, "del:1:after=ECOMM");
 	CHECK_EQ(scratch_put(rig.be, "k", "text", NULL, NULL), 0);
 	CHECK_EQ(backend_del(rig.be, "k", NULL, NULL), 0);
 	CHECK_EQ(backend_del(rig.be, "k", NULL, NULL), -ENOENT);
+	rig_done(&rig);
+}
+
+/* What is at the new name may have been there before. */
+static void retry__lost_rename_is_for_the_caller_to_find(void)
+{
+	struct rig rig;
+	struct object obj;
+	rig_init(&rig, "rename:1:after=ECOMM;rename:3:before=ECOMM");
 	CHECK_EQ(scratch_put(rig.be, "k", "text", NULL, NULL), 0);
-	CHECK_EQ(backend_rename(rig.be, "k", "l", NULL), 0);
-	CHECK_EQ(backend_rename(rig.be, "k", "nowhere", NULL), -ENOENT);
+	CHECK_EQ(backend_rename(rig.be, "k", "l", NULL), -ENOENT);
+	CHECK_EQ(backend_head(rig.be, "l", &obj, NULL), 0);
+	CHECK_EQ(scratch_put(rig.be, "old", "text", NULL, NULL), 0);
+	CHECK_EQ(backend_rename(rig.be, "k", "old", NULL), -ENOENT);
+	CHECK_EQ(fault_count(rig.fault, "rename"), 4);
 	rig_done(&rig);
 }
 
@@ -526,6 +538,7 @@ int main(void)
 	RUN(retry__somebody_elses_object_is_still_a_refusal);
 	RUN(retry__unknown_outcome_is_no_refusal);
 	RUN(retry__lost_delete_is_a_delete);
+	RUN(retry__lost_rename_is_for_the_caller_to_find);
 	RUN(retry__lost_copy_onto_itself_is_a_copy);
 	RUN(retry__lost_begin_is_told);
 	RUN(retry__lost_finish_is_a_finish);

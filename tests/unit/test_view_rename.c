@@ -2,6 +2,8 @@
  * there (P1, P5). */
 #include <errno.h>
 #include <unistd.h>
+#include "backends/fault.h"
+#include "backends/retry.h"
 #include "tests/unit/check.h"
 #include "tests/unit/view_rig.h"
 #include "backends/util/banned.h"
@@ -107,6 +109,91 @@ static void view_rename__knows_its_own_copies(enum store store)
 	check_drained(&rig, NULL, "mine");
 }
 
+/* Over a store that renames, with repeats and what script says. */
+struct renames {
+	struct vrig rig;
+	struct bucket bucket;
+	struct backend *fault, *be; /* be owns fault */
+};
+
+static void renames_init(struct renames *rs, const char *script, const char *tag)
+{
+	bucket_init(&rs->bucket);
+	rs->bucket.be.caps |= BACKEND_RENAME;
+	CHECK_EQ(fault_new(&rs->bucket.be, script, &rs->fault), 0);
+	CHECK_EQ(retry_new(rs->fault, &retry_defaults, &rs->be), 0);
+	vrig_init_dir(&rs->rig, rs->be);
+	vrig_open(&rs->rig);
+	bucket_set(&rs->bucket, "a", "mine", tag);
+	CHECK(vrig_reads(&rs->rig, "a", "mine"));
+	CHECK(vrig_reads(&rs->rig, "b", NULL));
+	atomic_store(&rs->bucket.gets, 0);
+}
+
+static void renames_done(struct renames *rs)
+{
+	vrig_done(&rs->rig);
+	backend_free(rs->be);
+	bucket_done(&rs->bucket);
+}
+
+/* Whose tag tells that it is the same needs not be fetched again. */
+static void view_rename__cached_bytes_follow_a_rename(void)
+{
+	for (int lost = 0; lost < 2; lost++) {
+		struct renames rs;
+		renames_init(&rs, lost ? "rename:1:after=ECOMM" : "", "t1");
+		CHECK_EQ(vrig_rename(&rs.rig, "a", "b"), 0);
+		CHECK_EQ(rs.bucket.renames, lost ? 2 : 1);
+		CHECK(vrig_reads(&rs.rig, "a", NULL));
+		CHECK(vrig_reads(&rs.rig, "b", "mine"));
+		CHECK_EQ(rs.bucket.gets, 0);
+		renames_done(&rs);
+	}
+}
+
+static void view_rename__without_a_tag_it_is_fetched_again(void)
+{
+	struct renames rs;
+	renames_init(&rs, "rename:1:after=ECOMM", NULL);
+	CHECK_EQ(vrig_rename(&rs.rig, "a", "b"), 0);
+	CHECK(vrig_reads(&rs.rig, "b", "mine"));
+	CHECK_EQ(rs.bucket.gets, 1);
+	renames_done(&rs);
+}
+
+static void put_theirs(struct bucket *b)
+{
+	bucket_set(b, "b", "mind", NULL);
+}
+
+/* P1: somebody else's, of the same size, that came just after. */
+static void view_rename__others_bytes_are_theirs(void)
+{
+	for (int tagged = 0; tagged < 2; tagged++) {
+		struct renames rs;
+		renames_init(&rs, "", tagged ? "t1" : NULL);
+		rs.bucket.renamed = put_theirs;
+		CHECK_EQ(vrig_rename(&rs.rig, "a", "b"), tagged ? -EBUSY : 0);
+		CHECK(vrig_reads(&rs.rig, "b", "mind"));
+		CHECK(vrig_reads(&rs.rig, "a", NULL));
+		renames_done(&rs);
+	}
+}
+
+/* The source is gone; what is at the new name was there before. */
+static void view_rename__what_was_there_is_no_success(void)
+{
+	struct renames rs;
+	renames_init(&rs, "rename:1:before=ECOMM;rename:2:before=ENOENT", NULL);
+	bucket_set(&rs.bucket, "b", "mind", NULL);
+	view_forget(rs.rig.vw, "b");
+	CHECK(vrig_reads(&rs.rig, "b", "mind"));
+	CHECK_EQ(vrig_rename(&rs.rig, "a", "b"), -ENOENT);
+	CHECK(vrig_reads(&rs.rig, "b", "mind"));
+	renames_done(&rs);
+}
+
 int main(void)
 {
 	for (enum store store = 0; store < STORES; store++) {
@@ -118,5 +205,9 @@ int main(void)
 		if (store != RENAMES)
 			view_rename__knows_its_own_copies(store);
 	}
+	RUN(view_rename__cached_bytes_follow_a_rename);
+	RUN(view_rename__without_a_tag_it_is_fetched_again);
+	RUN(view_rename__others_bytes_are_theirs);
+	RUN(view_rename__what_was_there_is_no_success);
 	return 0;
 }
