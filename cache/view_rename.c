@@ -309,11 +309,17 @@ void view_renamed(struct view *vw, const char *from, struct call *call)
 int view_set_mtime(struct view *vw, const char *path, const struct object *obj,
 		   int64_t mtime_ns, struct object *ret, struct call *call)
 {
-	struct put_opts opts = {.mtime_ns = mtime_ns};
+	char tag[TAG_SIZE];
+	/* By the tag it is known again if its answer is lost: obj is not there any more.
+	 */
+	struct put_opts opts = {.mtime_ns = mtime_ns, .tag = tag};
 	if (!(vw->be->caps & BACKEND_COPY))
 		return -EOPNOTSUPP;
+	int r = tag_make(tag);
+	if (r)
+		return r;
 	names_changing(vw->nm, path);
-	int r = backend_copy(vw->be, path, obj, path, &opts, ret, call);
+	r = backend_copy(vw->be, path, obj, path, &opts, ret, call);
 	ret->mtime_ns = mtime_ns;
 	if (r)
 		names_forget(vw->nm, path);

@@ -194,6 +194,24 @@ static void view_rename__what_was_there_is_no_success(void)
 	renames_done(&rs);
 }
 
+/* P5: the version that it was asked for has gone by the second try, by the first. */
+static void view_rename__a_lost_change_of_time_is_a_change(void)
+{
+	struct renames rs;
+	struct view_entry e;
+	struct object now;
+	struct call call = vrig_soon();
+	renames_init(&rs, "copy:1:after=ECOMM", NULL);
+	CHECK_EQ(view_lookup(rs.rig.vw, "a", &e, &call), 0);
+	CHECK_EQ(view_set_mtime(rs.rig.vw, "a", &e.object, 12345, &now, &call), 0);
+	CHECK_EQ(rs.bucket.copies, 2);
+	CHECK_EQ(bucket_head(&rs.bucket, "a", &now), 0);
+	CHECK_EQ(now.mtime_ns, 12345);
+	CHECK(vrig_reads(&rs.rig, "a", "mine"));
+	CHECK_EQ(rs.bucket.gets, 0);
+	renames_done(&rs);
+}
+
 int main(void)
 {
 	for (enum store store = 0; store < STORES; store++) {
@@ -209,5 +227,6 @@ int main(void)
 	RUN(view_rename__without_a_tag_it_is_fetched_again);
 	RUN(view_rename__others_bytes_are_theirs);
 	RUN(view_rename__what_was_there_is_no_success);
+	RUN(view_rename__a_lost_change_of_time_is_a_change);
 	return 0;
 }
