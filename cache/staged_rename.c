@@ -1,29 +1,19 @@
-/* staged_rename.c - staged files that change or lose their names; the set's birth
- * and end.  See staged.h. */
+/* staged_rename.c - staged files that change or lose their names.  See staged.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "cache/staged_impl.h"
 #include "backends/util/cleanup.h"
-#include "backends/util/cond.h"
-#include "backends/util/log.h"
 #include "backends/util/banned.h"
 
-enum {
-	JOBS_MAX = 16,
-	JOBS_FRESH = 4 /* of these, never for what was tried before */
-};
-
 /* st takes the place of an earlier generation that waits for its upload.  What was
- * promised for that one holds for st from here on, unless the name goes (discard).
- * Both are claimed. */
-static int replace_older_locked(struct staged *st, struct staged *older, bool discard)
+ * promised for that one holds for st from here on.  Both are claimed. */
+static int replace_older_locked(struct staged *st, struct staged *older)
 {
 	struct staging *sg = st->sg;
-	bool keep = !discard && staged_get_state(st) == STAGED_OPEN;
+	bool keep = staged_get_state(st) == STAGED_OPEN;
 	struct row_image image;
 	staged_row_locked(st, &image);
 	image.row.synced = image.row.synced || keep;
@@ -51,7 +41,7 @@ static int replace_older_locked(struct staged *st, struct staged *older, bool di
 
 /* Claim it; nothing of it is in flight afterwards and no generation is before it.
  * It is claimed whatever is returned. */
-static int settle(struct staged *st, bool discard)
+static int settle(struct staged *st)
 {
 	struct staging *sg = st->sg;
 	int r = 0;
@@ -62,7 +52,7 @@ static int settle(struct staged *st, bool discard)
 		staged_claim_locked(older);
 		staged_stop_sending_locked(older);
 		if (st->older == older) /* else it got through */
-			r = replace_older_locked(st, older, discard);
+			r = replace_older_locked(st, older);
 		staged_unclaim_locked(older);
 		staged_unref(older);
 	}
@@ -77,23 +67,52 @@ static void unclaim(struct staged *st)
 	staged_unclaim_locked(st);
 }
 
+/* Claim it and all generations before it; nothing of them is in flight afterwards. */
+static void claim_all(struct staged *st)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	staged_claim_locked(st);
+	staged_stop_sending_locked(st);
+	for (struct staged *at = st; at->older;) {
+		struct staged *older = staged_ref(at->older);
+		staged_claim_locked(older);
+		staged_stop_sending_locked(older);
+		if (at->older == older)
+			at = older;
+		else /* it got through */
+			staged_unclaim_locked(older);
+		staged_unref(older);
+	}
+}
+
+static void unclaim_all(struct staged *st)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	for (struct staged *at = st; at; at = at->older)
+		staged_unclaim_locked(at);
+}
+
 /* What the bucket may hold under a name, as far as we are to answer for it. */
 struct left {
 	bool any;
 	char etag[ETAG_SIZE], tags[TAGS_SIZE];
 };
 
-/* Never another party's: a version that the user saw there, or an upload of ours. */
+/* Never another party's: a version that the user saw there, or an upload of ours.  Of
+ * several generations it is the oldest that knows. */
 static void left_behind_locked(const struct staged *st, struct left *ret)
 {
+	const struct staged *first = st;
 	*ret = (struct left){0};
 	if (st->local || staged_get_state(st) == STAGED_CONFLICT)
 		return;
 	bool done = staged_get_state(st) == STAGED_DONE;
+	while (first->older)
+		first = first->older;
 	staged_copy_string(ret->etag, sizeof(ret->etag),
-			   done ? st->object.etag : st->base);
+			   done ? st->object.etag : first->base);
 	if (!done)
-		staged_tags_locked(st, st->key, ret->tags);
+		staged_tags_locked(first, st->key, ret->tags);
 	ret->any = *ret->etag || *ret->tags;
 }
 
@@ -110,47 +129,79 @@ static void forget_locked(struct staged *st)
 	staged_unmap_locked(st);
 }
 
+/* Those before it go with it. */
+static void forget_all_locked(struct staged *st)
+{
+	while (st->older) {
+		struct staged *older = st->older;
+		st->older = STEAL(older->older);
+		staged_set_state_locked(older, STAGED_DROPPED);
+		(void)unlink(older->path);
+		staged_unclaim_locked(older);
+		staged_unref(older);
+	}
+	forget_locked(st);
+}
+
+/* The rows of all generations; their number, or -ENOMEM. */
+static ssize_t plan_drop_locked(const struct staged *st, struct journal_change **ret)
+{
+	size_t n = 0;
+	for (const struct staged *at = st; at; at = at->older)
+		n++;
+	struct journal_change *changes = calloc(n + 1, sizeof(*changes));
+	if (!changes)
+		return -ENOMEM;
+	n = 0;
+	for (const struct staged *at = st; at; at = at->older)
+		changes[n++] =
+			(struct journal_change){.kind = JOURNAL_DEL_ROW, .id = at->id};
+	*ret = changes;
+	return (ssize_t)n;
+}
+
+/* All is told to the journal at once: were the older ones to go first, a crash would
+ * leave what they had replaced (P3). */
 static int drop_claimed(struct staged *st)
 {
 	struct staging *sg = st->sg;
+	CLEANUP_FREE struct journal_change *changes = NULL;
 	struct left left;
 	(void)pthread_mutex_lock(&sg->lock);
 	bool dropped = staged_get_state(st) == STAGED_DROPPED;
 	left_behind_locked(st, &left);
+	ssize_t n = dropped ? 0 : plan_drop_locked(st, &changes);
 	(void)pthread_mutex_unlock(&sg->lock);
-	if (dropped)
-		return 0;
-	struct journal_change changes[] = {
-		{.kind = JOURNAL_DEL_ROW, .id = st->id},
-		{.kind = JOURNAL_PUT_GONE,
-		 .key = st->key,
-		 .etag = left.etag,
-		 .tag = left.tags},
-	};
-	int r = journal_commit(sg->jn, changes, left.any ? 2 : 1, false);
+	if (n <= 0)
+		return (int)n;
+	if (left.any)
+		changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_GONE,
+						       .key = st->key,
+						       .etag = left.etag,
+						       .tag = left.tags};
+	int r = journal_commit(sg->jn, changes, (size_t)n, false);
 	if (!r && left.any)
 		r = removal_note(sg->rm, st->key, left.etag, left.tags, NULL);
 	if (r)
 		return r;
 	SCOPED_LOCK(&sg->lock);
-	forget_locked(st);
+	forget_all_locked(st);
 	return 0;
 }
 
 int staged_drop(struct staged *st)
 {
-	int r = settle(st, true);
-	if (!r)
-		r = drop_claimed(st);
+	claim_all(st);
+	int r = drop_claimed(st);
 	(void)staged_ref(st); /* the map's was, perhaps, the last */
-	unclaim(st);
+	unclaim_all(st);
 	staged_unref(st);
 	return r;
 }
 
 int staged_freeze(struct staged *st)
 {
-	int r = settle(st, false);
+	int r = settle(st);
 	if (r)
 		unclaim(st);
 	return r;
@@ -390,7 +441,7 @@ static int rename_when_uploaded(struct move *m, struct call *call)
 static int start_move(struct move *m)
 {
 	struct staged *st = m->st;
-	int r = settle(st, false);
+	int r = settle(st);
 	if (r)
 		return r;
 	SCOPED_LOCK(&st->sg->lock);
@@ -480,102 +531,4 @@ int staged_rename(struct staged *st, const struct staged_move *mv, struct call *
 	unclaim(st);
 	staged_retire_later(st);
 	return r;
-}
-
-/* --- the set --- */
-
-static int make_pools(struct staging *sg)
-{
-	struct pool_conf jobs = {
-		.name = "upload", .threads_max = JOBS_MAX, .reserved = JOBS_FRESH};
-	struct pool_conf parts = {.name = "upload part", .threads_max = sg->conf.threads};
-	int r = pool_new(&jobs, &sg->jobs);
-	return r ? r : pool_new(&parts, &sg->parts);
-}
-
-int staging_new(const struct staging_conf *conf, struct backend *be, struct blocks *bl,
-		struct journal *jn, struct names *nm, struct removal *rm,
-		struct staging **ret)
-{
-	struct staging *sg = calloc(1, sizeof(*sg));
-	if (!sg)
-		return -ENOMEM;
-	sg->conf = *conf;
-	sg->be = be;
-	sg->bl = bl;
-	sg->jn = jn;
-	sg->nm = nm;
-	sg->rm = rm;
-	struct orphan_conf oc = {.be = be,
-				 .jn = jn,
-				 .retry_ns = conf->retry_ns,
-				 .born_ns = clock_wall_ns(),
-				 .is_live = staging_has_upload,
-				 .arg = sg};
-	attempt_queues_init(sg);
-	cond_init_monotonic(&sg->changed);
-	cond_init_monotonic(&sg->ends);
-	(void)pthread_mutex_init(&sg->lock, NULL);
-	sg->local_only = strdup(conf->local_only);
-	int r = sg->local_only ? 0 : -ENOMEM;
-	if (!r && asprintf(&sg->dir, "%s/staged", conf->dir) < 0) {
-		sg->dir = NULL;
-		r = -ENOMEM;
-	}
-	if (!r && mkdir(sg->dir, 0700) && errno != EEXIST) {
-		r = -errno;
-		log_error("journal", "make %s: %s", sg->dir, strerror(-r));
-	}
-	if (!r)
-		r = make_pools(sg);
-	if (!r)
-		r = orphans_new(&oc, &sg->orphans);
-	if (r) {
-		staging_free(sg);
-		return r;
-	}
-	*ret = sg;
-	return 0;
-}
-
-static void cancel_all(struct staging *sg)
-{
-	if (sg->orphans)
-		orphans_stop(sg->orphans);
-	atomic_store(&sg->cancelled, true);
-	SCOPED_LOCK(&sg->lock);
-	sg->closing = true;
-	struct map_node *node = NULL;
-	while ((node = map_next(&sg->by_key, node))) {
-		struct staged *st = container_of(node, struct staged, node);
-		for (; st; st = st->older)
-			atomic_store(&st->cancel, true);
-	}
-	(void)pthread_cond_broadcast(&sg->changed);
-	(void)pthread_cond_broadcast(&sg->ends);
-}
-
-void staging_free(struct staging *sg)
-{
-	if (!sg)
-		return;
-	cancel_all(sg);
-	if (sg->keeper_runs)
-		(void)pthread_join(sg->keeper, NULL);
-	pool_free(sg->jobs);
-	pool_free(sg->parts);
-	struct map_node *node;
-	while ((node = map_next(&sg->by_key, NULL))) {
-		SCOPED_LOCK(&sg->lock);
-		staged_unmap_locked(container_of(node, struct staged, node));
-	}
-	map_done(&sg->by_key);
-	orphans_free(sg->orphans);
-	(void)pthread_cond_destroy(&sg->ends);
-	(void)pthread_cond_destroy(&sg->changed);
-	(void)pthread_mutex_destroy(&sg->lock);
-	free(sg->dropped);
-	free(sg->local_only);
-	free(sg->dir);
-	free(sg);
 }
