@@ -59,6 +59,8 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 		r = staged_sync_bytes(st);
 	if (!r) {
 		r = commit_sealed(st, key, base, tag, extra, n_extra);
+		if (r == -ENOSPC && staged_make_room(st, 0))
+			r = commit_sealed(st, key, base, tag, extra, n_extra);
 		atomic_store(&st->unsure, r != 0);
 	}
 	(void)pthread_mutex_lock(&sg->lock);

@@ -30,6 +30,11 @@ void staged_refund(struct staged *st, uint64_t size)
 		atomic_fetch_add(&st->sg->used_bytes, size - had);
 }
 
+bool staged_make_room(const struct staged *st, uint64_t need)
+{
+	return blocks_shrink(st->sg->bl, need + (UINT64_C(64) << 20)) > 0;
+}
+
 /* Bytes written, fewer than len only where the disk is full; < 0 if none. */
 static ssize_t write_some(const struct staged *st, const char *p, size_t len,
 			  uint64_t off)
@@ -119,19 +124,16 @@ static ssize_t write_charged(struct staged *st, const void *bytes, size_t len,
 	charge(st, off + len);
 	atomic_store(&st->dirty, true);
 	ssize_t n = write_some(st, bytes, len, off);
-	/* The disk is full of what can be fetched again: that goes first. */
-	if (n == -ENOSPC && blocks_shrink(st->sg->bl, len + (UINT64_C(64) << 20)))
+	if (n == -ENOSPC && staged_make_room(st, len))
 		n = write_some(st, bytes, len, off);
 	if (n < 0)
 		staged_log_error(st, "write", (int)n);
 	return n;
 }
 
-ssize_t staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off)
+static ssize_t write_shared(struct staged *st, const void *bytes, size_t len,
+			    uint64_t off)
 {
-	uint64_t end;
-	if (__builtin_add_overflow(off, len, &end) || end > INT64_MAX)
-		return -EFBIG;
 	SCOPED_IO(st);
 	if (!may_change(st))
 		return -EAGAIN;
@@ -143,6 +145,30 @@ ssize_t staged_write(struct staged *st, const void *bytes, size_t len, uint64_t 
 	note_mended(st, off, off + (uint64_t)n);
 	atomic_store(&st->mtime_set, false);
 	early_wrote(st, off, (uint64_t)n);
+	return n;
+}
+
+/* What was charged for bytes that did not come.  A file that is sealed meanwhile pays for
+ * them until it goes. */
+static void recharge(struct staged *st)
+{
+	uint64_t size;
+	int64_t mtime_ns;
+	SCOPED_IO_ALONE(st);
+	if (!may_change(st))
+		return;
+	staged_stat(st, &size, &mtime_ns);
+	staged_refund(st, size);
+}
+
+ssize_t staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off)
+{
+	uint64_t end;
+	if (__builtin_add_overflow(off, len, &end) || end > INT64_MAX)
+		return -EFBIG;
+	ssize_t n = write_shared(st, bytes, len, off);
+	if (n != (ssize_t)len && n != -EAGAIN)
+		recharge(st);
 	return n;
 }
 
@@ -180,8 +206,11 @@ int staged_allocate(struct staged *st, int mode, uint64_t off, uint64_t len)
 	SCOPED_IO(st);
 	if (!may_change(st))
 		return -EAGAIN;
-	if (fallocate(st->fd, mode, (off_t)off, (off_t)len))
-		return -errno;
+	int r = fallocate(st->fd, mode, (off_t)off, (off_t)len) ? -errno : 0;
+	if (r == -ENOSPC && staged_make_room(st, len))
+		r = fallocate(st->fd, mode, (off_t)off, (off_t)len) ? -errno : 0;
+	if (r)
+		return r;
 	if (!mode) {
 		charge(st, end);
 		atomic_store(&st->dirty, true);
@@ -277,7 +306,10 @@ int staged_fill(struct staged *st, struct version *v, uint64_t len, struct call 
 	if (!len)
 		return 0;
 	charge(st, len);
-	return blocks_export(st->sg->bl, v, len, st->fd, call);
+	int r = blocks_export(st->sg->bl, v, len, st->fd, call);
+	if (r == -ENOSPC && staged_make_room(st, len))
+		r = blocks_export(st->sg->bl, v, len, st->fd, call);
+	return r;
 }
 
 /* --- becoming writable --- */
@@ -299,14 +331,20 @@ static int copy_bytes(struct staged *from, uint64_t keep, struct staged *to)
 	size = size < keep ? size : keep;
 	charge(to, size);
 	int r = 0;
+	bool tried = false;
 	off_t in = 0, out = 0;
 	while (!r && (uint64_t)in < size) {
 		ssize_t n = copy_file_range(from->fd, &in, to->fd, &out,
 					    size - (uint64_t)in, 0);
-		if (n < 0 && errno != EINTR)
-			r = -errno;
-		else if (!n)
+		int error = n < 0 ? errno : 0;
+		if (error == ENOSPC && !tried) {
+			tried = true;
+			r = staged_make_room(to, size - (uint64_t)in) ? 0 : -ENOSPC;
+		} else if (error && error != EINTR) {
+			r = -error;
+		} else if (!n) {
 			r = -EIO;
+		}
 	}
 	if (r)
 		staged_log_error(from, "copy to go on writing", r);

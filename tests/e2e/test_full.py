@@ -76,6 +76,25 @@ def test_close_that_failed_is_told_at_the_end(s3d, mount, small_disk, full):
     assert "f" in m.log().split("1 changes are not in the bucket yet")[1].split()
 
 
+def test_disk_full_of_what_was_read(s3d, mount, small_disk):
+    """P9: what can be fetched again goes first, for what is copied to be written to, too."""
+    s3d.put("read", body(18 << 20, 1))
+    s3d.put("f", body(12 << 20, 2))
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"), cache_size="30M")
+    for name in ("f", "read"):
+        with open(m.path(name), "rb") as f:
+            f.read()
+    with open(m.path("f"), "r+b") as f:
+        f.write(b"mine")
+    same(s3d.get("f"), b"mine" + body(12 << 20, 2)[4:])
+    fd = os.open(m.path("room"), os.O_WRONLY | os.O_CREAT)
+    with open(m.path("read"), "rb") as f:
+        f.read()
+    os.posix_fallocate(fd, 0, 16 << 20)
+    os.close(fd)
+    assert s3d.get("room") == bytes(16 << 20)
+
+
 def test_more_than_staging_size_slows_writers(s3d, mount):
     """Not one write fails, and no more is kept here than the limit and what is in flight."""
     m = mount(s3d, staging_size="32M", upload="background")

@@ -1,0 +1,195 @@
+/* test_staged_room.c - a disk that is full of what can be fetched again, and what counts
+ * as kept (P9, staged (5)). */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "cache/journal.h"
+#include "tests/unit/check.h"
+#include "tests/unit/view_rig.h"
+#include "backends/util/banned.h"
+
+/* Nothing gets longer until the cache has given something up, if it has anything. */
+static atomic_bool disk_full, journal_full, cache_empty;
+static atomic_int shrinks;
+
+ssize_t __real_pwrite64(int fd, const void *bytes, size_t len, off_t off);
+ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t len, off_t off);
+int __real_fallocate64(int fd, int mode, off_t off, off_t len);
+int __wrap_fallocate64(int fd, int mode, off_t off, off_t len);
+ssize_t __real_copy_file_range(int in, off_t *in_off, int out, off_t *out_off, size_t len,
+			       unsigned flags);
+ssize_t __wrap_copy_file_range(int in, off_t *in_off, int out, off_t *out_off, size_t len,
+			       unsigned flags);
+int __real_journal_commit(struct journal *jn, const struct journal_change *changes,
+			  size_t n, bool durable);
+int __wrap_journal_commit(struct journal *jn, const struct journal_change *changes,
+			  size_t n, bool durable);
+uint64_t __wrap_blocks_shrink(struct blocks *bl, uint64_t bytes);
+
+/* Not of the index and the journal, which other threads write. */
+static bool is_full(int fd)
+{
+	char link[64], path[256];
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, sizeof(path) - 1);
+	CHECK(n > 0);
+	path[n] = '\0';
+	if (!atomic_load(&disk_full) || !strstr(path, "/staged/"))
+		return false;
+	errno = ENOSPC;
+	return true;
+}
+
+ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t len, off_t off)
+{
+	return is_full(fd) ? -1 : __real_pwrite64(fd, bytes, len, off);
+}
+
+int __wrap_fallocate64(int fd, int mode, off_t off, off_t len)
+{
+	return is_full(fd) ? -1 : __real_fallocate64(fd, mode, off, len);
+}
+
+ssize_t __wrap_copy_file_range(int in, off_t *in_off, int out, off_t *out_off, size_t len,
+			       unsigned flags)
+{
+	return is_full(out)
+		       ? -1
+		       : __real_copy_file_range(in, in_off, out, out_off, len, flags);
+}
+
+int __wrap_journal_commit(struct journal *jn, const struct journal_change *changes,
+			  size_t n, bool durable)
+{
+	return atomic_load(&journal_full)
+		       ? -ENOSPC
+		       : __real_journal_commit(jn, changes, n, durable);
+}
+
+uint64_t __wrap_blocks_shrink(struct blocks *bl, uint64_t bytes)
+{
+	(void)bl;
+	CHECK(bytes >= UINT64_C(64) << 20);
+	atomic_fetch_add(&shrinks, 1);
+	if (atomic_load(&cache_empty))
+		return 0;
+	atomic_store(&disk_full, false);
+	atomic_store(&journal_full, false);
+	return bytes;
+}
+
+/* The bytes of an object, for who goes on writing it. */
+static int fill(struct vrig *rig, struct staged *st)
+{
+	struct call call = vrig_soon();
+	struct view_entry e;
+	struct version *v = NULL;
+	CHECK_EQ(view_lookup(rig->vw, "object", &e, &call), 0);
+	CHECK_EQ(version_get(rig->bl, "object", &e.object, &v), 0);
+	int r = staged_fill(st, v, e.object.size, &call);
+	version_unref(v);
+	return r;
+}
+
+/* A copy of what waits for its upload. */
+static int fork_sealed(struct vrig *rig)
+{
+	struct staged *st = staged_find(view_staging(rig->vw), "sealed"), *next = NULL;
+	int r = staged_writable(st, UINT64_MAX, &next);
+	CHECK(r || next != st);
+	staged_unref(next);
+	staged_unref(st);
+	return r;
+}
+
+/* What was written, and its row. */
+static int seal(struct staged *st)
+{
+	atomic_store(&disk_full, false);
+	atomic_store(&journal_full, true);
+	int r = staged_write(st, "whole", 5, 0) < 0 ? -EIO : 0;
+	if (!r)
+		r = staged_truncate(st, 5);
+	if (!r)
+		r = staged_publish(st, false, NULL);
+	atomic_store(&journal_full, false);
+	return r;
+}
+
+/* Each of them once; how many failed for want of room. */
+static int use_room(struct vrig *rig, bool empty)
+{
+	int failed = 0;
+	struct staged *st = vrig_create(rig, "new");
+	for (int i = 0; i < 5; i++) {
+		atomic_store(&shrinks, 0);
+		atomic_store(&cache_empty, empty);
+		atomic_store(&disk_full, true);
+		int r = i == 0	 ? (int)staged_write(st, "bytes", 5, 0)
+			: i == 1 ? staged_allocate(st, 0, 0, 1000)
+			: i == 2 ? fill(rig, st)
+			: i == 3 ? fork_sealed(rig)
+				 : seal(st);
+		atomic_store(&disk_full, false);
+		CHECK_EQ(shrinks, 1);
+		CHECK(r >= 0 || r == -ENOSPC);
+		failed += r < 0;
+	}
+	vrig_close_writer(st);
+	return failed;
+}
+
+static void staged_room__the_cache_makes_room(void)
+{
+	for (int empty = 0; empty < 2; empty++) {
+		struct vrig rig;
+		vrig_init(&rig);
+		bucket_set(&rig.bucket, "object", "text", NULL);
+		CHECK(vrig_reads(&rig, "object", "text"));
+		CHECK(vrig_reads(&rig, "sealed", NULL));
+		rig.conf.wait_uploads = false;
+		atomic_store(&rig.bucket.held, true);
+		CHECK_EQ(vrig_write(&rig, "sealed", "waits"), 0);
+		CHECK_EQ(use_room(&rig, empty), empty ? 5 : 0);
+		atomic_store(&rig.bucket.held, false);
+		vrig_done(&rig);
+	}
+}
+
+static void set_limit(rlim_t bytes)
+{
+	struct rlimit limit;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* What was not written takes no room. */
+static void staged_room__a_failed_write_is_not_counted(void)
+{
+	static char bytes[2 << 20];
+	struct vrig rig;
+	vrig_init(&rig);
+	struct staged *st = vrig_create(&rig, "f");
+	vrig_put(st, "hello");
+	CHECK_EQ(vrig_kept(&rig), 5);
+	set_limit(1 << 20);
+	CHECK_EQ(staged_write(st, "x", 1, UINT64_C(1) << 45), -EFBIG);
+	CHECK_EQ(vrig_kept(&rig), 5);
+	CHECK_EQ(staged_write(st, bytes, sizeof(bytes), 0), 1 << 20);
+	CHECK_EQ(vrig_kept(&rig), 1 << 20);
+	set_limit(RLIM_INFINITY);
+	vrig_close_writer(st);
+	vrig_done(&rig);
+}
+
+int main(void)
+{
+	RUN(staged_room__the_cache_makes_room);
+	RUN(staged_room__a_failed_write_is_not_counted);
+	return 0;
+}
