@@ -79,7 +79,7 @@ static struct parts *make_early(struct staged *st, bool *ret_made)
 /* --- while it grows --- */
 
 struct early_job {
-	struct staged *st; /* a reference: the parts live as long */
+	struct staged *st; /* a reference: its file is read */
 	struct parts *p;
 };
 
