@@ -170,8 +170,17 @@ class Names:
 
     def rename_clean(self, side, i, node, to):
         path, etag = node.path, node.etag
+        base, held = self.base_at(side, to)
+        over = side.staged.get(to)
+        also = over.also if over else set()
+
+        def want():
+            """What is there is what its user knows of, or it stays (P5)."""
+            now = None if is_local(to) else self.bucket.etag(to)
+            known = is_local(to) or now == base or now in also or (now is None and held)
+            return 0 if known else errno.EBUSY
         _, stay = self.leave(side, {path: etag})
-        code, _ = self.expect(lambda: 0, os.rename, self.path(i, path), self.path(i, to))
+        code, _ = self.expect(want, os.rename, self.path(i, path), self.path(i, to))
         if code:
             stay()
             return
