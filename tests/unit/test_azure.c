@@ -47,20 +47,11 @@ static void azure__a_sas_goes_into_the_query_only(void)
 static void azure__a_token_is_borne(void)
 {
 	struct object obj;
-	struct server s = {.answers = {XML("{\"access_token\":\"canary\","
-					   "\"expires_on\":\"4102444800\"}"),
-				       BLOB("5", "")}};
-	struct backend *be;
-	server_start(&s, NULL);
-	forget_environment();
-	CHECK(!setenv("IDENTITY_ENDPOINT", s.url, 1));
-	CHECK(!setenv("IDENTITY_HEADER", "x", 1));
-	s.url[strlen(s.url) - 4] = '\0'; /* without "/b/k" */
-	struct backend_conf conf = {.url = "az://acc/cont", .endpoint = s.url};
-	CHECK_EQ(azure_open(&conf, &be), 0);
+	struct server s = {.answers = {TOKEN_GIVEN, BLOB("5", "")}};
+	struct backend *be = open_by_token(&s);
 	CHECK_EQ(be->ops->head(be, "k", &obj, NULL), 0);
 	CHECK(strstr(s.seen, "authorization: Bearer canary\r\n"));
-	CHECK(!unsetenv("IDENTITY_ENDPOINT") && !unsetenv("IDENTITY_HEADER"));
+	forget_token();
 	done(&s, be);
 	CHECK(!strstr(logged(), "canary"));
 }

@@ -38,21 +38,12 @@ static void azure__a_token_that_cannot_be_renewed_now_is_no_refusal(void)
 	struct object obj;
 	struct source src = scratch_source("abc", 3);
 	struct put_opts opts = {0};
-	struct server s = {.answers = {XML("{\"access_token\":\"canary\","
-					   "\"expires_on\":\"4102444800\"}"),
-				       ANSWER("401", ""), ANSWER("503", ""),
+	struct server s = {.answers = {TOKEN_GIVEN, ANSWER("401", ""), ANSWER("503", ""),
 				       ANSWER("503", ""), ANSWER("503", "")}};
-	struct backend *be;
-	server_start(&s, NULL);
-	forget_environment();
-	CHECK(!setenv("IDENTITY_ENDPOINT", s.url, 1));
-	CHECK(!setenv("IDENTITY_HEADER", "x", 1));
-	s.url[strlen(s.url) - 4] = '\0'; /* without "/b/k" */
-	struct backend_conf conf = {.url = "az://acc/cont", .endpoint = s.url};
-	CHECK_EQ(azure_open(&conf, &be), 0);
+	struct backend *be = open_by_token(&s);
 	CHECK_EQ(be->ops->put(be, "k", &src, &opts, &obj, NULL), -EBUSY);
 	CHECK_EQ(s.served, 5);
-	CHECK(!unsetenv("IDENTITY_ENDPOINT") && !unsetenv("IDENTITY_HEADER"));
+	forget_token();
 	done(&s, be);
 	(void)close(src.fd);
 	(void)logged();
