@@ -205,8 +205,11 @@ int http_reply_header_line(struct http_reply *r, const char *line, size_t n)
 	size_t value_at = out->len;
 	buf_add(out, colon, (size_t)(end - colon));
 	buf_addc(out, '\0');
-	if (buf_error(out))
+	if (buf_error(out)) {
+		/* Half a header would be read past its end. */
+		buf_cut(out, name_at);
 		return buf_error_or(out, -EBADMSG);
+	}
 	if (!strcmp(out->data + name_at, "content-length"))
 		return note_length(r, out->data + value_at);
 	r->chunked |= !strcmp(out->data + name_at, "transfer-encoding");

@@ -32,6 +32,13 @@ void buf_reset(struct buf *b)
 		b->data[0] = '\0';
 }
 
+void buf_cut(struct buf *b, size_t len)
+{
+	b->len = len;
+	if (b->alloc)
+		b->data[len] = '\0';
+}
+
 static int buf_reserve(struct buf *b, size_t extra)
 {
 	if (b->error)

@@ -19,6 +19,8 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 void buf_done(struct buf *b);
+/* Forget what is past len, which is no more than there is; an error stays. */
+void buf_cut(struct buf *b, size_t len);
 /* Forget the bytes and the error, keep the memory. */
 void buf_reset(struct buf *b);
 void buf_add(struct buf *b, const void *bytes, size_t n);

@@ -377,6 +377,23 @@ static void http__P8_a_deadline_and_a_cancellation_end_a_wait(void)
 	http_reply_done(&reply);
 }
 
+static void http__half_a_header_is_none(void)
+{
+	static char line[HTTP_HEADERS_MAX];
+	struct http_reply reply;
+	http_reply_init(&reply);
+	memset(line, 'v', sizeof line);
+	memcpy(line, "first: ", 7);
+	/* there is room for the next one's name, and no more */
+	size_t n = HTTP_HEADERS_MAX - 5;
+	CHECK_EQ(http_reply_header_line(&reply, line, n), 0);
+	CHECK_EQ(http_reply_header_line(&reply, "last: x", 7), -EBADMSG);
+	CHECK(!http_header(&reply, "last"));
+	CHECK(http_header(&reply, "first"));
+	CHECK_STR(http_request_id(&reply), "-");
+	http_reply_done(&reply);
+}
+
 /* libcurl's: a nameserver that is silent. */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 		struct addrinfo **ret)
@@ -424,6 +441,7 @@ int main(void)
 	RUN(http__a_header_cannot_be_smuggled);
 	RUN(http__plain_http_stays_on_this_machine);
 	RUN(http__P8_a_deadline_and_a_cancellation_end_a_wait);
+	RUN(http__half_a_header_is_none);
 	RUN(http__P8_a_silent_nameserver_is_not_waited_for);
 	http_free(http);
 	return 0;
