@@ -90,6 +90,13 @@ static char letter_there(void)
 	return '-';
 }
 
+/* In the background a new generation takes back what no thread has begun to send. */
+static void wait_begun(void)
+{
+	for (int i = 0; i < 50 && !bucket_uploads(&rig.bucket) && letter_there() == '-'; i++)
+		clock_sleep_ns(10 * NS_PER_MS);
+}
+
 static void script(bool wait)
 {
 	(void)snprintf(may, sizeof(may), "-");
@@ -100,6 +107,8 @@ static void script(bool wait)
 	nth_arm();
 	remount();
 	put_large('a');
+	if (!wait)
+		wait_begun();
 	put_large('b');
 	remount();
 	nth_vrig_recover(&rig);
