@@ -90,6 +90,7 @@ def test_killed_container_leaves_the_journal(s3d, contain, mount):
     s3d.server.rule("status", "PUT", status=503, code="SlowDown")
     write(m.path("f"), body(1000))
     m.kill()
+    wait("the daemon's end", lambda: not m.alive())
     s3d.server.clear()
     m.mount()
     same(read(m.path("f")), body(1000))
