@@ -136,7 +136,7 @@ static int fill_piece(struct fill *f, const struct item *it, uint64_t off, uint6
 static void fill_version(struct fill *f, const struct item *it)
 {
 	struct version *v = it->v;
-	const uint64_t piece = RUNS * FETCH_SIZE;
+	const uint64_t piece = RUNS * f->bl->run_blocks * BLOCK_SIZE;
 	int r = 0;
 	for (uint64_t off = 0; !r && off < v->obj.size; off += piece) {
 		uint64_t left = v->obj.size - off;
