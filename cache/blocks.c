@@ -167,12 +167,6 @@ static void note_missing(struct reader *rd, uint64_t b, uint64_t n)
 	rd->missing_to = to;
 }
 
-static uint64_t fetch_last(uint64_t b, uint64_t last)
-{
-	const uint64_t most = FETCH_SIZE / BLOCK_SIZE;
-	return last - b < most ? last : b + most - 1;
-}
-
 /* Runs for what is missing of the rest, as far as one read may start them. */
 static int start_locked(struct reader *rd)
 {
@@ -186,8 +180,7 @@ static int start_locked(struct reader *rd)
 		int64_t n = 1;
 		enum block_state s = block_state_locked(v, b);
 		if (s == BLOCK_ABSENT)
-			n = run_start_locked(v, b, fetch_last(b, last), rd->id,
-					     rd->call->prio);
+			n = run_start_locked(v, b, last, rd->id, rd->call->prio);
 		if (s == BLOCK_ABSENT || s == BLOCK_BUSY)
 			note_missing(rd, b, n < 0 ? 1 : (uint64_t)n);
 		if (n < 0) {
@@ -358,10 +351,10 @@ int blocks_read(struct blocks *bl, struct version *v, uint64_t off, void *dst, s
 	return r;
 }
 
-/* The aligned piece of the largest GET's size that b is in, no further than stop. */
+/* The aligned piece of a GET's size that b is in, no further than stop. */
 static uint64_t piece_last(uint64_t b, uint64_t stop)
 {
-	const uint64_t piece = FETCH_MAX / BLOCK_SIZE;
+	const uint64_t piece = FETCH_SIZE / BLOCK_SIZE;
 	uint64_t last = (b / piece + 1) * piece - 1;
 	return last < stop ? last : stop - 1;
 }
@@ -463,7 +456,7 @@ static void bl_init(struct blocks *bl, const struct blocks_conf *conf, struct ba
 	bl->read_timeout_ns = conf->read_timeout_ns;
 	/* A small cache must hold several runs at once. */
 	uint64_t most = conf->max_bytes / 8 / BLOCK_SIZE;
-	bl->run_blocks = FETCH_MAX / BLOCK_SIZE;
+	bl->run_blocks = FETCH_SIZE / BLOCK_SIZE;
 	if (bl->run_blocks > most)
 		bl->run_blocks = most ? most : 1;
 	bl->dirty_tail = &bl->dirty;

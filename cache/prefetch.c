@@ -1,6 +1,6 @@
 /* prefetch.c - see prefetch.h.
  *
- * What is handed out ends where a whole GET would, and is handed out only once
+ * What is handed out ends where a GET of FETCH_SIZE would, and is handed out only once
  * it is worth a GET: `ahead` moves in steps, not with every read.
  */
 #include "cache/prefetch.h"
@@ -24,9 +24,7 @@
  * cutout; so far ahead it is before that, though an array ends: 200 MB/s for 30 ms. */
 #define YOUNG	    UINT64_C(4194304)
 #define YOUNG_AHEAD FETCH_SIZE
-/* So wide a window has enough of the largest GETs in flight at once. */
-#define WIDE (8 * FETCH_MAX)
-/* While young each GET is larger than the one before by so much. */
+/* Until then each GET is larger than the one before by so much. */
 #define PIECE UINT64_C(1048576)
 
 void prefetch_init(struct prefetch *pf, uint64_t size, uint64_t window_max)
@@ -138,7 +136,7 @@ static bool refill(const struct prefetch *pf, struct stream *s, const struct ran
 		s->ahead = s->next;
 	uint64_t goal = goal_of(pf, s, array);
 	/* To the end of the file, or of a whole GET. */
-	uint64_t piece = s->all ? ALL_PIECE : s->window < WIDE ? FETCH_SIZE : FETCH_MAX;
+	uint64_t piece = s->all ? ALL_PIECE : FETCH_SIZE;
 	if (goal < pf->size && s->window >= piece)
 		goal -= goal % piece;
 	uint64_t worth = least(piece, s->window) / 2;
@@ -218,7 +216,7 @@ void prefetch_short(struct prefetch *pf, const struct range *asked, uint64_t byt
 	for (size_t i = 0; i < PREFETCH_STREAMS; i++) {
 		struct stream *s = &pf->streams[i];
 		if (s->window && asked->off < s->ahead &&
-		    s->ahead - asked->off <= s->window + FETCH_MAX)
+		    s->ahead - asked->off <= s->window + FETCH_SIZE)
 			s->ahead = asked->off + bytes;
 	}
 }

@@ -124,24 +124,6 @@ static void prefetch__refills_come_in_whole_gets(void)
 	CHECK(times <= GIB / FETCH_SIZE);
 }
 
-/* Each request has its price: who reads through a large file is served by few. */
-static void prefetch__a_wide_window_asks_for_large_pieces(void)
-{
-	struct prefetch pf;
-	struct prefetch_guess g;
-	uint64_t times = 0, large = 0;
-	prefetch_init(&pf, GIB, 192 * MIB);
-	for (uint64_t off = 0; off < GIB; off += 128 * KIB) {
-		next(&pf, off, 128 * KIB, &g);
-		times += g.n;
-		for (size_t i = 0; i < g.n; i++)
-			large += g.ranges[i].len == FETCH_MAX &&
-				 g.ranges[i].off % FETCH_MAX == 0;
-	}
-	CHECK(large >= 45);
-	CHECK(times <= 90);
-}
-
 static void prefetch__random_reads_ask_for_nothing(void)
 {
 	struct prefetch pf;
@@ -427,7 +409,6 @@ int main(void)
 	RUN(prefetch__a_young_window_comes_in_growing_pieces);
 	RUN(prefetch__a_block_at_the_start_opens_the_window);
 	RUN(prefetch__refills_come_in_whole_gets);
-	RUN(prefetch__a_wide_window_asks_for_large_pieces);
 	RUN(prefetch__random_reads_ask_for_nothing);
 	RUN(prefetch__reads_out_of_order_are_one_stream);
 	RUN(prefetch__a_jump_starts_another_stream);
