@@ -22,6 +22,14 @@ def openssl(*args):
                    stderr=subprocess.DEVNULL)
 
 
+def keep(port):
+    """Nobody listens there, and no other server is given it meanwhile."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", port))
+    return sock
+
+
 class Certificates:
     """A CA that the client is to know, in ca; and what it is to refuse."""
 
@@ -85,13 +93,16 @@ class Front:
         if mode == "refuse" != was:
             self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
+            self.kept = keep(self.port)
         elif was == "refuse" != mode:
             self.listen(self.port)
+            self.kept.close()
         for sock in socks:
             hang_up(sock)
 
     def stop(self):
         self.be("refuse")
+        self.kept.close()
 
     def accept(self, listener):
         while True:
