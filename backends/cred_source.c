@@ -199,24 +199,22 @@ static int spawn(char *const argv[], int out_fd, pid_t *ret)
 	return -r;
 }
 
-/* Having said all, it may go on for ever: it is killed then, or at once if call is over.
- */
+/* Having said all, it may go on for ever: it is killed at until_ns, or when call is over.
+ * Where children are not waited for (SIGCHLD is ignored) nothing is known of its end. */
 static int wait_for_end(pid_t pid, uint64_t until_ns, const struct call *call)
 {
 	int status = 0, r = 0;
-	pid_t ended;
-	while ((ended = waitpid(pid, &status, r ? 0 : WNOHANG)) != pid) {
-		if (ended < 0 && errno != EINTR)
-			return -errno;
-		if (ended < 0 || r)
-			continue;
+	while (!r && !waitpid(pid, &status, WNOHANG)) {
 		r = clock_now_ns() > until_ns ? -ETIMEDOUT : call_check(call);
-		if (r)
-			(void)kill(pid, SIGKILL);
-		else
+		if (!r)
 			clock_sleep_ns(10 * NS_PER_MS);
 	}
-	return r ? r : WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EACCES;
+	if (!r)
+		return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EACCES;
+	(void)kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return r;
 }
 
 static int run(char *const argv[], struct buf *out, const struct call *call)

@@ -18,8 +18,8 @@ struct item {
 	/* guarded by removal.lock */
 	enum state state;
 	TAILQ_ENTRY(item) link; /* QUEUED: in removal.queue */
-	bool sent;   /* FLYING: the DELETE may be on its way */
-	bool looked; /* it was not there, and may still arrive */
+	bool sent;		/* FLYING: the DELETE may be on its way */
+	bool looked;		/* it was not there, and may still arrive */
 	uint64_t due_ns;
 
 	/* atomic */

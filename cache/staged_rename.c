@@ -8,6 +8,17 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/banned.h"
 
+/* The generation before st is over: its row is gone from the journal.  The reference to
+ * it that st had; who has claimed it gives that up now, and not before: it would be sent. */
+static struct staged *drop_older_locked(struct staged *st)
+{
+	struct staged *older = st->older;
+	st->older = STEAL(older->older);
+	staged_set_state_locked(older, STAGED_DROPPED);
+	(void)unlink(older->path);
+	return older;
+}
+
 /* st takes the place of an earlier generation that waits for its upload.  What was
  * promised for that one holds for st from here on.  Both are claimed. */
 static int replace_older_locked(struct staged *st, struct staged *older)
@@ -32,10 +43,7 @@ static int replace_older_locked(struct staged *st, struct staged *older)
 		return r;
 	st->synced = st->synced || keep;
 	staged_copy_string(st->base_tags, sizeof(st->base_tags), image.base_tags);
-	st->older = STEAL(older->older);
-	staged_set_state_locked(older, STAGED_DROPPED);
-	(void)unlink(older->path);
-	staged_unref(older);
+	staged_unref(drop_older_locked(st)); /* the caller has one, too */
 	return 0;
 }
 
@@ -133,10 +141,7 @@ static void forget_locked(struct staged *st)
 static void forget_all_locked(struct staged *st)
 {
 	while (st->older) {
-		struct staged *older = st->older;
-		st->older = STEAL(older->older);
-		staged_set_state_locked(older, STAGED_DROPPED);
-		(void)unlink(older->path);
+		struct staged *older = drop_older_locked(st);
 		staged_unclaim_locked(older);
 		staged_unref(older);
 	}

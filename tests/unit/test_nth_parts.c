@@ -93,7 +93,8 @@ static char letter_there(void)
 /* In the background a new generation takes back what no thread has begun to send. */
 static void wait_begun(void)
 {
-	for (int i = 0; i < 50 && !bucket_uploads(&rig.bucket) && letter_there() == '-'; i++)
+	for (int i = 0; i < 50 && !bucket_uploads(&rig.bucket) && letter_there() == '-';
+	     i++)
 		clock_sleep_ns(10 * NS_PER_MS);
 }
 

@@ -209,8 +209,8 @@ static void walk__who_comes_back_gets_the_array(void)
 	const struct hdu *sci = &f.hdus[1];
 	CHECK_EQ(walk_jump(&f.walk, &f.known, 5 * MIB, MIB, 64 * MIB, f.ranges), 0);
 	size_t n = walk_jump(&f.walk, &f.known, 9 * MIB, MIB, 64 * MIB, f.ranges);
-	/* from there to its end, and as far as the kernel reads past that, then the rest of
-	 * it, in growing pieces */
+	/* from there to its end, and as far as the kernel reads past that, then the rest
+	 * of it, in growing pieces */
 	uint64_t end_off = sci->end + 512 * KIB;
 	CHECK(n >= 5 && n <= 8);
 	CHECK_EQ(f.ranges[0].len, MIB);
