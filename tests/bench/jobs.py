@@ -34,8 +34,10 @@ def percentile(values, share):
 
 
 def read_through(path):
-    """The descriptor, at its end."""
-    buf = bytearray(MIB)
+    """The descriptor, at its end.  Into pages, as cp, cat and dd read: 16 bytes behind the
+    start of one, where a bytearray begins, the kernel's copy alone takes 0.25 s of 500 MB in
+    place of 0.08 s on these processors, from any file system (backends/util/pages.h)."""
+    buf = mmap.mmap(-1, MIB)
     f = open(path, "rb", buffering=0)
     while f.readinto(buf):
         pass
