@@ -5,10 +5,12 @@
 #include "backends/util/banned.h"
 
 /* How far ahead of a sequential reader blocks are fetched: enough GETs of 8 MiB in flight
- * to fill a link of 16 connections, and to have the next ones asked for meanwhile: each
- * waits a round trip for its first byte (measured 2026-11-27 at 30 ms and 55 MB/s a
- * connection: 500 MB in 1.02 s with 128 MiB, 0.94 s with 192). */
-#define WINDOW_BYTES (UINT64_C(192) << 20)
+ * that those which wait a round trip for their first byte are few beside the others.
+ * They share the link evenly and end together, wave after wave, and each wave costs a
+ * round trip: with 24 of them 75 ms of 500 MB at 200 MB/s, with 32 of them 30 (simulated;
+ * measured 2026-11-27 over slowlink at 30 ms and 55 MB/s a connection: 500 MB in 1.25 s
+ * with 256 MiB, 1.27 with 192, 1.31 with 384, where the first of them comes too slowly). */
+#define WINDOW_BYTES (UINT64_C(256) << 20)
 
 /* So much of the arrays comes early: what a link of 200 MB/s carries while the headers
  * are on their way and are read, and until what is asked for then arrives. */

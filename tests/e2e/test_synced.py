@@ -119,7 +119,9 @@ def test_names_before_fsync_of_their_directory_returns(local, mount, watch):
         change()
         before = len(syncs())
         sync_directory(m.path())
-        assert syncs()[before:] == ["journal"]
+        # Its own, and perhaps that of a removal which has just been answered.
+        seen = syncs()[before:]
+        assert seen and set(seen) == {"journal"}, seen
 
 
 @pytest.mark.skipif(bool(lib.SANITIZER), reason="LeakSanitizer does not end under strace")
