@@ -345,7 +345,8 @@ static struct split_range seen_of(const struct range *rg)
 				    .end = rg->end};
 }
 
-/* The range whose cuts divide most of what is left; NULL: none is worth it. */
+/* The range whose cuts divide most of what is left; NULL: none is worth it, or there is
+ * one of which nothing is known yet: cuts are few, and it may be the longest. */
 static struct range *longest_locked(struct lister *lr)
 {
 	char cuts[SPLIT_CUTS_MAX][SPLIT_CUT_SIZE];
@@ -353,6 +354,8 @@ static struct range *longest_locked(struct lister *lr)
 	struct range *ret = NULL;
 	for (struct range *rg = lr->ranges; rg; rg = rg->next) {
 		struct split_range seen = seen_of(rg);
+		if (!rg->done && !rg->last)
+			return NULL;
 		if (!rg->done && rg->last && split_range(&seen, 1, cuts, &place) &&
 		    place < best) {
 			best = place;

@@ -34,6 +34,10 @@ static int store_list(struct backend *be, const struct list_query *q, char **tok
 	}
 	if (no == atomic_load(&st->fail_at))
 		return -EIO;
+	if (st->far && q->after && !*token && strcmp(q->after, st->far) >= 0) {
+		atomic_fetch_add(&st->far_starts, 1);
+		(void)usleep(30000);
+	}
 	size_t at = strcmp(q->prefix, "d/") ? st->n : start_of(st, q, *token);
 	size_t end = at + NRIG_PAGE < st->n ? at + NRIG_PAGE : st->n;
 	for (size_t i = at; i < end; i++) {

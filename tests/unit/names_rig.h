@@ -12,11 +12,12 @@ struct nstore {
 	char **keys; /* owned, sorted; below d/; a directory's ends in '/' */
 	size_t n;
 	bool ignores_after, unordered;
+	const char *far; /* a listing that starts at it or behind comes late */
 	/* changed by tests at any time */
 	atomic_int fail_at;   /* the list of this number fails; 0 = none */
 	atomic_int hold_from; /* from this number on they wait; 0 = none */
 	/* counted */
-	atomic_int lists, heads;
+	atomic_int lists, far_starts, heads;
 };
 
 struct nrig {

@@ -93,6 +93,23 @@ static void list__split_is_several_requests_at_once(void)
 	nrig_done(&rig);
 }
 
+/* Half of the names are behind the range whose first page comes last. */
+static void list__cuts_are_left_for_the_range_that_is_late(void)
+{
+	struct nrig rig;
+	nrig_init(&rig, BACKEND_LIST_AFTER);
+	for (int i = 0; i < 20000; i += 4) {
+		char name[32];
+		(void)snprintf(name, sizeof(name), "jw%05d", i);
+		nrig_add(&rig.store, name);
+	}
+	nrig_settle(&rig.store);
+	rig.store.far = "d/jw1";
+	nrig_check(&rig, 8);
+	CHECK(atomic_load(&rig.store.far_starts) >= 4);
+	nrig_done(&rig);
+}
+
 static void list__serial_where_the_store_cannot_start_anywhere(void)
 {
 	for (size_t i = 0; i < FILLS; i++) {
@@ -484,6 +501,7 @@ int main(void)
 {
 	RUN(list__split_shows_each_name_once);
 	RUN(list__split_is_several_requests_at_once);
+	RUN(list__cuts_are_left_for_the_range_that_is_late);
 	RUN(list__serial_where_the_store_cannot_start_anywhere);
 	RUN(list__store_that_ignores_the_start_loses_nothing);
 	RUN(list__store_without_order_loses_nothing);
