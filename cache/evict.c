@@ -9,9 +9,9 @@
  *   3  frames of versions that nobody has loaded, by the index
  *   4  any block of loaded versions, by its tick
  *
- * never one that is being read (blocks (4)), kept or passed.  Step 2 leaves an eighth of
- * the cap: else a cache full of frames would give up what was fetched ahead before it
- * is read.
+ * never one that is being read (blocks (4)), kept, passed or mapped (pass (3)).  Step 2
+ * leaves an eighth of the cap: else a cache full of frames would give up what was fetched
+ * ahead before it is read.
  *
  * What bl->used counts.  Every byte of it has one owner, who alone gives it back:
  *

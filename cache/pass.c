@@ -67,7 +67,7 @@ static bool is_current(const struct pass *p)
 int pass_begin(struct version *v, bool may_block, struct pass *ret, int *ret_fd)
 {
 	CLEANUP_CLOSE int fd = -1;
-	int r = make_sure(v, may_block);
+	int r = store_sees_users(v->bl->store) ? make_sure(v, may_block) : -ENODATA;
 	if (!r)
 		r = claim(v, ret);
 	if (r)

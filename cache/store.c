@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
+#include "cache/lease.h"
 #include "backends/util/banned.h"
 
 enum { BUCKETS = 256, PATH_SIZE = 3 + 2 * STORE_NAME_BYTES + 1 };
@@ -40,6 +42,7 @@ struct store {
 	/* set once */
 	int dir_fd; /* owned; dir/blocks */
 	uint32_t fds_max;
+	bool sees_users; /* see lease.h */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -194,11 +197,22 @@ static int open_new(struct store *st, const char *path, uint64_t size, int *ret)
 	return 0;
 }
 
+/* What is no file must not make us wait.  A lease that another thread just tries does not
+ * stay. */
+static int open_at_once(struct store *st, const char *path, int access)
+{
+	int fd;
+	do
+		fd = openat(st->dir_fd, path,
+			    access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	while (fd < 0 && errno == EWOULDBLOCK && !sched_yield());
+	return fd;
+}
+
 static int open_old(struct store *st, const char *path, uint64_t size, int access,
 		    int *ret)
 {
-	CLEANUP_CLOSE int fd =
-		openat(st->dir_fd, path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	CLEANUP_CLOSE int fd = open_at_once(st, path, access);
 	if (fd < 0)
 		return errno == ENOENT || errno == ELOOP || errno == EISDIR
 			       ? -ENODATA
@@ -360,8 +374,10 @@ int store_punch(struct store *st, const struct store_id *id, uint64_t off, uint6
 	int r = file_get(st, id, false, &f);
 	if (r)
 		return r;
-	if (fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
-		      (off_t)len))
+	if (st->sees_users)
+		r = lease_try(f->fd);
+	if (!r && fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
+			    (off_t)len))
 		r = say(st, -errno, "punch a hole");
 	file_unref(st, f);
 	return r;
@@ -513,6 +529,25 @@ int store_sweep(struct store *st, store_keep_fn *keep, void *arg)
 	return r;
 }
 
+/* By trying it with a file that has no name. */
+static bool sees_users(const struct store *st)
+{
+	CLEANUP_CLOSE int fd =
+		openat(st->dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	int r = fd < 0 ? -errno : lease_try(fd);
+	if (r)
+		log_info("cache",
+			 "this disk does not tell who has a file mapped (%s): the kernel "
+			 "reads none of the cache's by itself",
+			 strerror(-r));
+	return !r;
+}
+
+bool store_sees_users(const struct store *st)
+{
+	return st->sees_users;
+}
+
 int store_new(const char *dir, uint32_t fds_max, struct store **ret)
 {
 	CLEANUP_CLOSE int parent = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -533,6 +568,7 @@ int store_new(const char *dir, uint32_t fds_max, struct store **ret)
 		return r;
 	}
 	st->fds_max = fds_max;
+	st->sees_users = sees_users(st);
 	(void)pthread_mutex_init(&st->lock, NULL);
 	*ret = st;
 	return 0;

@@ -47,7 +47,11 @@ int store_check(struct store *st, const struct store_id *id);
 int store_open(struct store *st, const struct store_id *id, int *ret_fd);
 /* Data to the disk; not a word of the index may claim it before. */
 int store_sync(struct store *st, const struct store_id *id);
+/* -EBUSY: somebody has the file mapped (lease.h), and would read zeros; not logged. */
 int store_punch(struct store *st, const struct store_id *id, uint64_t off, uint64_t len);
+/* Can it be told on this disk who has a file mapped?  If not, no file may be handed to
+ * anybody. */
+bool store_sees_users(const struct store *st);
 /* Copy bytes between two files of the store; the file system may share them. */
 int store_copy(struct store *st, const struct store_id *from, const struct store_id *to,
 	       uint64_t off, uint64_t len);

@@ -1,5 +1,6 @@
 """Complete files are read by the kernel itself: past the daemon, the right bytes, and nobody
 notices when a name is written, replaced or removed meanwhile."""
+import ctypes
 import errno
 import fcntl
 import mmap
@@ -307,6 +308,55 @@ def test_eviction_leaves_what_the_kernel_reads(s3d, mount, data):
         same(read(m.path("g%d" % k)), body(10 << 20, 10 + k))
     assert cached(m, "f") < SIZE
     same(read(m.path("f")), data)
+
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.mmap.restype = ctypes.c_void_p
+LIBC.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+LIBC.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+
+
+class Mapped:
+    """A mapping whose descriptor is closed, as ds9 has it: the kernel keeps the data file
+    then, and none of ours.  Python's own keeps a descriptor."""
+
+    def __init__(self, path, size):
+        fd, self.size = os.open(path, os.O_RDONLY), size
+        self.at = LIBC.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+        os.close(fd)
+        assert self.at != ctypes.c_void_p(-1).value
+
+    def read(self):
+        return ctypes.string_at(self.at, self.size)
+
+    def close(self):
+        LIBC.munmap(self.at, self.size)
+
+
+@pytest.mark.parametrize("name", ("f", "f.fits"))
+def test_eviction_leaves_what_is_mapped_without_a_descriptor(s3d, mount, data, name):
+    """P1: RELEASE came with the close; what is punched out of the file would be zeros."""
+    s3d.put(name, data)
+    for k in range(10):
+        s3d.put("g%d" % k, body(10 << 20, 10 + k))
+    m = mount(s3d, cache_size="32M")
+    complete(m, name, data)
+    mapped = Mapped(m.path(name), SIZE)
+    wait("it is released", lambda: mode(m, name) == "none")
+    for k in range(10):
+        same(read(m.path("g%d" % k)), body(10 << 20, 10 + k))
+    same(mapped.read(), data)
+    assert m.disk() < 36 << 20
+    m.kill()  # the mapping outlives the daemon
+    m.mount()
+    for k in range(10):
+        same(read(m.path("g%d" % k)), body(10 << 20, 10 + k))
+    same(mapped.read(), data)
+    mapped.close()
+    for k in range(10):
+        same(read(m.path("g%d" % k)), body(10 << 20, 10 + k))
+    assert cached(m, name) < SIZE
+    same(read(m.path(name)), data)
 
 
 def test_after_a_restart_it_is_verified_first(whole, s3d, data):
