@@ -31,7 +31,7 @@ int dir_lookup(struct task *t, struct call *call)
 			return r;
 		}
 		if (in)
-			node_take_back(t->fs, path, in);
+			node_take_back(t->fs, in);
 		if (gone)
 			return gone;
 	}

@@ -58,7 +58,7 @@ static int enter(struct filling *fl, const struct shown *s, struct fuse_entry_pa
 	CLEANUP_FREE char *now = NULL;
 	if (node_child_path(fs, fl->dp->ino, s->name, &now) ||
 	    strcmp(now, fl->path) != 0) {
-		node_take_back(fs, fl->path, in);
+		node_take_back(fs, in);
 		return -ESTALE;
 	}
 	tree_put(fs->tree, in);

@@ -121,11 +121,8 @@ void node_reply_entry(struct task *t, struct inode *in, const struct fuse_entry_
 		tree_forget(fs->tree, id, 1);
 }
 
-void node_take_back(struct fs *fs, const char *path, struct inode *in)
+void node_take_back(struct fs *fs, struct inode *in)
 {
-	CLEANUP_FREE char *now = inode_path(fs->tree, in, NULL);
-	if (now && !strcmp(now, path))
-		tree_unname(fs->tree, in);
 	tree_forget(fs->tree, in->id, 1);
 	tree_put(fs->tree, in);
 }

@@ -16,8 +16,9 @@ int node_entry(struct fs *fs, const char *path, const struct view_entry *e,
 /* Look it up and enter what is found.  call as for view_lookup. */
 int node_look_up(struct fs *fs, const char *path, struct inode **ret_in,
 		 struct fuse_entry_param *ret, struct call *call);
-/* It was entered at a path that its directory has no more: the kernel is not told. */
-void node_take_back(struct fs *fs, const char *path, struct inode *in);
+/* It was entered at a path that its directory has no more: the kernel is not told.  If
+ * somebody else knows it, the path is rightly its own: another directory's, by now. */
+void node_take_back(struct fs *fs, struct inode *in);
 /* Reply with the entry; if the kernel does not take it, it was not told. */
 void node_reply_entry(struct task *t, struct inode *in, const struct fuse_entry_param *e);
 /* How long the kernel may keep names and attributes without asking us.  Short:

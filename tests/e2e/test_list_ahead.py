@@ -1,13 +1,14 @@
 """While the kernel makes inodes of some names, the daemon has the next ones ready: nobody
 may be shown what was true only then."""
 import ctypes
+import glob
 import os
 import struct
 import time
 
 import pytest
 
-from lib import body, fails, write
+from lib import body, fails, wait, write
 
 PAGE, NAMES = 4096, ["f%03d" % n for n in range(300)]
 LATER = 0.05  # the next ones are ready by then
@@ -114,6 +115,23 @@ def test_the_directory_moves_in_between(many):
     os.rename(many.path("e"), many.path("d"))
     rest(fd)
     assert sorted(os.listdir(many.path("d"))) == NAMES
+
+
+def test_who_has_the_old_name_now_keeps_it(many, store):
+    """P2: a stream of the moved directory shows the name that is in its place."""
+    fd = many.open()
+    seen = getdents(fd)
+    name = next(n for n in NAMES if n not in seen)
+    os.rename(many.path("d"), many.path("e"))
+    os.mkdir(many.path("d"))
+    write(many.path("d", name), body(5000))
+    wait("it is the cache's", lambda: not os.listdir(
+        glob.glob(os.path.join(many.cache, "*", "staged"))[0]))
+    writer = os.open(many.path("d", name), os.O_RDWR)
+    rest(fd)
+    os.pwrite(writer, b"NEW", 0)
+    os.close(writer)
+    assert store.get("d/" + name) == b"NEW" + body(5000)[3:]
 
 
 def test_seeks(many):
