@@ -104,6 +104,21 @@ def test_read_waits_for_one_deadline(s3d, mount):
     os.close(fd)
 
 
+def test_failed_reads_fail_nothing_between(s3d, mount):
+    """P8: what no read has asked for in vain is tried."""
+    s3d.put("f", body(12 << 20))
+    m = mount(s3d, read_timeout="2s", passthrough="no")
+    s3d.server.rule("delay", op="get", secs=120)
+    fd = os.open(m.path("f"), os.O_RDONLY | os.O_DIRECT)
+    with ThreadPoolExecutor(2) as pool:
+        errs = [pool.submit(os.pread, fd, 4096, off).exception for off in (0, 10 << 20)]
+        assert all(isinstance(err(), OSError) for err in errs)
+    s3d.server.clear()
+    same(os.pread(fd, 4096, 5 << 20), body(12 << 20)[5 << 20:][:4096])
+    os.close(fd)
+    m.kill()
+
+
 def test_slow_name_holds_up_no_other(s3d, mount):
     """P8: the lookups of one directory are under way at the same time."""
     for n in range(8):
