@@ -56,8 +56,10 @@ static int publish(struct run *run)
 			    len);
 	if (r == -ENODATA)
 		return -EAGAIN;
+	if (r == -ENOSPC || r == -EDQUOT)
+		room_refused(v->bl);
 	if (r)
-		return -ENOSPC; /* whatever it was: the disk takes no bytes */
+		return -ENOSPC; /* whatever it was: the file takes no bytes */
 	r = block_publish(v, run->block, crc32c(0, run->buffer, len), BLOCK_PRESENT,
 			  run->epoch);
 	if (r)
@@ -128,6 +130,8 @@ static int fetch(struct run *run, enum prio prio)
 	if (r)
 		return r;
 	run->reserved = bytes;
+	/* Perhaps this file alone, which is too long for the disk: of the others nothing
+	 * is known (P9). */
 	if (version_check_file(v, &run->epoch))
 		return -ENOSPC;
 	/* As many of them as the pool has threads (P9). */
@@ -143,8 +147,6 @@ static void end(struct run *run, int r)
 	struct version *v = run->v;
 	/* -ENOSPC comes from our disk only: a store's is about writes. */
 	bool no_room = r == -ENOSPC;
-	if (no_room && run->reserved)
-		room_refused(v->bl);
 	/* Half a block is no block, and the cap counts what is on the disk. */
 	if (run->reserved)
 		(void)store_punch(v->bl->store, &v->id, run->block * BLOCK_SIZE,
