@@ -142,6 +142,14 @@ static int fetch(struct run *run, enum prio prio)
 	return get(run, prio);
 }
 
+/* P9: a file that is read past a full cache would leave all of its extents in memory. */
+static void give_back_locked(struct run *run)
+{
+	uint64_t last = (run->first + run->n - 1) / EXTENT_BLOCKS;
+	for (uint64_t no = run->first / EXTENT_BLOCKS; no <= last; no++)
+		extent_give_back_locked(run->v, no);
+}
+
 static void end(struct run *run, int r)
 {
 	struct version *v = run->v;
@@ -158,6 +166,7 @@ static void end(struct run *run, int r)
 	SCOPED_LOCK(&v->lock);
 	for (uint64_t b = run->block; b < run->first + run->n; b++)
 		block_release_locked(v, b);
+	give_back_locked(run);
 	run->error = r;
 	run->no_room = no_room;
 	run->spent = clock_now_ns() - run->started_ns >= v->bl->read_timeout_ns / 2;
