@@ -56,8 +56,10 @@ static int publish(struct run *run)
 			    len);
 	if (r == -ENODATA)
 		return -EAGAIN;
+	if (r == -ENOSPC || r == -EDQUOT)
+		room_refused(v->bl);
 	if (r)
-		return -ENOSPC; /* whatever it was: the disk takes no bytes */
+		return -ENOSPC; /* whatever it was: the file takes no bytes */
 	r = block_publish(v, run->block, crc32c(0, run->buffer, len), BLOCK_PRESENT,
 			  run->epoch);
 	if (r)
@@ -128,6 +130,8 @@ static int fetch(struct run *run, enum prio prio)
 	if (r)
 		return r;
 	run->reserved = bytes;
+	/* Perhaps this file alone, which is too long for the disk: of the others nothing
+	 * is known (P9). */
 	if (version_check_file(v, &run->epoch))
 		return -ENOSPC;
 	/* As many of them as the pool has threads (P9). */
@@ -138,13 +142,19 @@ static int fetch(struct run *run, enum prio prio)
 	return get(run, prio);
 }
 
+/* P9: a file that is read past a full cache would leave all of its extents in memory. */
+static void give_back_locked(struct run *run)
+{
+	uint64_t last = (run->first + run->n - 1) / EXTENT_BLOCKS;
+	for (uint64_t no = run->first / EXTENT_BLOCKS; no <= last; no++)
+		extent_give_back_locked(run->v, no);
+}
+
 static void end(struct run *run, int r)
 {
 	struct version *v = run->v;
 	/* -ENOSPC comes from our disk only: a store's is about writes. */
 	bool no_room = r == -ENOSPC;
-	if (no_room && run->reserved)
-		room_refused(v->bl);
 	/* Half a block is no block, and the cap counts what is on the disk. */
 	if (run->reserved)
 		(void)store_punch(v->bl->store, &v->id, run->block * BLOCK_SIZE,
@@ -156,6 +166,7 @@ static void end(struct run *run, int r)
 	SCOPED_LOCK(&v->lock);
 	for (uint64_t b = run->block; b < run->first + run->n; b++)
 		block_release_locked(v, b);
+	give_back_locked(run);
 	run->error = r;
 	run->no_room = no_room;
 	run->spent = clock_now_ns() - run->started_ns >= v->bl->read_timeout_ns / 2;

@@ -91,8 +91,11 @@ static int flush_rows(struct version *v, const struct index_extent *rows, size_t
 static void mark_again(struct version *v, const struct index_extent *rows, size_t n)
 {
 	SCOPED_LOCK(&v->lock);
+	/* A run that ended meanwhile may have given it back: the row must say so still.
+	 */
 	for (size_t i = 0; i < n; i++)
-		v->extents[rows[i].no]->dirty = true;
+		if (extent_make(v, rows[i].no))
+			v->extents[rows[i].no]->dirty = true;
 	version_mark_dirty_locked(v);
 }
 

@@ -327,11 +327,37 @@ static const struct entry *newer_locked(const struct names_stream *s, const char
 	return newer ? e : NULL;
 }
 
+/* A listing that began after ours took with it all that was older than itself: what it
+ * does not show has gone, and nothing else tells of that any more.  NULL: there is none.
+ */
+static const struct listing *later_locked(const struct names_stream *s)
+{
+	const struct directory *d = s->dir;
+	bool later = d->listing != s->listing && d->listed_ns > s->began_ns;
+	return later ? d->listing : NULL;
+}
+
 bool names_lost(struct names_stream *s, const struct name *name)
 {
 	SCOPED_LOCK(&s->nm->lock);
 	const struct entry *e = newer_locked(s, name->name);
+	const struct listing *later = e ? NULL : later_locked(s);
+	if (later)
+		return listing_find(later, name->name) == LISTING_NONE;
 	return e && names_entry_denies(e, name->kind == NAME_DIR);
+}
+
+/* As that listing has it. */
+static bool listed_locked(const struct listing *ls, const char *name, struct name *ret)
+{
+	uint32_t no = listing_find(ls, name);
+	if (no == LISTING_NONE)
+		return false;
+	(void)snprintf(ret->name, sizeof(ret->name), "%s", name);
+	ret->kind = ls->entries[no].dir ? NAME_DIR : NAME_FILE;
+	if (ret->kind == NAME_FILE)
+		listing_object(ls, no, &ret->object);
+	return true;
 }
 
 /* As this mount or a later answer has it.  false: it is gone. */
@@ -339,20 +365,16 @@ static bool entry_locked(const struct names_stream *s, uint32_t no, struct name 
 {
 	const char *name = listing_name(s->listing, no);
 	const struct entry *e = newer_locked(s, name);
+	const struct listing *later = later_locked(s);
 	bool dir = s->listing->entries[no].dir;
 	if (e && names_entry_denies(e, dir))
 		return false;
-	if (e && e->answer >= IS_ABSENT)
-		e = NULL;
-	memcpy(ret->name, name, strlen(name) + 1);
-	dir = e ? e->answer == IS_DIR : dir;
-	ret->kind = dir ? NAME_DIR : NAME_FILE;
-	if (dir)
-		return true;
-	if (e)
+	if (!e || e->answer >= IS_ABSENT)
+		return listed_locked(later ? later : s->listing, name, ret);
+	(void)snprintf(ret->name, sizeof(ret->name), "%s", name);
+	ret->kind = e->answer == IS_DIR ? NAME_DIR : NAME_FILE;
+	if (ret->kind == NAME_FILE)
 		names_entry_object(e, &ret->object);
-	else
-		listing_object(s->listing, no, &ret->object);
 	return true;
 }
 

@@ -313,9 +313,11 @@ static void note_spent(const struct task *t, struct handle *h, int r,
 	SCOPED_LOCK(&h->lock);
 	struct spent *s = &h->spent;
 	bool fresh = s->error && now - s->at_ns < SPENT_FOR_NS;
+	/* What lies between two that are apart has not been tried. */
+	bool grows = fresh && (uint64_t)t->off <= s->to && end >= s->from;
 	*s = (struct spent){
-		.from = fresh && s->from < (uint64_t)t->off ? s->from : (uint64_t)t->off,
-		.to = fresh && s->to > end ? s->to : end,
+		.from = grows && s->from < (uint64_t)t->off ? s->from : (uint64_t)t->off,
+		.to = grows && s->to > end ? s->to : end,
 		.at_ns = now,
 		.error = r,
 	};

@@ -14,6 +14,7 @@
 
 enum {
 	READERS_MAX = 64,
+	LOOKERS_MAX = 16, /* beside them: who asks for a name waits for no bytes (P8) */
 	WRITERS_MAX = 64,
 	DRAIN_STEP_MS = 200,
 	LEFT_NAMED_MAX = 10,
@@ -21,7 +22,11 @@ enum {
 
 static int make_pools(struct fs *fs)
 {
-	struct pool_conf readers = {.name = "reader", .threads_max = READERS_MAX};
+	struct pool_conf readers = {
+		.name = "reader",
+		.threads_max = READERS_MAX + LOOKERS_MAX,
+		.reserved = LOOKERS_MAX,
+	};
 	struct pool_conf writers = {.name = "writer", .threads_max = WRITERS_MAX};
 	int r = pool_new(&readers, &fs->readers);
 	return r ? r : pool_new(&writers, &fs->writers);

@@ -88,13 +88,20 @@ static enum iomode pass_locked(struct fs *fs, struct inode *in, struct offer *o)
 	return IOMODE_PASSTHROUGH;
 }
 
-enum { LOOK_AGAIN = 1 };
+enum { LOOK_AGAIN = 1, LOOKS_MAX = 4 };
+
+/* Somebody wrote the file, or has begun to, while the offer was made: its bytes are not
+ * the inode's any more (P1). */
+static bool is_stale_locked(const struct inode *in, const struct offer *o)
+{
+	return o->fd >= 0 && (in->staged || in->version != o->v);
+}
 
 static int begin_locked(struct fs *fs, struct inode *in, bool writes, struct offer *o,
 			int *ret_id)
 {
 	/* The last release came in between: a program that opens a file again at once. */
-	if (o->fits && in->io.mode == IOMODE_NONE)
+	if (in->io.mode == IOMODE_NONE && (o->fits || is_stale_locked(in, o)))
 		return LOOK_AGAIN;
 	enum iomode mode = iomode_next(&in->io, fits_locked(in, o));
 	if (mode == IOMODE_NONE)
@@ -125,15 +132,18 @@ static int begin(struct fs *fs, struct inode *in, bool writes, struct offer *o,
 int opening_begin(struct fs *fs, struct inode *in, bool writes, struct call *call,
 		  int *ret_id)
 {
-	int r;
-	do {
+	int r = LOOK_AGAIN;
+	for (int i = 0; r == LOOK_AGAIN && i < LOOKS_MAX; i++) {
 		struct offer o = {.fd = -1};
 		r = writes ? 0 : make_offer(fs, in, call, &o);
 		if (!r)
 			r = begin(fs, in, writes, &o, ret_id);
 		withdraw(&o);
-	} while (r == LOOK_AGAIN);
-	return r;
+	}
+	if (r != LOOK_AGAIN)
+		return r;
+	*ret_id = 0;
+	return opening_begin_cached(fs, in, writes);
 }
 
 int opening_begin_cached(struct fs *fs, struct inode *in, bool writes)

@@ -181,6 +181,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
 	struct task t = file_task(req, ino, fi, file_read);
+	t.stands_back = true;
 	t.size = size;
 	t.off = off;
 	task_read(&t);

@@ -86,12 +86,10 @@ static void run(void *arg)
 {
 	struct task *t = arg;
 	enlist(t);
-	t->call = (struct call){
-		.deadline_ns = clock_add(clock_now_ns(), t->fs->conf.read_timeout_ns),
-		.cancelled = &t->cancelled,
-	};
-	fuse_req_interrupt_func(t->req, on_interrupt, t);
-	int r = t->fn(t, &t->call);
+	/* What ends something is done all the same. */
+	int r = t->gives_up ? call_check(&t->call) : 0;
+	if (!r)
+		r = t->fn(t, &t->call);
 	if (r)
 		reply_err(t, r);
 	delist(t);
@@ -129,10 +127,24 @@ static struct task *to_heap(const struct task *t)
 	return NULL;
 }
 
+static int queue(struct task *h, struct pool *pool)
+{
+	uint64_t timeout_ns = h->fs->conf.read_timeout_ns;
+	h->call = (struct call){
+		.deadline_ns = clock_add(clock_now_ns(), timeout_ns),
+		.cancelled = &h->cancelled,
+	};
+	fuse_req_interrupt_func(h->req, on_interrupt, h);
+	int r = pool_submit(pool, h->stands_back ? PRIO_HINT : PRIO_DEMAND, run, h);
+	if (r)
+		fuse_req_interrupt_func(h->req, NULL, NULL);
+	return r;
+}
+
 static void submit(struct task *t, struct pool *pool)
 {
 	struct task *h = to_heap(t);
-	int r = h ? pool_submit(pool, PRIO_DEMAND, run, h) : -ENOMEM;
+	int r = h ? queue(h, pool) : -ENOMEM;
 	if (!r)
 		return;
 	if (h)
@@ -145,7 +157,8 @@ void task_try(struct task *t)
 {
 	int r = t->fn(t, NULL);
 	/* A write may wait for room, which is no reason for readers to wait. */
-	if (r == -EAGAIN)
+	t->gives_up = r == -EAGAIN;
+	if (t->gives_up)
 		submit(t, t->data ? t->fs->writers : t->fs->readers);
 	else if (r)
 		reply_err(t, r);

@@ -4,7 +4,8 @@
  * negative errno for the dispatcher to reply with.  It is first tried on the
  * thread that took the request, where it may not wait (call is NULL): -EAGAIN
  * then means that it would have to ask the bucket, and it is run again, from its
- * start, on a pool thread with a deadline and the kernel's interruptions.
+ * start, on a pool thread with the kernel's interruptions and a deadline, both of which
+ * count from here, not from when a thread is free (P8).
  *
  * The reply goes through reply_*() below, which first take back the interrupt
  * callback: afterwards nobody else knows the task.
@@ -32,11 +33,13 @@ struct task {
 	size_t size;
 	const char *data; /* owned when the task is on the heap */
 	bool only_reads;  /* see task_read */
+	bool stands_back; /* behind all others, and it leaves threads to them */
 
 	/* private */
 	struct call call;
 	atomic_bool cancelled;
 	bool on_heap;
+	bool gives_up;		   /* it need not be begun once its time is over */
 	struct task *next, **link; /* in fs.tasks while it runs on a pool */
 };
 

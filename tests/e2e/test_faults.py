@@ -104,6 +104,41 @@ def test_read_waits_for_one_deadline(s3d, mount):
     os.close(fd)
 
 
+def test_failed_reads_fail_nothing_between(s3d, mount):
+    """P8: what no read has asked for in vain is tried."""
+    s3d.put("f", body(12 << 20))
+    m = mount(s3d, read_timeout="2s", passthrough="no")
+    s3d.server.rule("delay", op="get", secs=120)
+    fd = os.open(m.path("f"), os.O_RDONLY | os.O_DIRECT)
+    with ThreadPoolExecutor(2) as pool:
+        errs = [pool.submit(os.pread, fd, 4096, off).exception for off in (0, 10 << 20)]
+        assert all(isinstance(err(), OSError) for err in errs)
+    s3d.server.clear()
+    same(os.pread(fd, 4096, 5 << 20), body(12 << 20)[5 << 20:][:4096])
+    os.close(fd)
+    m.kill()
+
+
+def test_name_waits_for_no_reader(s3d, mount):
+    """P8: one deadline, from when it is asked, though every reader waits for its own."""
+    s3d.put("f", body(20 << 20))
+    m = mount(s3d, read_timeout="4s", passthrough="no")
+    fd = os.open(m.path("f"), os.O_RDONLY | os.O_DIRECT)
+    s3d.server.rule("delay", secs=120)
+    with ThreadPoolExecutor(80) as pool:
+        reads = [pool.submit(os.pread, fd, 4096, n << 18) for n in range(80)]
+        time.sleep(1)
+        start = time.monotonic()
+        with pytest.raises(OSError):
+            os.stat(m.path("unknown"))
+        took = time.monotonic() - start
+        for r in reads:
+            assert isinstance(r.exception(), OSError)
+    os.close(fd)
+    m.kill()
+    assert took < 5.5 * lib.SLOW, took
+
+
 def test_slow_name_holds_up_no_other(s3d, mount):
     """P8: the lookups of one directory are under way at the same time."""
     for n in range(8):

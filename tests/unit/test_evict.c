@@ -11,6 +11,7 @@
 #include "cache/blocks.h"
 #include "cache/db.h"
 #include "cache/store.h"
+#include "cache/version.h"
 #include "tests/unit/cache_rig.h"
 #include "tests/unit/check.h"
 #include "tests/unit/no_holes.h"
@@ -467,6 +468,52 @@ static void evict__nothing_goes_before_the_disk_was_looked_at(void)
 	rig_done(&rig);
 }
 
+/* The limit of a process stands for that of a file system: 4 GiB on many a stick. */
+static void limit_files(rlim_t bytes, struct rlimit *ret_was)
+{
+	CHECK(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, ret_was), 0);
+	struct rlimit low = {.rlim_cur = bytes, .rlim_max = ret_was->rlim_max};
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
+}
+
+/* P9: what cannot be kept of one file says nothing of the others. */
+static void evict__a_file_too_long_for_the_disk_is_read_and_others_are_kept(void)
+{
+	struct rig rig;
+	struct rlimit was;
+	rig_init(&rig, 64 * MIB);
+	limit_files(8 * MIB, &was);
+	struct version *big = rig_version(&rig, "big", 16 * MIB);
+	struct version *small = rig_version(&rig, "small", MIB);
+	rig_read(&rig, big, 0, MIB);
+	rig_read(&rig, small, 0, MIB);
+	uint64_t gets = rig.mb.gets;
+	rig_read(&rig, small, 0, MIB);
+	CHECK_EQ(rig.mb.gets, gets);
+	version_unref(big);
+	version_unref(small);
+	rig_done(&rig);
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &was), 0);
+}
+
+/* P9: nor does it take memory. */
+static void evict__what_is_read_past_the_cache_leaves_no_extents(void)
+{
+	struct rig rig;
+	struct rlimit was;
+	rig_init(&rig, 64 * MIB);
+	limit_files(8 * MIB, &was);
+	struct version *v = rig_version(&rig, "k", 256 * MIB);
+	for (uint64_t off = 0; off < 256 * MIB; off += 64 * MIB)
+		rig_read(&rig, v, off, 4096);
+	for (uint64_t no = 0; no < v->n_extents; no++)
+		CHECK(!v->extents[no]);
+	version_unref(v);
+	rig_done(&rig);
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &was), 0);
+}
+
 int main(void)
 {
 	RUN(evict__the_cap_holds_at_every_moment);
@@ -476,6 +523,8 @@ int main(void)
 	RUN(evict__what_cannot_be_punched_is_counted_on);
 	RUN(evict__no_reader_sees_a_hole);
 	RUN(evict__a_full_disk_fails_no_read);
+	RUN(evict__a_file_too_long_for_the_disk_is_read_and_others_are_kept);
+	RUN(evict__what_is_read_past_the_cache_leaves_no_extents);
 	RUN(evict__deletions_under_load_are_never_zeros);
 	RUN(evict__what_two_drop_is_given_back_once);
 	RUN(evict__many_small_versions);

@@ -384,6 +384,48 @@ static void list__one_that_is_too_old_ends_without_readers(void)
 	nrig_done(&rig);
 }
 
+static void forget_key(struct nstore *st, size_t no)
+{
+	free(st->keys[no]);
+	st->n--;
+	memmove(st->keys + no, st->keys + no + 1, (st->n - no) * sizeof(*st->keys));
+}
+
+/* P10 the other way round: what was removed does not come back, nor an old version, in
+ * an open stream of before.  Each object's size is its place in the store. */
+static void list__a_later_one_tells_an_open_stream_what_has_gone(void)
+{
+	struct nrig rig;
+	struct name name;
+	struct call call = nrig_call();
+	uint32_t place = 0, n = 0;
+	char gone[64];
+	nrig_init(&rig, 0);
+	restart_with(&rig, 100000, 50 * NS_PER_MS);
+	nrig_fill_numbers(&rig.store);
+	nrig_settle(&rig.store);
+	struct names_stream *s = open_it(&rig);
+	VRIG_UNTIL(!is_listing(&rig));
+	CHECK_EQ(names_next(s, &place, &name, &call), 1);
+	(void)snprintf(gone, sizeof(gone), "d/%s", rig.store.keys[1]);
+	names_removed(rig.nm, gone);
+	forget_key(&rig.store, 1);
+	(void)usleep(60000);
+	struct names_stream *later = open_it(&rig);
+	VRIG_UNTIL(!is_listing(&rig));
+	names_close(later);
+	struct name lost = {.kind = NAME_FILE};
+	(void)snprintf(lost.name, sizeof(lost.name), "%s", gone + 2);
+	CHECK(names_lost(s, &lost));
+	for (place = 0; names_next(s, &place, &name, &call) > 0; place++, n++) {
+		CHECK(strcmp(name.name, gone + 2) != 0);
+		CHECK_EQ(name.object.size, n);
+	}
+	CHECK_EQ(n, rig.store.n);
+	names_close(s);
+	nrig_done(&rig);
+}
+
 static int look(struct nrig *rig, const char *path)
 {
 	struct call call = nrig_call();
@@ -513,6 +555,7 @@ int main(void)
 	RUN(list__one_that_is_too_long_is_not_kept);
 	RUN(list__one_that_is_too_old_is_not_joined);
 	RUN(list__one_that_is_too_old_ends_without_readers);
+	RUN(list__a_later_one_tells_an_open_stream_what_has_gone);
 	RUN(list__dots_are_no_directories);
 	RUN(keep__next_mount_asks_nothing);
 	RUN(keep__own_changes_are_not_undone);
