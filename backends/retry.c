@@ -316,16 +316,15 @@ static int retry_upload_finish(struct backend *be, const char *key, const char *
 {
 	struct retry *retry = retry_of(be);
 	struct tries t = try_start(retry, "finish", key, call);
-	bool lost = false;
 	int r, seen;
 	do {
-		/* The one before may be done, or under way still, and two at once have
-		 * been seen to lose the object (MinIO 17858): a look comes first. */
-		seen = lost ? was_it_us(retry, key, size, opts, 1, ret, &t.call) : 1;
+		/* Only "busy" says that the one before was not begun.  It may be done, or
+		 * under way still behind a proxy that gave up, and two at once have been
+		 * seen to lose the object (MinIO 17858): a look comes first. */
+		seen = t.lost ? was_it_us(retry, key, size, opts, 1, ret, &t.call) : 1;
 		r = seen == 1 ? backend_upload_finish(retry->inner, key, id, parts,
 						      n_parts, size, opts, ret, &t.call)
 			      : seen;
-		lost = lost || r == -ECOMM || r == -ETIMEDOUT;
 	} while (tries_more(&t, &r));
 	if (is_refusal(r) || r == -ENXIO)
 		r = seen = was_it_us(retry, key, size, opts, r, ret, &t.call);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "backends/date.h"
 #include "backends/page.h"
 #include "backends/s3_request.h"
@@ -20,7 +21,7 @@ enum { ANSWER_ENTRIES_MAX = 20000, UPLOAD_PAGES_MAX = 10000 };
 struct entry {
 	size_t key_at, key_len; /* in answer.raw */
 	size_t id_at;		/* the same, of an upload */
-	bool is_prefix;
+	bool is_prefix, sized;
 	struct object obj;
 };
 
@@ -34,6 +35,7 @@ struct answer {
 	struct entry *entries;	  /* owned */
 	size_t n, alloc;
 	bool truncated, encoded;
+	bool told; /* whether it is truncated */
 };
 
 static void answer_init(struct answer *a, const char *root, const char *item)
@@ -96,6 +98,7 @@ static int on_field(struct answer *a, const char *name, const char *text, size_t
 		e->key_at = add_raw(a, text, len);
 		e->key_len = len;
 	} else if (!strcmp(name, "Size")) {
+		e->sized = true;
 		return http_parse_u64(text, &e->obj.size);
 	} else if (!strcmp(name, "ETag")) {
 		return *text ? http_parse_etag(text, e->obj.etag) : 0;
@@ -109,6 +112,15 @@ static int on_field(struct answer *a, const char *name, const char *text, size_t
 	return buf_error(&a->raw);
 }
 
+/* Any server's boolean; what is neither may be an end and may be none (P10). */
+static int on_truncated(struct answer *a, const char *text)
+{
+	a->told = true;
+	a->truncated = !strcasecmp(text, "true") || !strcmp(text, "1");
+	bool last = !strcasecmp(text, "false") || !strcmp(text, "0");
+	return a->truncated || last ? 0 : -EBADMSG;
+}
+
 static int on_close(void *arg, int depth, const char *name, const char *text, size_t len)
 {
 	struct answer *a = arg;
@@ -119,8 +131,8 @@ static int on_close(void *arg, int depth, const char *name, const char *text, si
 	if (!strcmp(name, a->item) || !strcmp(name, "CommonPrefixes"))
 		return a->entries[a->n - 1].key_at == SIZE_MAX ? -EBADMSG : 0;
 	if (!strcmp(name, "IsTruncated"))
-		a->truncated = !strcmp(text, "true");
-	else if (!strcmp(name, "EncodingType"))
+		return on_truncated(a, text);
+	if (!strcmp(name, "EncodingType"))
 		a->encoded = !strcmp(text, "url");
 	else if (!strcmp(name, "NextContinuationToken") || !strcmp(name, "NextKeyMarker"))
 		buf_add(&a->next, text, len);
@@ -133,6 +145,9 @@ static int parse(const struct http_reply *reply, struct answer *a)
 {
 	static const struct xml_handler handler = {.open = on_open, .close = on_close};
 	int r = xml_parse(reply->body.data, reply->body.len, &handler, a);
+	/* Where the next one starts is told only if there is one. */
+	if (!a->told)
+		a->truncated = a->next.len;
 	return !r && a->truncated && !a->next.len ? -EBADMSG : r;
 }
 
@@ -155,7 +170,8 @@ static int make_page(const struct answer *a, const char *prefix, char delim,
 	buf_init(&key, XML_TEXT_MAX);
 	for (size_t i = 0; !r && i < a->n; i++) {
 		const struct entry *e = &a->entries[i];
-		r = decode_key(a, e, &key);
+		/* One without a size is no empty file (P10). */
+		r = e->is_prefix || e->sized ? decode_key(a, e, &key) : -EBADMSG;
 		if (!r)
 			r = page_add(p, key.data, key.len, e->is_prefix ? NULL : &e->obj);
 	}

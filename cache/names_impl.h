@@ -78,6 +78,7 @@ struct lister {
 	uint32_t pages, running, cuts_left;
 	bool serial; /* not to be split (any more) */
 	bool again;  /* what was split was wrong: from the start, serially */
+	bool refused; /* a range of our making was not answered */
 	int failed;
 	uint64_t hidden; /* keys that cannot be file names */
 	struct buf first_hidden;
@@ -98,6 +99,7 @@ struct names {
 	struct lister *listers;
 	uint64_t n_entries;
 	bool unsplit; /* the store does not start where it is asked to */
+	uint32_t refusals; /* listings that were begun again for one, in a row */
 	bool stopping;
 };
 
@@ -142,8 +144,8 @@ bool names_of_key(const char *prefix, const char *key, size_t key_len, bool dir,
 int lister_go_locked(struct lister *lr);
 /* A paused one goes on, to its end. */
 int lister_resume_locked(struct lister *lr);
-/* P9: nobody reads it, and it is not kept for who comes later: it is too long, or its
- * directory has another by now. */
+/* P9: nobody reads it, and it is not kept for who comes later: it is too long or too
+ * old, or its directory has another by now. */
 bool lister_is_in_vain_locked(const struct lister *lr);
 /* Its ranges, of which none runs, go. */
 void lister_done_locked(struct lister *lr);

@@ -30,6 +30,7 @@ enum {
 	SPLIT_AFTER_PAGES = 4,
 	FIRST_CUTS = 3, /* of SPLIT_CUTS_MAX: the others when these have told more */
 	EMPTY_PAGES_MAX = 1000, /* in a row; a store may send some */
+	REFUSALS_MAX = 2,
 };
 
 struct range {
@@ -38,7 +39,8 @@ struct range {
 	/* its job's own */
 	char *after; /* owned: names behind this one; NULL = all */
 	char *token; /* owned */
-	uint32_t empty_pages;
+	uint32_t empty_pages; /* in a row: those that brought nothing new */
+	char *furthest;	      /* owned: the last of all names; NULL = there was none */
 	char *old_token; /* owned: of some page before; see goes_round */
 	uint64_t since_old, old_after;
 	/* guarded by names.lock */
@@ -240,8 +242,26 @@ static int check_end(struct range *rg)
 	if (!round && rg->empty_pages <= EMPTY_PAGES_MAX)
 		return 0;
 	log_error("names", "list %s/%s: the server sends %s without end",
-		  lr->nm->be->name, lr->prefix, round ? "the same pages" : "empty pages");
+		  lr->nm->be->name, lr->prefix,
+		  round ? "the same pages" : "pages with nothing new");
 	return -EIO;
+}
+
+static uint64_t arrived_locked(const struct lister *lr)
+{
+	uint64_t n = lr->listing->n;
+	for (const struct range *rg = lr->ranges; rg; rg = rg->next)
+		n += rg->waiting ? rg->waiting->n : 0;
+	return n;
+}
+
+/* A page with names is new if it shows one more or goes further than all before: one
+ * whose names are hidden may, and so may one that is listed once more. */
+static int note_progress(struct range *rg, const struct page *p, bool grown)
+{
+	bool further = *p->last && (!rg->furthest || strcmp(p->last, rg->furthest) > 0);
+	rg->empty_pages = grown || further ? 0 : rg->empty_pages + 1;
+	return further ? keep_string(&rg->furthest, p->last) : 0;
 }
 
 /* The page is good: into the listing, as far as it is the range's. */
@@ -252,7 +272,8 @@ static int take_page_locked(struct range *rg, const struct page *p)
 	lr->pages++;
 	lr->any |= p->any;
 	note_hidden(lr, p);
-	rg->empty_pages = *p->first ? 0 : rg->empty_pages + 1;
+	if (rg->after)
+		lr->nm->refusals = 0;
 	if (*p->first) {
 		r = keep_string(&rg->page_first, p->first);
 		if (!r)
@@ -260,8 +281,11 @@ static int take_page_locked(struct range *rg, const struct page *p)
 		if (!r && !lr->first)
 			r = keep_string(&lr->first, p->first);
 	}
+	uint64_t before = arrived_locked(lr);
 	if (!r)
 		r = add_locked(lr, rg, p, cut_at(p->listing, rg->end));
+	if (!r)
+		r = note_progress(rg, p, arrived_locked(lr) > before);
 	bool past = rg->end && rg->last && strcmp(rg->last, rg->end) > 0;
 	rg->done = past || !rg->token;
 	return r ? r : check_end(rg);
@@ -277,6 +301,7 @@ static void range_free(struct range *rg)
 	free(rg->end);
 	free(rg->page_first);
 	free(rg->last);
+	free(rg->furthest);
 	listing_unref(rg->waiting);
 	free(rg);
 }
@@ -408,17 +433,10 @@ static int advance_locked(struct lister *lr)
 
 /* --- the end --- */
 
-static uint64_t arrived_locked(const struct lister *lr)
-{
-	uint64_t n = lr->listing->n;
-	for (const struct range *rg = lr->ranges; rg; rg = rg->next)
-		n += rg->waiting ? rg->waiting->n : 0;
-	return n;
-}
-
 bool lister_is_in_vain_locked(const struct lister *lr)
 {
 	bool kept = lr->dir && lr->dir->lister == lr &&
+		    names_fresh(lr->began_ns, lr->nm->conf.ttl_ns) &&
 		    arrived_locked(lr) <= lr->nm->conf.entries_max;
 	return !lr->done && !lr->users && !kept;
 }
@@ -433,6 +451,14 @@ static void report_hidden(const struct lister *lr)
 			 lr->first_hidden.data);
 }
 
+/* Retried, a refusal looks like an outage.  The listing as a whole came, so there was
+ * none any more; but one may have ended just then, and that does not happen again. */
+static void note_refusal_locked(struct lister *lr)
+{
+	if (lr->refused && !lr->error && ++lr->nm->refusals >= REFUSALS_MAX)
+		lr->nm->unsplit = true;
+}
+
 /* What ran for it is over: only its readers have it from now on. */
 static void finish_locked(struct lister *lr)
 {
@@ -442,6 +468,7 @@ static void finish_locked(struct lister *lr)
 	lr->dir = NULL;
 	lister_delist_locked(lr);
 	lr->error = lr->failed;
+	note_refusal_locked(lr);
 	if (!lr->error) {
 		listing_trim(lr->listing);
 		lr->ready = lr->listing->n;
@@ -466,7 +493,7 @@ static void finish_locked(struct lister *lr)
 static void begin_again_locked(struct lister *lr)
 {
 	lr->again = false;
-	lr->serial = lr->nm->unsplit = true;
+	lr->serial = true;
 	lr->failed = 0;
 	lr->hidden = 0;
 	buf_reset(&lr->first_hidden);
@@ -485,8 +512,11 @@ static bool take_locked(struct range *rg, const struct page *p, int r)
 	/* A range of our own making may be refused for what was asked in it. */
 	bool doubtful = rg->after && !rg->last && r < 0 && r != -EINTR &&
 			r != -ETIMEDOUT && r != -EACCES && r != -ENODEV;
-	if (doubtful || (!r && is_out_of_order(lr, rg, p))) {
+	bool disorder = !r && is_out_of_order(lr, rg, p);
+	if (doubtful || disorder) {
 		lr->again = true;
+		lr->refused = doubtful;
+		lr->nm->unsplit |= disorder || r == -EOPNOTSUPP;
 		return false;
 	}
 	if (!r)

@@ -84,7 +84,9 @@ static int look_who_is_there(struct backend *be, const struct upload_job *job,
 	return 0;
 }
 
-static int resolve(struct backend *be, const struct upload_job *job, struct object *ret)
+/* *ret_found: it was there already. */
+static int resolve(struct backend *be, const struct upload_job *job, bool *ret_found,
+		   struct object *ret)
 {
 	bool rebase;
 	struct object there;
@@ -93,6 +95,7 @@ static int resolve(struct backend *be, const struct upload_job *job, struct obje
 		return r;
 	if (r) {
 		*ret = there;
+		*ret_found = true;
 		return 0;
 	}
 	return rebase ? send_over(be, job, there.etag, ret) : -ESTALE;
@@ -121,12 +124,14 @@ static int look_again(struct backend *be, const struct upload_job *job, int r,
 	return 0;
 }
 
-/* What went up while the file grew was begun without its time. */
-static int correct_mtime(struct backend *be, const struct upload_job *job,
+/* What went up while the file grew was begun without its time, and what was found
+ * there was sent by an attempt before, when the time may have been another.  What was
+ * just sent with it has it, if to the precision of the store. */
+static int correct_mtime(struct backend *be, const struct upload_job *job, bool found,
 			 struct object *obj)
 {
 	if (!job->exact_mtime || obj->mtime_ns == job->mtime_ns ||
-	    !(be->caps & BACKEND_BEGIN_META) || !(be->caps & BACKEND_COPY))
+	    !(found || be->caps & BACKEND_BEGIN_META) || !(be->caps & BACKEND_COPY))
 		return 0;
 	struct object now;
 	struct put_opts opts = {.mtime_ns = job->mtime_ns, .tag = job->tag};
@@ -138,15 +143,20 @@ static int correct_mtime(struct backend *be, const struct upload_job *job,
 	return r == -ESTALE || r == -ENOENT ? 0 : r;
 }
 
-/* 0, and *ret is the object; -ENXIO: the store lost its parts. */
+/* 0, and *ret is the object, *ret_found if that was there already; -ENXIO: the store
+ * lost its parts. */
 static int send_and_look(struct backend *be, const struct upload_job *job,
-			 struct object *ret)
+			 bool *ret_found, struct object *ret)
 {
 	int r = send_over(be, job, job->base, ret);
 	/* -ENOENT: what it should replace was removed by somebody else. */
 	if (r == -ESTALE || r == -EEXIST || (r == -ENOENT && *job->base))
-		return resolve(be, job, ret);
-	return may_have_arrived(r) ? look_again(be, job, r, ret) : r;
+		return resolve(be, job, ret_found, ret);
+	if (!may_have_arrived(r))
+		return r;
+	r = look_again(be, job, r, ret);
+	*ret_found = !r;
+	return r;
 }
 
 int upload_run(struct backend *be, const struct upload_job *job, struct object *ret)
@@ -163,13 +173,13 @@ int upload_run(struct backend *be, const struct upload_job *job, struct object *
 		if (!r && job->fd < 0)
 			return -ENODATA;
 	}
-	bool there = r;
-	r = there ? 0 : send_and_look(be, job, ret);
+	bool found = r;
+	r = found ? 0 : send_and_look(be, job, &found, ret);
 	/* What went up long ago may be forgotten by now: once more, from the file. */
 	if (r == -ENXIO)
-		r = send_and_look(be, job, ret);
+		r = send_and_look(be, job, &found, ret);
 	if (!r)
-		r = correct_mtime(be, job, ret);
+		r = correct_mtime(be, job, found, ret);
 	if (r == -ENXIO)
 		return -EIO;
 	return r == -EEXIST ? -ESTALE : r;

@@ -72,6 +72,8 @@ static struct bucket_object *store_locked(struct bucket *b, const char *key, cha
 	CHECK(o->key);
 	o->bytes = bytes;
 	o->obj = (struct object){.size = size, .mtime_ns = opts->mtime_ns};
+	if (b->rounds_mtime)
+		o->obj.mtime_ns -= o->obj.mtime_ns % (int64_t)NS_PER_S;
 	(void)snprintf(o->obj.etag, sizeof(o->obj.etag), "\"e%llu\"",
 		       (unsigned long long)++b->serial);
 	(void)snprintf(o->obj.tag, sizeof(o->obj.tag), "%s", opts->tag ? opts->tag : "");

@@ -19,6 +19,26 @@ static size_t start_of(const struct nstore *st, const struct list_query *q,
 	return at;
 }
 
+/* Where the next page starts; 0 = nowhere. */
+static size_t next_of(const struct nstore *st, size_t end)
+{
+	return end < st->n || st->endless || st->circle ? end : 0;
+}
+
+/* Key number i, into key. */
+static int make_key(const struct nstore *st, size_t i, char key[static 400])
+{
+	size_t page = i / NRIG_PAGE, pages = st->n / NRIG_PAGE;
+	/* Of an unordered one the last page is the first. */
+	if (st->unordered)
+		page = pages - 1 - page;
+	if (st->circle)
+		page %= st->circle;
+	size_t from = page * NRIG_PAGE + i % NRIG_PAGE;
+	return from < st->n ? snprintf(key, 400, "d/%s", st->keys[from])
+			    : snprintf(key, 400, "d/%0300zu", from);
+}
+
 static int store_list(struct backend *be, const struct list_query *q, char **token,
 		      list_fn *fn, void *arg, struct call *call)
 {
@@ -32,29 +52,28 @@ static int store_list(struct backend *be, const struct list_query *q, char **tok
 			return call_check(call);
 		(void)usleep(1000);
 	}
-	if (no == atomic_load(&st->fail_at))
+	bool behind = q->after && !*token;
+	if (no == atomic_load(&st->fail_at) ||
+	    (behind && atomic_load(&st->refuses_after)))
 		return -EIO;
-	if (st->far && q->after && !*token && strcmp(q->after, st->far) >= 0) {
+	if (st->far && behind && strcmp(q->after, st->far) >= 0) {
 		atomic_fetch_add(&st->far_starts, 1);
 		(void)usleep(30000);
 	}
 	size_t at = strcmp(q->prefix, "d/") ? st->n : start_of(st, q, *token);
-	size_t end = at + NRIG_PAGE < st->n ? at + NRIG_PAGE : st->n;
+	size_t end = at + NRIG_PAGE < st->n || st->circle || st->endless ? at + NRIG_PAGE
+									 : st->n;
 	for (size_t i = at; i < end; i++) {
-		char key[300];
-		/* Of an unordered one the last page is the first. */
-		size_t from = i, pages = st->n / NRIG_PAGE;
-		if (st->unordered)
-			from = (pages - 1 - i / NRIG_PAGE) * NRIG_PAGE + i % NRIG_PAGE;
-		size_t len = (size_t)snprintf(key, sizeof(key), "d/%s", st->keys[from]);
-		struct object obj = {.size = from, .mtime_ns = 1, .etag = "\"e\""};
+		char key[400];
+		size_t len = (size_t)make_key(st, i, key);
+		struct object obj = {.size = i, .mtime_ns = 1, .etag = "\"e\""};
 		int r = fn(arg, key, len, key[len - 1] == '/' ? NULL : &obj);
 		if (r < 0)
 			return r;
 	}
 	free(*token);
 	*token = NULL;
-	if (end < st->n && asprintf(token, "%zu", end) < 0)
+	if (next_of(st, end) && asprintf(token, "%zu", end) < 0)
 		return -ENOMEM;
 	return 0;
 }

@@ -12,10 +12,13 @@ struct nstore {
 	char **keys; /* owned, sorted; below d/; a directory's ends in '/' */
 	size_t n;
 	bool ignores_after, unordered;
+	size_t circle; /* > 0: only so many pages come, over and over, with new tokens */
+	bool endless;  /* behind the keys come others, which cannot be names */
 	const char *far; /* a listing that starts at it or behind comes late */
 	/* changed by tests at any time */
 	atomic_int fail_at;   /* the list of this number fails; 0 = none */
 	atomic_int hold_from; /* from this number on they wait; 0 = none */
+	atomic_bool refuses_after; /* a listing that starts behind a key fails */
 	/* counted */
 	atomic_int lists, far_starts, heads;
 };

@@ -151,6 +151,59 @@ static void list__store_without_order_loses_nothing(void)
 	nrig_done(&rig);
 }
 
+/* P9: a server that takes no notice of its own tokens ends no listing by itself. */
+static void list__same_pages_without_end_are_an_error(void)
+{
+	static const uint32_t caps[] = {0, BACKEND_LIST_AFTER};
+	for (size_t i = 0; i < 4; i++) {
+		struct nrig rig;
+		struct listing *got = listing_new();
+		nrig_init(&rig, caps[i % 2]);
+		nrig_fill_numbers(&rig.store);
+		nrig_settle(&rig.store);
+		rig.store.circle = i < 2 ? 1 : 3;
+		CHECK_EQ(nrig_read_all(&rig, got), -EIO);
+		CHECK(got->n <= rig.store.circle * NRIG_PAGE);
+		CHECK(rig.store.lists < 1100);
+		listing_unref(got);
+		nrig_done(&rig);
+	}
+}
+
+/* An outage costs one listing its ranges, and no later one. */
+static void list__outage_does_not_end_the_splitting(void)
+{
+	struct nrig rig;
+	nrig_init(&rig, BACKEND_LIST_AFTER);
+	nrig_fill_numbers(&rig.store);
+	nrig_settle(&rig.store);
+	for (int i = 0; i < 3; i++) {
+		atomic_store(&rig.store.refuses_after, true);
+		nrig_check(&rig, 20);
+		CHECK(!rig.nm->unsplit);
+		names_forget(rig.nm, "d/x");
+		atomic_store(&rig.store.refuses_after, false);
+		nrig_check(&rig, 8);
+		names_forget(rig.nm, "d/x");
+	}
+	nrig_done(&rig);
+}
+
+/* Retried, a refusal looks like an outage; but it comes again. */
+static void list__store_that_refuses_the_start_is_known_soon(void)
+{
+	struct nrig rig;
+	nrig_init(&rig, BACKEND_LIST_AFTER);
+	nrig_fill_numbers(&rig.store);
+	nrig_settle(&rig.store);
+	atomic_store(&rig.store.refuses_after, true);
+	for (int i = 0; i < 3; i++) {
+		nrig_check(&rig, i < 2 ? 20 : 0);
+		names_forget(rig.nm, "d/x");
+	}
+	nrig_done(&rig);
+}
+
 /* P10: what comes before the error is not the whole. */
 static void list__page_that_fails_is_an_error(void)
 {
@@ -426,6 +479,20 @@ static void list__a_later_one_tells_an_open_stream_what_has_gone(void)
 	nrig_done(&rig);
 }
 
+/* P9: nor if it has no end, and nobody comes at all. */
+static void list__endless_one_ends_without_readers(void)
+{
+	struct nrig rig;
+	nrig_init(&rig, 0);
+	restart_with(&rig, 100000, 200 * NS_PER_MS);
+	nrig_fill_numbers(&rig.store);
+	nrig_settle(&rig.store);
+	rig.store.endless = true;
+	names_close(open_it(&rig));
+	VRIG_UNTIL(!is_listing(&rig));
+	nrig_done(&rig);
+}
+
 static int look(struct nrig *rig, const char *path)
 {
 	struct call call = nrig_call();
@@ -547,6 +614,9 @@ int main(void)
 	RUN(list__serial_where_the_store_cannot_start_anywhere);
 	RUN(list__store_that_ignores_the_start_loses_nothing);
 	RUN(list__store_without_order_loses_nothing);
+	RUN(list__same_pages_without_end_are_an_error);
+	RUN(list__outage_does_not_end_the_splitting);
+	RUN(list__store_that_refuses_the_start_is_known_soon);
 	RUN(list__page_that_fails_is_an_error);
 	RUN(list__entries_come_before_the_last_page);
 	RUN(list__directory_wins_across_pages);
@@ -556,6 +626,7 @@ int main(void)
 	RUN(list__one_that_is_too_old_is_not_joined);
 	RUN(list__one_that_is_too_old_ends_without_readers);
 	RUN(list__a_later_one_tells_an_open_stream_what_has_gone);
+	RUN(list__endless_one_ends_without_readers);
 	RUN(list__dots_are_no_directories);
 	RUN(keep__next_mount_asks_nothing);
 	RUN(keep__own_changes_are_not_undone);

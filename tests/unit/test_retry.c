@@ -366,12 +366,18 @@ static int finish(struct backend *be, const struct put_opts *opts, struct object
 /* Traps 1 and 2. */
 static void retry__lost_finish_is_a_finish(void)
 {
-	for (int absent = 0; absent < 2; absent++) {
+	static const char *const faults[] = {
+		"finish:1:after=ECOMM;abort:1:after=ECOMM",
+		"finish:1:after=ETIMEDOUT;abort:1:after=ECOMM",
+		"finish:1:after=EREMOTEIO;abort:1:after=ECOMM", /* a proxy's 502 */
+		"finish:1:after=EBADMSG;abort:1:after=ECOMM",
+	};
+	for (size_t i = 0; i < 8; i++) {
 		struct rig rig;
 		struct object ret;
 		struct fake fake = fake_new();
-		const struct put_opts opts = {.cond.if_absent = absent, .tag = tag_a};
-		rig_over(&rig, &fake.base, "finish:1:after=ECOMM;abort:1:after=ECOMM");
+		const struct put_opts opts = {.cond.if_absent = i % 2, .tag = tag_a};
+		rig_over(&rig, &fake.base, faults[i / 2]);
 		CHECK_EQ(finish(rig.be, &opts, &ret), 0);
 		CHECK_EQ(fault_count(rig.fault, "finish"), 1); /* never two at once */
 		CHECK_EQ(fault_count(rig.fault, "abort"), 2); /* parts are left nowhere */

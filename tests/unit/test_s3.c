@@ -327,12 +327,42 @@ static void s3__a_page_is_sorted_decoded_and_relative(void)
 	free(token);
 }
 
+/* P10: whether a page is the last is told by a boolean, in whichever of its forms, or,
+ * where that is missing, by where the next one starts. */
+static void s3__P10_a_page_is_the_last_only_if_it_says_so(void)
+{
+#define NEXT "<NextContinuationToken>t</NextContinuationToken>"
+	static const struct {
+		const char *page;
+		bool more;
+		int r;
+	} cases[] = {
+		{PAGE("<IsTruncated>True</IsTruncated>" NEXT), true, 0},
+		{PAGE("<IsTruncated>1</IsTruncated>" NEXT), true, 0},
+		{PAGE(NEXT), true, 0},
+		{PAGE(KEY("p/d/a")), false, 0},
+		{PAGE("<IsTruncated>False</IsTruncated>"), false, 0},
+		{PAGE("<IsTruncated>false</IsTruncated>" NEXT), false, 0},
+		{PAGE("<IsTruncated>yes</IsTruncated>" NEXT), false, -EBADMSG},
+		{PAGE("<IsTruncated>yes</IsTruncated>"), false, -EBADMSG},
+		{PAGE("<IsTruncated>True</IsTruncated>"), false, -EBADMSG},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct seen seen;
+		char *token;
+		CHECK_EQ(list(cases[i].page, &seen, &token), cases[i].r);
+		CHECK_EQ(token != NULL, cases[i].more);
+		free(token);
+	}
+}
+
 static void s3__P10_an_unsound_page_delivers_nothing(void)
 {
 	static const char *const bad[] = {
 		PAGE(KEY("p/d/a") KEY("other")),
 		PAGE(KEY("p/d/a") "<Contents><Size>3</Size></Contents>"),
 		PAGE(KEY("p/d/a") "<Contents><Key>p/d/b</Key><Size>-1</Size></Contents>"),
+		PAGE(KEY("p/d/a") "<Contents><Key>p/d/b</Key></Contents>"),
 		PAGE(KEY("p/d/a") "<IsTruncated>true</IsTruncated>"),
 		PAGE("<EncodingType>url</EncodingType>" KEY("p/d/a") KEY("p/d/%4")),
 		XML("<ListBucketResult>" KEY("p/d/a")),
@@ -404,6 +434,7 @@ int main(void)
 	RUN(s3__a_copy_that_ran_out_of_time_leaves_no_parts);
 	RUN(s3__every_body_comes_with_a_checksum);
 	RUN(s3__a_page_is_sorted_decoded_and_relative);
+	RUN(s3__P10_a_page_is_the_last_only_if_it_says_so);
 	RUN(s3__P10_an_unsound_page_delivers_nothing);
 	RUN(s3__errors_are_those_of_backend_h);
 	return 0;

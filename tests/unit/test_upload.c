@@ -205,6 +205,38 @@ static void upload__early_parts_and_an_exact_time(void)
 	}
 }
 
+/* The answer to a first attempt was lost, and the time was set by hand since: the tag
+ * tells that it is there, but with the time before.  Looked for, or met. */
+static void upload__found_object_gets_the_exact_time(void)
+{
+	for (int look = 0; look < 2; look++) {
+		struct rig rig;
+		struct object obj;
+		start(&rig, 4);
+		bucket_set(&rig.p.b, "k", "done", "mine");
+		rig.job.look_first = look;
+		rig.job.exact_mtime = true;
+		CHECK_EQ(upload_run(&rig.p.b.be, &rig.job, &obj), 0);
+		CHECK_EQ(rig.p.b.copies, 1);
+		CHECK_EQ(bucket_head(&rig.p.b, "k", &obj), 0);
+		CHECK_EQ(obj.mtime_ns, 5);
+		CHECK_STR(obj.tag, "mine");
+		end(&rig);
+	}
+}
+
+/* A store may keep whole seconds: what was just sent has its time all the same. */
+static void upload__rounded_time_is_no_copy(void)
+{
+	struct rig rig;
+	start(&rig, 10);
+	rig.p.b.rounds_mtime = true;
+	rig.job.exact_mtime = true;
+	CHECK_EQ(run(&rig), 0);
+	CHECK_EQ(rig.p.b.copies, 0);
+	end(&rig);
+}
+
 /* What went up long ago is forgotten by now: sent anew, in the same attempt. */
 static void upload__forgotten_parts_are_sent_anew(void)
 {
@@ -231,6 +263,8 @@ int main(void)
 	RUN(upload__lost_file);
 	RUN(upload__cancelled_begins_nothing);
 	RUN(upload__early_parts_and_an_exact_time);
+	RUN(upload__found_object_gets_the_exact_time);
+	RUN(upload__rounded_time_is_no_copy);
 	RUN(upload__forgotten_parts_are_sent_anew);
 	return 0;
 }
