@@ -411,6 +411,23 @@ static int listed_answer(const struct names *nm, const struct directory *d,
 	return 0;
 }
 
+/* By as much as has come of a listing that began after e was heard: a reader was shown
+ * that.  Of the very same version the time that the bucket told is left. */
+static int later_answer(const struct names *nm, const struct directory *d,
+			const struct entry *e, enum name_kind *ret_kind,
+			struct object *ret_obj)
+{
+	const struct lister *lr = d->lister;
+	if (!lr || e->known_ns >= lr->began_ns || e->local_ns >= lr->began_ns)
+		return -EAGAIN;
+	int r = listed_answer(nm, d, e->text, ret_kind, ret_obj, false);
+	bool same = !r && e->exact && e->answer == IS_FILE && *ret_kind == NAME_FILE &&
+		    !strcmp(e->etag, ret_obj->etag);
+	if (same)
+		ret_obj->mtime_ns = e->mtime_ns;
+	return r;
+}
+
 int names_lookup_known(struct names *nm, const char *path, const char *dir,
 		       const char *name, enum name_kind *ret_kind, struct object *ret_obj)
 {
@@ -423,10 +440,13 @@ int names_lookup_known(struct names *nm, const char *path, const char *dir,
 	bool complete = d->listing && names_fresh(d->listed_ns, nm->conf.ttl_ns);
 	uint64_t ttl = e && e->answer >= IS_ABSENT && !complete ? nm->conf.negative_ttl_ns
 								: nm->conf.ttl_ns;
+	int r = e && !complete ? later_answer(nm, d, e, ret_kind, ret_obj) : -EAGAIN;
+	if (r != -EAGAIN)
+		return r;
 	if (e && !(complete && lists_other(d->listing, e)))
 		return names_fresh(e->known_ns, ttl) ? entry_answer(e, ret_kind, ret_obj)
 						     : -EAGAIN;
-	int r = listed_answer(nm, d, name, ret_kind, ret_obj, complete);
+	r = listed_answer(nm, d, name, ret_kind, ret_obj, complete);
 	return r == -ENOENT && backend_hides(nm->be, path) ? -EAGAIN : r;
 }
 

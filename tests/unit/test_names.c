@@ -1,8 +1,9 @@
 /* test_names.c - what is believed of the bucket, and for how long (P7, P10). */
 #include <errno.h>
 #include <unistd.h>
+#include "cache/names_impl.h"
 #include "tests/unit/check.h"
-#include "tests/unit/view_rig.h"
+#include "tests/unit/names_rig.h"
 #include "backends/util/banned.h"
 
 struct rig {
@@ -381,6 +382,55 @@ static void names__keeps_no_more_than_it_may(void)
 	end(&rig);
 }
 
+/* As the bucket told it of the key of that number; etag NULL: it is not there. */
+static void heard(struct nrig *rig, int no, const char *etag)
+{
+	struct object obj = {.size = 7, .mtime_ns = 9};
+	char path[300];
+	(void)snprintf(path, sizeof(path), "d/%s", rig->store.keys[no]);
+	(void)snprintf(obj.etag, sizeof(obj.etag), "%s", etag ? etag : "");
+	names_note(rig->nm, path, etag ? IS_FILE : IS_ABSENT, &obj, clock_now_ns());
+}
+
+static struct object known(struct nrig *rig, int no)
+{
+	struct object obj;
+	enum name_kind kind;
+	char path[300];
+	(void)snprintf(path, sizeof(path), "d/%s", rig->store.keys[no]);
+	CHECK_EQ(names_lookup(rig->nm, path, &kind, &obj, NULL), 0);
+	CHECK_EQ(kind, NAME_FILE);
+	return obj;
+}
+
+/* What `ls` has just shown is not taken back by what was heard before it began. */
+static void names__listing_under_way_outdates_what_was_heard(void)
+{
+	struct nrig rig;
+	struct call call = nrig_call();
+	struct listing *better = listing_new();
+	struct names_stream *s;
+	nrig_init(&rig, 0);
+	nrig_fill_numbers(&rig.store);
+	nrig_settle(&rig.store);
+	for (int i = 0; i < 2; i++)
+		heard(&rig, i * 2 * NRIG_PAGE, "\"old\"");
+	heard(&rig, 1, NULL);
+	heard(&rig, 2, "\"e\"");
+	atomic_store(&rig.store.hold_from, 2);
+	CHECK_EQ(names_open(rig.nm, "d", better, &s, &call), 0);
+	heard(&rig, 3, "\"new\"");
+	CHECK_STR(known(&rig, 0).etag, "\"e\"");
+	CHECK_STR(known(&rig, 1).etag, "\"e\"");
+	CHECK_EQ(known(&rig, 2).mtime_ns, 9); /* the user's, which no listing tells */
+	CHECK_STR(known(&rig, 3).etag, "\"new\"");
+	CHECK_STR(known(&rig, 2 * NRIG_PAGE).etag, "\"old\""); /* not yet listed */
+	atomic_store(&rig.store.hold_from, 0);
+	names_close(s);
+	listing_unref(better);
+	nrig_done(&rig);
+}
+
 int main(void)
 {
 	RUN(names__believes_within_ttl);
@@ -396,6 +446,7 @@ int main(void)
 	RUN(names__keeps_the_users_mtime);
 	RUN(names__anothers_patience_is_not_ours);
 	RUN(names__one_list_for_all_who_ask);
+	RUN(names__listing_under_way_outdates_what_was_heard);
 	RUN(names__keeps_no_more_than_it_may);
 	return 0;
 }
