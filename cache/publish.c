@@ -14,7 +14,7 @@ static int commit_sealed(struct staged *st, const char *key, const char *base,
 			 const char *tag, const struct journal_change *extra,
 			 size_t n_extra)
 {
-	enum { EXTRA_MAX = 4 };
+	enum { EXTRA_MAX = 5 };
 	struct journal_change changes[2 + EXTRA_MAX];
 	struct row_image image;
 	size_t n = 0;

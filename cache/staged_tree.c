@@ -73,7 +73,9 @@ static int claim(struct staged_leaf *leaf, bool wait, struct call *call)
 				   leaf->done ? st->object.etag : st->base);
 		staged_tags_locked(st, st->key, leaf->left_tags);
 	}
-	return state == STAGED_CONFLICT ? -EXDEV : 0;
+	/* Two rows of one name do not move: what was closed of it stays (P3), as long as
+	 * it is not known what comes of the bytes that are being written. */
+	return state == STAGED_CONFLICT || st->older ? -EXDEV : 0;
 }
 
 static void let_go(struct staged_leaf *leaf)
