@@ -104,6 +104,8 @@ struct staged {
 	bool no_retry;	/* a rename waits for this attempt; nobody else starts one */
 	bool owed;	/* OPEN though it was closed: the keeper tries to seal it again */
 	bool recovered; /* loaded, and not looked at by staging_start yet */
+	bool superseded; /* DROPPED as a later generation took its place, not in the
+			    bucket yet */
 	bool uncertain; /* an upload of it was broken off: it may have succeeded */
 	uint64_t uncertain_key; /* hash of the name that it was sent to */
 	char base[ETAG_SIZE], tag[TAG_SIZE];

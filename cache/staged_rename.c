@@ -33,6 +33,7 @@ static int replace_older_locked(struct staged *st)
 		return r;
 	/* What the bucket has may be the older one's, or what that started from. */
 	staged_tags_locked(older, older->key, st->base_tags);
+	older->superseded = true;
 	(void)drop_older_locked(st);
 	staged_unclaim_locked(older);
 	staged_unref(older);
@@ -295,6 +296,8 @@ static int take_name(struct move *m)
 		forget_all_locked(m->mv->over);
 	else if (over) /* it is in the bucket, and was found there */
 		staged_unmap_locked(over);
+	if (st->older)
+		st->older->superseded = true;
 	drop_all_older_locked(st);
 	staged_unmap_locked(st);
 	free(st->key);

@@ -39,12 +39,19 @@ static int collect(void *arg, const char *key, struct staged *st)
 	return 0;
 }
 
+static bool is_sending_locked(const struct staged *st)
+{
+	while (st && !st->sending)
+		st = st->older;
+	return st;
+}
+
 static int wait_sent(struct staged *st, struct call *call)
 {
 	struct staging *sg = st->sg;
 	int r = 0;
 	SCOPED_LOCK(&sg->lock);
-	while (st->sending && !r) {
+	while (is_sending_locked(st) && !r) {
 		cond_wait_ms(&sg->changed, &sg->lock, 100);
 		r = sg->closing ? -ESHUTDOWN : call_check(call);
 	}
