@@ -14,7 +14,7 @@ static int commit_sealed(struct staged *st, const char *key, const char *base,
 			 const char *tag, const struct journal_change *extra,
 			 size_t n_extra)
 {
-	enum { EXTRA_MAX = 4 };
+	enum { EXTRA_MAX = 5 };
 	struct journal_change changes[2 + EXTRA_MAX];
 	struct row_image image;
 	size_t n = 0;
@@ -99,6 +99,22 @@ static bool was_stopped(const struct staged *st)
 	return st->error == -EINTR && !st->no_retry;
 }
 
+/* What close says.  What was removed is nobody's any more; what a later generation took
+ * the place of is not in the bucket, and that one may never be (P2). */
+static int outcome_locked(const struct staged *st)
+{
+	switch (staged_get_state(st)) {
+	case STAGED_CONFLICT:
+		return -ESTALE;
+	case STAGED_SEALED:
+		return st->error;
+	case STAGED_DROPPED:
+		return st->superseded ? -EIO : 0;
+	default:
+		return 0;
+	}
+}
+
 int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call *call)
 {
 	/* Only compared: it may be gone when we look again. */
@@ -127,14 +143,7 @@ int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call 
 			first_before = now->attempts;
 		}
 	}
-	switch (staged_get_state(st)) {
-	case STAGED_CONFLICT:
-		return -ESTALE;
-	case STAGED_SEALED:
-		return st->error;
-	default:
-		return 0;
-	}
+	return outcome_locked(st);
 }
 
 bool staged_wants_publishing(struct staged *st)
@@ -185,10 +194,11 @@ int staged_publish(struct staged *st, bool wait, struct call *call)
 	if (r)
 		return r;
 	SCOPED_LOCK(&sg->lock);
-	if (staged_get_state(st) == STAGED_CONFLICT)
-		return -ESTALE;
-	if (staged_get_state(st) != STAGED_SEALED)
+	enum staged_state state = staged_get_state(st);
+	if (state == STAGED_DROPPED && !wait)
 		return 0;
+	if (state != STAGED_SEALED)
+		return outcome_locked(st);
 	uint64_t before = st->attempts;
 	staged_submit_locked(first_due(st));
 	staged_submit_locked(st);

@@ -140,18 +140,23 @@ void staged_tags_locked(const struct staged *st, const char *key, char ret[TAGS_
 		tags_add(ret, st->tag);
 }
 
+/* Whichever of its generations the next mount sends first. */
 int staged_expect(struct staged *st, const char *tag)
 {
-	struct row_image image;
-	(void)pthread_mutex_lock(&st->sg->lock);
-	enum staged_state state = staged_get_state(st);
-	bool has_row = state != STAGED_DONE && state != STAGED_DROPPED;
-	if (has_row)
-		tags_add(st->base_tags, tag);
-	staged_row_locked(st, &image);
-	(void)pthread_mutex_unlock(&st->sg->lock);
-	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
-	return has_row ? journal_commit(st->sg->jn, &c, 1, true) : 0;
+	int r = 0;
+	for (struct staged *at = st; !r && at; at = at->older) {
+		struct row_image image;
+		(void)pthread_mutex_lock(&at->sg->lock);
+		enum staged_state state = staged_get_state(at);
+		bool has_row = state != STAGED_DONE && state != STAGED_DROPPED;
+		if (has_row)
+			tags_add(at->base_tags, tag);
+		staged_row_locked(at, &image);
+		(void)pthread_mutex_unlock(&at->sg->lock);
+		struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
+		r = has_row ? journal_commit(at->sg->jn, &c, 1, true) : 0;
+	}
+	return r;
 }
 
 bool staging_is_local(const struct staging *sg, const char *key)

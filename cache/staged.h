@@ -178,7 +178,8 @@ void staged_disown(struct staged *st);
 
 /* Something else is about to be put in the bucket under its name: nothing of it is
  * in flight, and nobody changes it, until staged_thaw says whether that replaced it
- * (then it is forgotten, and nothing in the bucket is removed). */
+ * (then it is forgotten, and nothing in the bucket is removed).  An earlier generation is
+ * frozen with it, and stays until then if st is OPEN. */
 int staged_freeze(struct staged *st);
 /* Frozen: what its upload would replace, a version ("" = nothing) or one of these uploads
  * of ours. */

@@ -16,8 +16,8 @@ static bool is_blank_locked(struct staged *st)
 	       !st->uncertain;
 }
 
-/* Bytes that were promised wait for their upload.  To freeze st would put it in their
- * place while it is empty (P3). */
+/* Bytes that were promised wait for their upload, or are on their way: st must go
+ * after them.  To freeze it would stop them. */
 static bool has_older(struct staged *st)
 {
 	SCOPED_LOCK(&st->sg->lock);

@@ -11,6 +11,7 @@
 #include "cache/parts.h"
 #include "cache/staged.h"
 #include "cache/tags.h"
+#include "cache/torn.h"
 
 /* bytes: smaller files go up when they are closed. */
 enum { EARLY_FROM = 8 << 20 };
@@ -80,7 +81,7 @@ struct staged {
 	atomic_bool dirty; /* written since it was last sealed */
 	atomic_bool retired, cancel;
 	atomic_bool suspect;   /* a sync of it failed: nobody knows what the disk has */
-	atomic_bool torn;      /* a write into it failed: torn_* say where and why */
+	atomic_bool torn;      /* a write into it failed: missing says where */
 	atomic_bool nameless;  /* no row, no name: its file goes with it */
 	atomic_bool mtime_set; /* by hand, after the last write */
 	atomic_bool unsure;    /* OPEN, but the commit that was to seal it failed, and may
@@ -103,6 +104,8 @@ struct staged {
 	bool no_retry;	/* a rename waits for this attempt; nobody else starts one */
 	bool owed;	/* OPEN though it was closed: the keeper tries to seal it again */
 	bool recovered; /* loaded, and not looked at by staging_start yet */
+	bool superseded; /* DROPPED as a later generation took its place, not in the
+			    bucket yet */
 	bool uncertain; /* an upload of it was broken off: it may have succeeded */
 	uint64_t uncertain_key; /* hash of the name that it was sent to */
 	char base[ETAG_SIZE], tag[TAG_SIZE];
@@ -111,8 +114,8 @@ struct staged {
 				      CONFLICT: kept until this one is uploaded */
 	uint64_t retry_at_ns, attempts;
 	int error;	      /* of the last attempt */
-	uint64_t torn_off;    /* the first byte that is missing */
-	int torn_error;	      /* 0 = none is */
+	struct torn missing;  /* of writes that failed ... */
+	int torn_error;	      /* ... with this, the last of them; 0 = none is */
 	struct object object; /* DONE */
 };
 

@@ -96,13 +96,12 @@ void staged_log_error(struct staged *st, const char *what, int r)
 }
 
 /* A write that failed leaves a file that its program may take for whole and
- * close.  It is not published (staged (7)) until the missing bytes are written, or
+ * close.  It is not published (staged (7)) until all missing bytes are written, or
  * cut off. */
-static void note_torn(struct staged *st, uint64_t off, int error)
+static void note_torn(struct staged *st, uint64_t off, uint64_t end, int error)
 {
 	SCOPED_LOCK(&st->sg->lock);
-	if (!st->torn_error || off < st->torn_off)
-		st->torn_off = off;
+	torn_add(&st->missing, off, end);
 	st->torn_error = error;
 	atomic_store(&st->torn, true);
 }
@@ -112,7 +111,8 @@ static void note_mended(struct staged *st, uint64_t off, uint64_t end)
 	if (!atomic_load(&st->torn))
 		return;
 	SCOPED_LOCK(&st->sg->lock);
-	if (off > st->torn_off || end <= st->torn_off)
+	torn_remove(&st->missing, off, end);
+	if (st->missing.n)
 		return;
 	st->torn_error = 0;
 	atomic_store(&st->torn, false);
@@ -139,7 +139,7 @@ static ssize_t write_shared(struct staged *st, const void *bytes, size_t len,
 		return -EAGAIN;
 	ssize_t n = write_charged(st, bytes, len, off);
 	if (n < 0) {
-		note_torn(st, off, (int)n);
+		note_torn(st, off, off + len, (int)n);
 		return n;
 	}
 	note_mended(st, off, off + (uint64_t)n);
@@ -191,7 +191,7 @@ int staged_truncate(struct staged *st, uint64_t size)
 	staged_refund(st, size);
 	atomic_store(&st->mtime_set, false);
 	early_cut(st, size);
-	/* Nothing is missing before the new end. */
+	/* Nothing is missing after the new end. */
 	note_mended(st, size, UINT64_MAX);
 	return 0;
 }

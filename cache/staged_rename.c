@@ -19,60 +19,25 @@ static struct staged *drop_older_locked(struct staged *st)
 	return older;
 }
 
-/* st takes the place of an earlier generation that waits for its upload.  What was
- * promised for that one holds for st from here on.  Both are claimed. */
-static int replace_older_locked(struct staged *st, struct staged *older)
+/* st, which is promised as well, takes the place of an earlier generation that waits for
+ * its upload.  Both are claimed. */
+static int replace_older_locked(struct staged *st)
 {
 	struct staging *sg = st->sg;
-	bool keep = staged_get_state(st) == STAGED_OPEN;
-	struct row_image image;
-	staged_row_locked(st, &image);
-	image.row.synced = image.row.synced || keep;
-	/* What the bucket has may be the older one's, or what that started from. */
-	staged_tags_locked(older, older->key, image.base_tags);
+	struct staged *older = st->older;
+	struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = older->id};
 	(void)pthread_mutex_unlock(&sg->lock);
-	struct journal_change changes[] = {
-		{.kind = JOURNAL_DEL_ROW, .id = older->id},
-		{.kind = JOURNAL_PUT_ROW, .row = &image.row},
-	};
-	int r = keep ? staged_sync_bytes(st) : 0;
-	if (!r)
-		r = journal_commit(sg->jn, changes, keep ? 2 : 1, keep);
+	int r = journal_commit(sg->jn, &c, 1, false);
 	(void)pthread_mutex_lock(&sg->lock);
 	if (r)
 		return r;
-	st->synced = st->synced || keep;
-	staged_copy_string(st->base_tags, sizeof(st->base_tags), image.base_tags);
-	staged_unref(drop_older_locked(st)); /* the caller has one, too */
+	/* What the bucket has may be the older one's, or what that started from. */
+	staged_tags_locked(older, older->key, st->base_tags);
+	older->superseded = true;
+	(void)drop_older_locked(st);
+	staged_unclaim_locked(older);
+	staged_unref(older);
 	return 0;
-}
-
-/* Claim it; nothing of it is in flight afterwards and no generation is before it.
- * It is claimed whatever is returned. */
-static int settle(struct staged *st)
-{
-	struct staging *sg = st->sg;
-	int r = 0;
-	(void)pthread_mutex_lock(&sg->lock);
-	staged_claim_locked(st);
-	while (!r && st->older) {
-		struct staged *older = staged_ref(st->older);
-		staged_claim_locked(older);
-		staged_stop_sending_locked(older);
-		if (st->older == older) /* else it got through */
-			r = replace_older_locked(st, older);
-		staged_unclaim_locked(older);
-		staged_unref(older);
-	}
-	staged_stop_sending_locked(st);
-	(void)pthread_mutex_unlock(&sg->lock);
-	return r;
-}
-
-static void unclaim(struct staged *st)
-{
-	SCOPED_LOCK(&st->sg->lock);
-	staged_unclaim_locked(st);
 }
 
 /* Claim it and all generations before it; nothing of them is in flight afterwards. */
@@ -98,6 +63,25 @@ static void unclaim_all(struct staged *st)
 	SCOPED_LOCK(&st->sg->lock);
 	for (struct staged *at = st; at; at = at->older)
 		staged_unclaim_locked(at);
+}
+
+/* How many generations are left once they are settled. */
+enum { SETTLED_MAX = 2 };
+
+/* Claim all generations; of those that are promised the newest is left.  It is before st
+ * if st is OPEN: nobody knows yet whether anything will come of st, and until that is
+ * sure nothing else is there of what was acknowledged (P3).  They are claimed whatever is
+ * returned. */
+static int settle(struct staged *st)
+{
+	int r = 0;
+	claim_all(st);
+	SCOPED_LOCK(&st->sg->lock);
+	bool keeps = st->older && staged_get_state(st) == STAGED_OPEN;
+	struct staged *last = keeps ? st->older : st;
+	while (!r && last->older)
+		r = replace_older_locked(last);
+	return r;
 }
 
 /* What the bucket may hold under a name, as far as we are to answer for it. */
@@ -137,18 +121,33 @@ static void forget_locked(struct staged *st)
 	staged_unmap_locked(st);
 }
 
-/* Those before it go with it. */
-static void forget_all_locked(struct staged *st)
+/* Nor are the claims on them needed any more. */
+static void drop_all_older_locked(struct staged *st)
 {
 	while (st->older) {
 		struct staged *older = drop_older_locked(st);
 		staged_unclaim_locked(older);
 		staged_unref(older);
 	}
+}
+
+/* Those before it go with it. */
+static void forget_all_locked(struct staged *st)
+{
+	drop_all_older_locked(st);
 	forget_locked(st);
 }
 
-/* The rows of all generations; their number, or -ENOMEM. */
+/* The rows of all generations; how many there are. */
+static size_t drop_rows_locked(const struct staged *st, struct journal_change *ret)
+{
+	size_t n = 0;
+	for (; st; st = st->older)
+		ret[n++] = (struct journal_change){.kind = JOURNAL_DEL_ROW, .id = st->id};
+	return n;
+}
+
+/* The same; or -ENOMEM. */
 static ssize_t plan_drop_locked(const struct staged *st, struct journal_change **ret)
 {
 	size_t n = 0;
@@ -157,12 +156,8 @@ static ssize_t plan_drop_locked(const struct staged *st, struct journal_change *
 	struct journal_change *changes = calloc(n + 1, sizeof(*changes));
 	if (!changes)
 		return -ENOMEM;
-	n = 0;
-	for (const struct staged *at = st; at; at = at->older)
-		changes[n++] =
-			(struct journal_change){.kind = JOURNAL_DEL_ROW, .id = at->id};
 	*ret = changes;
-	return (ssize_t)n;
+	return (ssize_t)drop_rows_locked(st, changes);
 }
 
 /* All is told to the journal at once: were the older ones to go first, a crash would
@@ -208,33 +203,40 @@ int staged_freeze(struct staged *st)
 {
 	int r = settle(st);
 	if (r)
-		unclaim(st);
+		unclaim_all(st);
 	return r;
+}
+
+static void forget_replaced(struct staged *st)
+{
+	struct staging *sg = st->sg;
+	struct journal_change changes[SETTLED_MAX + 1];
+	(void)pthread_mutex_lock(&sg->lock);
+	bool held = st->holds_removal;
+	size_t n = drop_rows_locked(st, changes);
+	(void)pthread_mutex_unlock(&sg->lock);
+	if (held)
+		changes[n++] =
+			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = st->key};
+	journal_forget(sg->jn, changes, n, true);
+	(void)pthread_mutex_lock(&sg->lock);
+	forget_all_locked(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+	if (held)
+		removal_settled(sg->rm, st->key);
 }
 
 void staged_thaw(struct staged *st, bool replaced)
 {
-	struct staging *sg = st->sg;
-	bool held = false;
-	if (replaced) {
-		(void)pthread_mutex_lock(&sg->lock);
-		held = st->holds_removal;
-		(void)pthread_mutex_unlock(&sg->lock);
-		struct journal_change changes[] = {
-			{.kind = JOURNAL_DEL_ROW, .id = st->id},
-			{.kind = JOURNAL_DEL_GONE, .key = st->key},
-		};
-		journal_forget(sg->jn, changes, held ? 2 : 1, true);
-		(void)pthread_mutex_lock(&sg->lock);
-		forget_locked(st);
-		(void)pthread_mutex_unlock(&sg->lock);
-	}
-	if (held)
-		removal_settled(sg->rm, st->key);
-	unclaim(st);
+	if (replaced)
+		forget_replaced(st);
+	unclaim_all(st);
 }
 
 /* --- rename --- */
+
+/* Rows of the file that is replaced and of the one before st, two removals. */
+enum { MOVE_CHANGES = SETTLED_MAX + 1 + 2 };
 
 struct move {
 	struct staged *st;
@@ -247,18 +249,18 @@ struct move {
 	char own_tags[TAGS_SIZE]; /* st's, as long as that is its name */
 	bool local, took_removal;
 	bool synced; /* its bytes are on the disk, and promised */
-	struct journal_change changes[4];
+	struct journal_change changes[MOVE_CHANGES];
 	size_t n_changes;
 };
 
-/* What goes with the new row: the file that it replaces, what the bucket has under the
- * old name, and the removal that the new name had. */
+/* What goes with the new row: the file that it replaces, the generation before it, what
+ * the bucket has under the old name, and the removal that the new name had. */
 static void plan_changes(struct move *m)
 {
-	m->n_changes = 0;
-	if (m->mv->over)
-		m->changes[m->n_changes++] = (struct journal_change){
-			.kind = JOURNAL_DEL_ROW, .id = m->mv->over->id};
+	(void)pthread_mutex_lock(&m->st->sg->lock);
+	m->n_changes = drop_rows_locked(m->mv->over, m->changes);
+	m->n_changes += drop_rows_locked(m->st->older, m->changes + m->n_changes);
+	(void)pthread_mutex_unlock(&m->st->sg->lock);
 	if (m->left.any)
 		m->changes[m->n_changes++] =
 			(struct journal_change){.kind = JOURNAL_PUT_GONE,
@@ -291,9 +293,12 @@ static int take_name(struct move *m)
 	SCOPED_LOCK(&sg->lock);
 	struct staged *over = staged_find_locked(sg, m->to);
 	if (m->mv->over)
-		forget_locked(m->mv->over);
+		forget_all_locked(m->mv->over);
 	else if (over) /* it is in the bucket, and was found there */
 		staged_unmap_locked(over);
+	if (st->older)
+		st->older->superseded = true;
+	drop_all_older_locked(st);
 	staged_unmap_locked(st);
 	free(st->key);
 	st->key = STEAL(m->to);
@@ -316,7 +321,8 @@ static int commit_move(struct move *m, enum row_state state,
 {
 	struct staged *st = m->st;
 	struct row_image image;
-	struct journal_change all[5] = {{.kind = JOURNAL_PUT_ROW, .row = &image.row}};
+	struct journal_change all[1 + MOVE_CHANGES] = {
+		{.kind = JOURNAL_PUT_ROW, .row = &image.row}};
 	(void)pthread_mutex_lock(&st->sg->lock);
 	staged_row_locked(st, &image);
 	(void)pthread_mutex_unlock(&st->sg->lock);
@@ -350,12 +356,31 @@ static int rename_now(struct move *m)
 	return r ? r : take_name(m);
 }
 
+/* The rows of what would have been replaced, once more. */
+static size_t restore_rows_locked(const struct move *m, struct row_image images[],
+				  struct journal_change *ret)
+{
+	size_t n = 0;
+	for (struct staged *at = m->mv->over; at; at = at->older) {
+		enum staged_state state = staged_get_state(at);
+		if (state == STAGED_DONE || state == STAGED_DROPPED)
+			continue;
+		tags_add(at->base_tags, m->st->tag); /* it may be there after all */
+		staged_row_locked(at, &images[n]);
+		ret[n] = (struct journal_change){.kind = JOURNAL_PUT_ROW,
+						 .row = &images[n].row};
+		n++;
+	}
+	return n;
+}
+
 /* Back to what it was: the caller is told that nothing changed. */
 static void unseal(struct move *m)
 {
-	struct staged *st = m->st, *over = m->mv->over;
-	struct row_image image, over_image;
-	struct journal_change changes[4] = {{.kind = JOURNAL_PUT_ROW, .row = &image.row}};
+	struct staged *st = m->st;
+	struct row_image image, images[SETTLED_MAX];
+	struct journal_change changes[1 + MOVE_CHANGES] = {
+		{.kind = JOURNAL_PUT_ROW, .row = &image.row}};
 	struct journal_change stays = {.kind = JOURNAL_DEL_GONE, .key = st->key};
 	size_t n = 1;
 	(void)pthread_mutex_lock(&st->sg->lock);
@@ -366,16 +391,8 @@ static void unseal(struct move *m)
 	staged_copy_string(st->base_tags, sizeof(st->base_tags), m->own_tags);
 	staged_row_locked(st, &image);
 	bool leaves = m->left.any && !st->holds_removal;
-	bool had_row = over && staged_get_state(over) != STAGED_DONE &&
-		       staged_get_state(over) != STAGED_DROPPED;
-	if (had_row) {
-		tags_add(over->base_tags, st->tag); /* it may be there after all */
-		staged_row_locked(over, &over_image);
-	}
+	n += restore_rows_locked(m, images, changes + n);
 	(void)pthread_mutex_unlock(&st->sg->lock);
-	if (had_row)
-		changes[n++] = (struct journal_change){.kind = JOURNAL_PUT_ROW,
-						       .row = &over_image.row};
 	if (leaves)
 		changes[n++] = stays;
 	if (m->took_removal)
@@ -443,30 +460,59 @@ static int rename_when_uploaded(struct move *m, struct call *call)
 	return take_name(m);
 }
 
+static bool waits_for_upload(const struct move *m)
+{
+	return m->mv->publish && m->mv->wait && !m->local;
+}
+
+/* Nobody has it open, and it could not be sealed when it was closed.  Now it must be, for
+ * the one before it to go before the rename is sure: until then nothing is sent. */
+static int seal_first(struct move *m)
+{
+	struct staged *st = m->st;
+	int r = staged_seal(st, st->key, NULL, NULL, 0);
+	SCOPED_LOCK(&st->sg->lock);
+	return r ? r : replace_older_locked(st);
+}
+
+static int look_at_source(struct move *m)
+{
+	struct staged *st = m->st;
+	SCOPED_LOCK(&st->sg->lock);
+	enum staged_state state = staged_get_state(st);
+	if (state == STAGED_DONE || state == STAGED_DROPPED || staged_retired(st))
+		return -EALREADY;
+	/* Under an ordinary name it would be uploaded (staged (7)). */
+	return atomic_load(&st->torn) && !m->local ? st->torn_error : 0;
+}
+
 static int start_move(struct move *m)
 {
 	struct staged *st = m->st;
 	int r = settle(st);
+	if (!r)
+		r = look_at_source(m);
+	if (!r && st->older && waits_for_upload(m))
+		r = seal_first(m);
 	if (r)
 		return r;
 	SCOPED_LOCK(&st->sg->lock);
 	m->was = staged_get_state(st);
-	if (m->was == STAGED_DONE || m->was == STAGED_DROPPED || staged_retired(st))
-		return -EALREADY;
-	/* Under an ordinary name it would be uploaded (staged (7)). */
-	if (atomic_load(&st->torn) && !m->local)
-		return st->torn_error;
 	left_behind_locked(st, &m->left);
 	staged_tags_locked(st, st->key, m->own_tags);
 	return 0;
 }
 
+/* Of several generations it is the oldest that knows. */
 static void base_locked(const struct staged *st, char ret_etag[ETAG_SIZE],
 			char ret_tags[TAGS_SIZE])
 {
 	bool done = staged_get_state(st) == STAGED_DONE;
-	staged_copy_string(ret_etag, ETAG_SIZE, done ? st->object.etag : st->base);
-	staged_tags_locked(st, st->key, ret_tags);
+	const struct staged *first = st;
+	while (!done && first->older)
+		first = first->older;
+	staged_copy_string(ret_etag, ETAG_SIZE, done ? st->object.etag : first->base);
+	staged_tags_locked(first, st->key, ret_tags);
 }
 
 void staged_get_base(struct staged *st, char ret_etag[ETAG_SIZE],
@@ -508,8 +554,7 @@ static int move_claimed(struct move *m, struct call *call)
 	find_base(m);
 	if (m->took_removal)
 		removal_keep(m->st->sg->rm, mv->to);
-	int r = mv->publish && mv->wait && !m->local ? rename_when_uploaded(m, call)
-						     : rename_now(m);
+	int r = waits_for_upload(m) ? rename_when_uploaded(m, call) : rename_now(m);
 	if (r)
 		restore_tags(m);
 	if (r && m->took_removal && !mv->over)
@@ -529,11 +574,11 @@ int staged_rename(struct staged *st, const struct staged_move *mv, struct call *
 	if (!r) {
 		r = move_claimed(&m, call);
 		if (mv->over)
-			unclaim(mv->over);
+			unclaim_all(mv->over);
 	}
 	free(m.to);
 	/* What was stopped above goes on, under the one name or the other. */
-	unclaim(st);
+	unclaim_all(st);
 	staged_retire_later(st);
 	return r;
 }

@@ -39,12 +39,19 @@ static int collect(void *arg, const char *key, struct staged *st)
 	return 0;
 }
 
+static bool is_sending_locked(const struct staged *st)
+{
+	while (st && !st->sending)
+		st = st->older;
+	return st;
+}
+
 static int wait_sent(struct staged *st, struct call *call)
 {
 	struct staging *sg = st->sg;
 	int r = 0;
 	SCOPED_LOCK(&sg->lock);
-	while (st->sending && !r) {
+	while (is_sending_locked(st) && !r) {
 		cond_wait_ms(&sg->changed, &sg->lock, 100);
 		r = sg->closing ? -ESHUTDOWN : call_check(call);
 	}
@@ -73,7 +80,9 @@ static int claim(struct staged_leaf *leaf, bool wait, struct call *call)
 				   leaf->done ? st->object.etag : st->base);
 		staged_tags_locked(st, st->key, leaf->left_tags);
 	}
-	return state == STAGED_CONFLICT ? -EXDEV : 0;
+	/* Two rows of one name do not move: what was closed of it stays (P3), as long as
+	 * it is not known what comes of the bytes that are being written. */
+	return state == STAGED_CONFLICT || st->older ? -EXDEV : 0;
 }
 
 static void let_go(struct staged_leaf *leaf)

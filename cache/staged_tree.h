@@ -36,8 +36,8 @@ struct staged_tree {
 
 /* wait: for uploads that are under way, since somebody may wait for them in a close();
  * else they are stopped, and begin anew under the other name.  -EXDEV: more than max,
- * or one that the bucket does not want (CONFLICT).  To be released, whatever is
- * returned. */
+ * or one that the bucket does not want (CONFLICT), or that is being written while what
+ * was closed of it waits.  To be released, whatever is returned. */
 int staged_tree_claim(struct staging *sg, const char *dir, uint32_t max, bool wait,
 		      struct staged_tree *ret, struct call *call);
 /* The leaf of this key, or NULL. */

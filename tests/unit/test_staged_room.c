@@ -187,8 +187,86 @@ static void staged_room__a_failed_write_is_not_counted(void)
 	vrig_done(&rig);
 }
 
+/* What the disk did not take at these offsets. */
+static void write_in_vain(struct staged *st, const uint64_t *offs, size_t n)
+{
+	atomic_store(&disk_full, true);
+	atomic_store(&cache_empty, true);
+	for (size_t i = 0; i < n; i++)
+		CHECK_EQ(staged_write(st, "lost", 4, offs[i]), -ENOSPC);
+	atomic_store(&disk_full, false);
+	atomic_store(&cache_empty, false);
+}
+
+/* staged (7), P4: what failed is missing until all of it is written, in any order, or cut
+ * off.  What lies between was never asked for. */
+static void staged_room__every_missing_byte_counts(void)
+{
+	static const uint64_t holes[] = {30, 50};
+	for (int back = 0; back < 2; back++) {
+		struct vrig rig;
+		vrig_init(&rig);
+		struct call call = vrig_soon();
+		struct staged *st = vrig_create(&rig, "f");
+		vrig_put(st, "hello");
+		write_in_vain(st, holes, 2);
+		CHECK_EQ(staged_write(st, "back", 4, holes[back]), 4);
+		CHECK_EQ(staged_write(st, "more", 4, 80), 4);
+		CHECK_EQ(staged_publish(st, true, &call), -ENOSPC);
+		CHECK_EQ(staged_write(st, "b", 1, holes[!back]), 1);
+		CHECK_EQ(staged_publish(st, true, &call), -ENOSPC);
+		CHECK(bucket_has(&rig.bucket, "f", NULL));
+		CHECK_EQ(staged_write(st, "ack", 3, holes[!back] + 1), 3);
+		CHECK_EQ(staged_publish(st, true, &call), 0);
+		vrig_close_writer(st);
+		vrig_done(&rig);
+	}
+}
+
+static void staged_room__what_is_cut_off_is_not_missing(void)
+{
+	static const uint64_t holes[] = {30, 50};
+	struct vrig rig;
+	vrig_init(&rig);
+	struct call call = vrig_soon();
+	struct staged *st = vrig_create(&rig, "f");
+	write_in_vain(st, holes, 2);
+	CHECK_EQ(staged_truncate(st, 40), 0);
+	CHECK_EQ(staged_publish(st, true, &call), -ENOSPC);
+	CHECK_EQ(staged_truncate(st, 30), 0);
+	CHECK_EQ(staged_publish(st, true, &call), 0);
+	vrig_close_writer(st);
+	vrig_done(&rig);
+}
+
+/* More holes than are told apart: never one too few. */
+static void staged_room__many_holes(void)
+{
+	uint64_t holes[40];
+	struct vrig rig;
+	vrig_init(&rig);
+	struct call call = vrig_soon();
+	struct staged *st = vrig_create(&rig, "f");
+	for (size_t i = 0; i < 40; i++)
+		holes[i] = 10 * i;
+	write_in_vain(st, holes, 40);
+	for (size_t i = 0; i < 40; i++) {
+		CHECK_EQ(staged_publish(st, true, &call), -ENOSPC);
+		CHECK_EQ(staged_write(st, "back", 4, holes[i]), 4);
+	}
+	CHECK_EQ(staged_write(st, "again, all of it", 16, 0), 16);
+	for (uint64_t off = 0; off < 400; off += 20)
+		CHECK_EQ(staged_write(st, "twenty bytes in turn", 20, off), 20);
+	CHECK_EQ(staged_publish(st, true, &call), 0);
+	vrig_close_writer(st);
+	vrig_done(&rig);
+}
+
 int main(void)
 {
+	RUN(staged_room__every_missing_byte_counts);
+	RUN(staged_room__what_is_cut_off_is_not_missing);
+	RUN(staged_room__many_holes);
 	RUN(staged_room__the_cache_makes_room);
 	RUN(staged_room__a_failed_write_is_not_counted);
 	return 0;
