@@ -1,4 +1,4 @@
-/* test_names_list.c - directories read while their pages arrive, split, and kept. */
+/* test_names_list.c - directories read while their pages arrive, and split. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -493,42 +493,6 @@ static void list__endless_one_ends_without_readers(void)
 	nrig_done(&rig);
 }
 
-static int look(struct nrig *rig, const char *path)
-{
-	struct call call = nrig_call();
-	enum name_kind kind;
-	struct object obj;
-	int r = names_lookup(rig->nm, path, &kind, &obj, &call);
-	return r ? r : (int)kind;
-}
-
-static void restart(struct nrig *rig)
-{
-	names_free(rig->nm);
-	nrig_start(rig);
-	atomic_store(&rig->store.lists, 0);
-	atomic_store(&rig->store.heads, 0);
-}
-
-/* P7 */
-static void keep__next_mount_asks_nothing(void)
-{
-	struct nrig rig;
-	nrig_init(&rig, 0);
-	fill_words(&rig.store);
-	nrig_settle(&rig.store);
-	nrig_check(&rig, 0);
-	restart(&rig);
-	struct listing *got = listing_new();
-	CHECK_EQ(nrig_read_all(&rig, got), 0);
-	CHECK(nrig_has_all(&rig, got));
-	CHECK_EQ(look(&rig, "d/none.fits"), -ENOENT);
-	CHECK_EQ(rig.store.lists, 0);
-	CHECK_EQ(rig.store.heads, 0);
-	listing_unref(got);
-	nrig_done(&rig);
-}
-
 /* A prefix "../" is a directory that no path leads to, and two entries of one name for
  * who reads the directory. */
 static void list__dots_are_no_directories(void)
@@ -545,64 +509,6 @@ static void list__dots_are_no_directories(void)
 	CHECK(listing_find(got, "...") != LISTING_NONE);
 	CHECK(listing_find(got, "a") != LISTING_NONE);
 	listing_unref(got);
-	nrig_done(&rig);
-}
-
-/* K1: nothing removed is shown, nothing put is hidden. */
-static void keep__own_changes_are_not_undone(void)
-{
-	struct object mine = {.size = 3, .etag = "\"mine\""};
-	for (int kept_before = 0; kept_before < 2; kept_before++) {
-		struct nrig rig;
-		nrig_init(&rig, 0);
-		nrig_fill_numbers(&rig.store);
-		nrig_settle(&rig.store);
-		nrig_check(&rig, 0);
-		if (kept_before) {
-			restart(&rig);
-			CHECK_EQ(look(&rig, "d/none.fits"), -ENOENT);
-			CHECK_EQ(rig.store.heads, 0);
-		}
-		names_put(rig.nm, "d/new.fits", &mine);
-		restart(&rig);
-		(void)look(&rig, "d/new.fits");
-		CHECK_EQ(rig.store.heads, 1); /* asked, not believed to be absent */
-		nrig_done(&rig);
-	}
-}
-
-static void keep__old_ones_are_not_believed(void)
-{
-	struct nrig rig;
-	nrig_init(&rig, 0);
-	nrig_fill_numbers(&rig.store);
-	nrig_settle(&rig.store);
-	nrig_check(&rig, 0);
-	rig.conf.ttl_ns = 50 * NS_PER_MS;
-	(void)usleep(60000);
-	restart(&rig);
-	nrig_check(&rig, 0);
-	CHECK(rig.store.lists > 0);
-	nrig_done(&rig);
-}
-
-/* Not of another store, not with a page that was changed. */
-static void keep__strange_ones_are_not_believed(void)
-{
-	struct nrig rig;
-	nrig_init(&rig, 0);
-	nrig_fill_numbers(&rig.store);
-	nrig_settle(&rig.store);
-	nrig_check(&rig, 0);
-	names_free(rig.nm);
-	rig.nm = NULL;
-	char *name = rig.store.be.name;
-	rig.store.be.name = strdup("test://other");
-	nrig_start(&rig);
-	atomic_store(&rig.store.lists, 0);
-	nrig_check(&rig, 0);
-	CHECK(rig.store.lists > 0);
-	free(name);
 	nrig_done(&rig);
 }
 
@@ -628,9 +534,5 @@ int main(void)
 	RUN(list__a_later_one_tells_an_open_stream_what_has_gone);
 	RUN(list__endless_one_ends_without_readers);
 	RUN(list__dots_are_no_directories);
-	RUN(keep__next_mount_asks_nothing);
-	RUN(keep__own_changes_are_not_undone);
-	RUN(keep__old_ones_are_not_believed);
-	RUN(keep__strange_ones_are_not_believed);
 	return 0;
 }
