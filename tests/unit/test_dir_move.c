@@ -15,26 +15,10 @@
 static const char *const files[] = {"a", "b", "sub/c", "sub/deep/d"};
 enum { N_FILES = 4, CALLS_MAX = 100, COMPLETE = 3 };
 
-static void no_names(void *arg)
-{
-	(void)arg;
-}
-
-static void no_object(void *arg, const char *to, const struct object *was,
-		      const struct object *is)
-{
-	(void)arg;
-	(void)to;
-	(void)was;
-	(void)is;
-}
-
 static int move(struct vrig *rig, const char *from, const char *to, bool over)
 {
-	static const struct dir_followers none = {.renamed = no_names,
-						  .moved = no_object};
 	struct call call = {.deadline_ns = clock_add(clock_now_ns(), 20 * NS_PER_S)};
-	return view_rename_dir(rig->vw, from, to, over, &none, &call);
+	return view_rename_dir(rig->vw, from, to, over, &vrig_followers, &call);
 }
 
 /* --- over a local bucket --- */

@@ -1,32 +1,10 @@
 /* test_generations.c - a file was closed, and is being written again when it or another
  * is renamed.  Until that is sure it is what was closed that the next mount has (P3). */
 #include <errno.h>
-#include <unistd.h>
 #include "cache/dir_move.h"
-#include "cache/journal.h"
+#include "tests/unit/last_commit.h"
 #include "tests/unit/view_crash.h"
 #include "backends/util/banned.h"
-
-/* From here on commits are counted, and this is what becomes of the last of so many. */
-static enum { GOES_ON, DIES_AFTER, FAILS } fate;
-static atomic_int commits_left;
-
-int __real_journal_commit(struct journal *jn, const struct journal_change *changes,
-			  size_t n, bool durable);
-int __wrap_journal_commit(struct journal *jn, const struct journal_change *changes,
-			  size_t n, bool durable);
-
-int __wrap_journal_commit(struct journal *jn, const struct journal_change *changes,
-			  size_t n, bool durable)
-{
-	bool last = fate != GOES_ON && atomic_fetch_sub(&commits_left, 1) == 1;
-	if (last && fate == FAILS)
-		return -ENOSPC;
-	int r = __real_journal_commit(jn, changes, n, durable);
-	if (last)
-		_exit(0);
-	return r;
-}
 
 /* Closed so many times, and not in the bucket; the last is being written. */
 static void write_again(struct vrig *rig, const char *path, int closed)
@@ -43,26 +21,10 @@ static void put_g(struct vrig *rig)
 	CHECK_EQ(view_drain(rig->vw, clock_now_ns() + 10 * NS_PER_S), 0);
 }
 
-static void no_names(void *arg)
-{
-	(void)arg;
-}
-
-static void no_object(void *arg, const char *to, const struct object *was,
-		      const struct object *is)
-{
-	(void)arg;
-	(void)to;
-	(void)was;
-	(void)is;
-}
-
 static int rename_dir(struct vrig *rig, const char *from, const char *to)
 {
-	static const struct dir_followers none = {.renamed = no_names,
-						  .moved = no_object};
 	struct call call = vrig_soon();
-	return view_rename_dir(rig->vw, from, to, false, &none, &call);
+	return view_rename_dir(rig->vw, from, to, false, &vrig_followers, &call);
 }
 
 /* The next mount has what was closed, and both names as they were. */

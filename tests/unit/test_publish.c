@@ -179,27 +179,11 @@ static void publish__removed_is_none_either(void)
 	vrig_done(&c.rig);
 }
 
-static void no_names(void *arg)
-{
-	(void)arg;
-}
-
-static void no_object(void *arg, const char *to, const struct object *was,
-		      const struct object *is)
-{
-	(void)arg;
-	(void)to;
-	(void)was;
-	(void)is;
-}
-
 static void *rename_main(void *arg)
 {
-	static const struct dir_followers none = {.renamed = no_names,
-						  .moved = no_object};
 	struct closer *c = arg;
 	struct call call = vrig_soon();
-	c->renamed = view_rename_dir(c->rig.vw, "d", "e", false, &none, &call);
+	c->renamed = view_rename_dir(c->rig.vw, "d", "e", false, &vrig_followers, &call);
 	return NULL;
 }
 

@@ -2,30 +2,9 @@
  * or its journal fails, in the middle of it (P3). */
 #include <errno.h>
 #include <unistd.h>
-#include "cache/journal.h"
+#include "tests/unit/last_commit.h"
 #include "tests/unit/view_crash.h"
 #include "backends/util/banned.h"
-
-/* From here on commits are counted, and this is what becomes of the last of so many. */
-static enum { GOES_ON, DIES_AFTER, FAILS } fate;
-static atomic_int commits_left;
-
-int __real_journal_commit(struct journal *jn, const struct journal_change *changes,
-			  size_t n, bool durable);
-int __wrap_journal_commit(struct journal *jn, const struct journal_change *changes,
-			  size_t n, bool durable);
-
-int __wrap_journal_commit(struct journal *jn, const struct journal_change *changes,
-			  size_t n, bool durable)
-{
-	bool last = fate != GOES_ON && atomic_fetch_sub(&commits_left, 1) == 1;
-	if (last && fate == FAILS)
-		return -ENOSPC;
-	int r = __real_journal_commit(jn, changes, n, durable);
-	if (last)
-		_exit(0);
-	return r;
-}
 
 static void put_old(struct vrig *rig)
 {

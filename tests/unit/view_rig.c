@@ -9,6 +9,22 @@
 #include "tests/unit/scratch.h"
 #include "backends/util/banned.h"
 
+static void no_names(void *arg)
+{
+	(void)arg;
+}
+
+static void no_object(void *arg, const char *to, const struct object *was,
+		      const struct object *is)
+{
+	(void)arg;
+	(void)to;
+	(void)was;
+	(void)is;
+}
+
+const struct dir_followers vrig_followers = {.renamed = no_names, .moved = no_object};
+
 int vrig_try_open(struct vrig *rig)
 {
 	struct blocks_conf bc = {.dir = rig->dir,

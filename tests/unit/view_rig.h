@@ -1,6 +1,7 @@
 /* view_rig.h - a view over a bucket, with a cache directory of its own. */
 #ifndef TESTS_UNIT_VIEW_RIG_H
 #define TESTS_UNIT_VIEW_RIG_H
+#include "cache/dir_move.h"
 #include "cache/view.h"
 #include "tests/unit/bucket.h"
 
@@ -41,6 +42,8 @@ int vrig_unlink(struct vrig *rig, const char *path);
 bool vrig_reads(struct vrig *rig, const char *path, const char *text);
 /* "" or the staged file's state in words; "none". */
 const char *vrig_state(struct vrig *rig, const char *path);
+/* Nobody. */
+extern const struct dir_followers vrig_followers;
 /* Bytes of staged files. */
 uint64_t vrig_kept(struct vrig *rig);
 /* Wait until cond(rig) or ten seconds; true if it came. */
