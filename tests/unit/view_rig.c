@@ -223,9 +223,9 @@ bool vrig_reads(struct vrig *rig, const char *path, const char *text)
 	struct view_entry e;
 	int r = view_lookup(rig->vw, path, &e, &call);
 	CHECK(!r || r == -ENOENT);
-	if (r || !text)
-		return r && !text;
-	bool same = read_is(rig, path, &e, text);
+	if (r)
+		return !text;
+	bool same = text && read_is(rig, path, &e, text);
 	view_entry_done(&e);
 	return same;
 }
