@@ -36,7 +36,7 @@ def percentile(values, share):
 def read_through(path):
     """The descriptor, at its end.  Into pages, as cp, cat and dd read: 16 bytes behind the
     start of one, where a bytearray begins, the kernel's copy alone takes 0.25 s of 500 MB in
-    place of 0.08 s on these processors, from any file system (backends/util/pages.h)."""
+    place of 0.08 s on AMD's (2026-11-27), from any file system."""
     buf = mmap.mmap(-1, MIB)
     f = open(path, "rb", buffering=0)
     while f.readinto(buf):
