@@ -14,8 +14,7 @@ static int commit_sealed(struct staged *st, const char *key, const char *base,
 			 const char *tag, const struct journal_change *extra,
 			 size_t n_extra)
 {
-	enum { EXTRA_MAX = 5 };
-	struct journal_change changes[2 + EXTRA_MAX];
+	struct journal_change changes[2 + SEAL_EXTRA_MAX];
 	struct row_image image;
 	size_t n = 0;
 	(void)pthread_mutex_lock(&st->sg->lock);
@@ -34,7 +33,7 @@ static int commit_sealed(struct staged *st, const char *key, const char *base,
 	if (settles)
 		changes[n++] =
 			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = key};
-	for (size_t i = 0; i < n_extra && i < EXTRA_MAX; i++)
+	for (size_t i = 0; i < n_extra && i < SEAL_EXTRA_MAX; i++)
 		changes[n++] = extra[i];
 	return journal_commit(st->sg->jn, changes, n, true);
 }

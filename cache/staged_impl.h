@@ -15,6 +15,9 @@
 
 /* bytes: smaller files go up when they are closed. */
 enum { EARLY_FROM = 8 << 20 };
+
+/* Changes that one transaction makes beside the row that is sealed, at most. */
+enum { SEAL_EXTRA_MAX = 5 };
 /* Whoever waits looks again after so long, should a signal be missed. */
 enum { STAGED_LOOK_MS = 100 };
 

@@ -237,6 +237,8 @@ void staged_thaw(struct staged *st, bool replaced)
 
 /* Rows of the file that is replaced and of the one before st, two removals. */
 enum { MOVE_CHANGES = SETTLED_MAX + 1 + 2 };
+/* What is more would be left out, and lost with a crash (P3). */
+_Static_assert((int)MOVE_CHANGES <= (int)SEAL_EXTRA_MAX, "all go with the seal");
 
 struct move {
 	struct staged *st;
