@@ -280,7 +280,7 @@ class S3dStore(S3Store):
 
     def late_uploads(self, deaths):
         return [u["key"] for u in self.server.uploads() if not u["parts"] and any(
-            u["connected"] < died < u["begun"] for died in deaths)]
+            u["arrived"] < died < u["begun"] for died in deaths)]
 
     def stop(self):
         self.server.stop()
@@ -345,7 +345,7 @@ class Mount:
         self.log_path = os.path.join(self.folder, "daemon.log")
         self.opts = {"cache_dir": self.cache, **(opts or {})}
         self.extra_env, self.user = env or {}, user
-        self.process, self.deaths = None, []  # when it was killed
+        self.process, self.deaths = None, []  # when it had ended
         os.makedirs(self.point, exist_ok=True)
 
     def env(self):
@@ -405,7 +405,7 @@ class Mount:
         assert not mounted(self.point), "umount returned and the mount is there"
         if self.process:
             code = self.process.wait(60 * SLOW)
-            self.process = None
+            self.ended()
             assert code == 0, "the daemon ended with %d\n%s" % (code, self.tail())
         self.check_sanitizers()
 
@@ -423,6 +423,9 @@ class Mount:
         """kill -9: what was acknowledged must survive it (P3)."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self.ended()
+
+    def ended(self):
         self.process = None
         self.deaths.append(time.time())
 

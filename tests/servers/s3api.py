@@ -214,7 +214,7 @@ def handle_upload(store, req):
     uid = req.args.get("uploadId")
     where = (req.bucket, req.key)
     if req.method == "POST" and "uploads" in req.args:
-        uid = store.upload_begin(*where, meta_of(req), req.connected)
+        uid = store.upload_begin(*where, meta_of(req), req.arrived)
         return xml("InitiateMultipartUploadResult", "<Bucket>%s</Bucket><Key>%s</Key>"
                    "<UploadId>%s</UploadId>" % (req.bucket, escape(req.key), uid))
     if req.method == "PUT":

@@ -205,14 +205,14 @@ class Store:
                 found.append((name, version))
         return found, None
 
-    def upload_begin(self, bucket, key, meta, connected=0):
-        """connected: when whoever asks for it came."""
+    def upload_begin(self, bucket, key, meta, arrived=0):
+        """arrived: when the request for it came to this machine."""
         with SHARED:
             self.bucket(bucket)
             self.counter += 1
             uid = "u%06d-%s" % (self.counter, os.urandom(8).hex())
             self.uploads[uid] = {"bucket": bucket, "key": key, "meta": meta, "parts": {},
-                                 "t": time.time(), "connected": connected}
+                                 "t": time.time(), "arrived": arrived}
         return uid
 
     def upload(self, bucket, key, uid):

@@ -29,6 +29,7 @@ import json
 import os
 import re
 import socket
+import struct
 import sys
 import threading
 import time
@@ -43,6 +44,7 @@ from s3store import Body, S3Error  # noqa: E402
 from wire import Gone  # noqa: E402
 
 HEAD_MAX = 64 << 10
+LAST_DATA_RECV = struct.Struct("52xI")  # of Linux's struct tcp_info: ms ago
 
 
 @lru_cache(1024)
@@ -61,7 +63,7 @@ def header_of(line):
 
 
 class Request:
-    def __init__(self, head, peer, server, connected=0):
+    def __init__(self, head, peer, server, arrived=0):
         lines = head.decode("latin-1").split("\r\n")
         self.method, target, _ = lines[0].split(" ", 2)
         self.path, self.query, args, self.bucket, self.key = parts_of(target)
@@ -74,7 +76,7 @@ class Request:
         if self.bucket != "_control":
             server.parse(self)
             self.op, self.subject = server.op_of(self), self.key or self.args.get("prefix", "")
-        self.port, self.body, self.connected = peer[1], None, connected
+        self.port, self.body, self.arrived = peer[1], None, arrived
         self.length = int(self.headers.get("content-length", "0"))
 
     def cond(self):
@@ -209,7 +211,7 @@ class Server:
             return self.store.commits[int(args.get("since", 0)):]
         elif verb == "uploads":
             return [{"id": k, "key": v["key"], "bucket": v["bucket"],
-                     "begun": v.get("t", 0), "connected": v.get("connected", 0),
+                     "begun": v.get("t", 0), "arrived": v.get("arrived", 0),
                      "parts": len(v.get("parts", ()))}
                     for k, v in list(self.uploads().items())]
         elif verb == "clients":
@@ -231,7 +233,7 @@ class Server:
 class Connection:
     def __init__(self, server, sock, peer):
         self.server, self.sock, self.peer = server, sock, peer
-        self.buf, self.since = b"", time.time()
+        self.buf = b""
 
     def run(self):
         try:
@@ -255,7 +257,12 @@ class Connection:
                 raise Gone
             self.fill()
         head, _, self.buf = self.buf.partition(b"\r\n\r\n")
-        return Request(head, self.peer, self.server, self.since)
+        return Request(head, self.peer, self.server, self.arrived())
+
+    def arrived(self):
+        """When the last byte came to this machine: on a busy one long before it is read."""
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_RECV.size)
+        return time.time() - LAST_DATA_RECV.unpack(info)[0] / 1000
 
     def body(self, req, act, keep=True):
         if req.headers.get("expect", "").lower() == "100-continue" and not self.buf:

@@ -126,7 +126,7 @@ class KillLoop(Watched):
             self.count["terminated"] += 1
             self.mount.process.send_signal(signal.SIGTERM)
             code = self.mount.process.wait(TERM_SECS * lib.SLOW)
-            self.mount.process = None
+            self.mount.ended()
             if code:
                 raise Broken("mount", "after SIGTERM the daemon ended with %d" % code)
             return
