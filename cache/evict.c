@@ -9,7 +9,9 @@
  *   3  frames of versions that nobody has loaded, by the index
  *   4  any block of loaded versions, by its tick
  *
- * never one that is being read (blocks (4)), kept, passed or mapped (pass (3)).  Step 2
+ * never one that is being read (blocks (4)), kept, passed or mapped (pass (3)).  Whoever
+ * has a file mapped is seen only when a hole is refused: its version is passed over then
+ * for a while, or the oldest blocks would be tried and refused again and again.  Step 2
  * leaves an eighth of the cap: else a cache full of frames would give up what was fetched
  * ahead before it is read.
  *
@@ -54,6 +56,7 @@ enum {
 };
 #define STATVFS_NS (1 * NS_PER_S)
 #define REFUSED_NS (5 * NS_PER_S)
+#define IN_USE_NS  (5 * NS_PER_S)
 
 /* -- room -- */
 
@@ -291,7 +294,8 @@ static uint64_t offer_version(struct heap *h, struct version *v, bool frames)
 	uint64_t sum = 0;
 	SCOPED_LOCK(&v->lock);
 	/* The kernel has the file: to unlink it whole would free nothing either. */
-	if (!v->disk_bytes || atomic_load(&v->pinned) || v->passes)
+	if (!v->disk_bytes || atomic_load(&v->pinned) || v->passes ||
+	    clock_now_ns() < v->in_use_until_ns)
 		return 0;
 	for (uint64_t i = 0; i < v->n_blocks; i++) {
 		const struct block *b = block_at_locked(v, i);
@@ -321,6 +325,8 @@ static size_t claim_victims(const struct victim *x, size_t n, uint64_t *ret_epoc
 	size_t got = 0;
 	SCOPED_LOCK(&v->lock);
 	*ret_epoch = v->epoch;
+	if (clock_now_ns() < v->in_use_until_ns)
+		return 0;
 	while (got < n && x[got].v == v && x[got].block == x->block + got) {
 		const struct block *b = block_at_locked(v, x[got].block);
 		if (!b || b->tick != x[got].tick || !evictable_locked(v, x[got].block, b))
@@ -338,6 +344,8 @@ static bool end_victims(const struct victim *x, size_t n, uint64_t epoch, int r)
 	struct version *v = x->v;
 	SCOPED_LOCK(&v->lock);
 	bool gone = !r || r == -ENODATA || epoch != v->epoch;
+	if (r == -EBUSY)
+		v->in_use_until_ns = clock_add(clock_now_ns(), IN_USE_NS);
 	for (size_t i = 0; i < n; i++)
 		if (gone)
 			block_release_locked(v, x->block + i);
@@ -346,8 +354,9 @@ static bool end_victims(const struct victim *x, size_t n, uint64_t epoch, int r)
 	return gone;
 }
 
-/* Returns how many victims this took care of; at least one. */
-static size_t punch(const struct victim *x, size_t n, uint64_t *freed)
+/* Returns how many victims this took care of; at least one.  *ret_refused: one is passed
+ * over from now on. */
+static size_t punch(const struct victim *x, size_t n, uint64_t *freed, bool *ret_refused)
 {
 	struct version *v = x->v;
 	struct blocks *bl = v->bl;
@@ -359,6 +368,7 @@ static size_t punch(const struct victim *x, size_t n, uint64_t *freed)
 	uint64_t off = x->block * BLOCK_SIZE;
 	/* To the end of its page, or the last page of a file stays on the disk. */
 	int r = store_punch(bl->store, &v->id, off, disk);
+	*ret_refused |= r == -EBUSY;
 	if (!end_victims(x, got, epoch, r))
 		return got;
 	room_freed(bl, disk);
@@ -373,8 +383,10 @@ static uint64_t blocks_of(uint64_t bytes)
 	return bytes / BLOCK_SIZE + (bytes % BLOCK_SIZE != 0);
 }
 
-/* Without frames: no more than leaves an eighth of the cap. */
-static uint64_t evict_blocks(struct blocks *bl, bool frames, uint64_t bytes)
+/* Without frames: no more than leaves an eighth of the cap.  *ret_refused: others may be
+ * given up instead. */
+static uint64_t evict_blocks(struct blocks *bl, bool frames, uint64_t bytes,
+			     bool *ret_refused)
 {
 	uint64_t max = blocks_of(bytes), freed = 0, sum = 0;
 	uint64_t stay = frames ? 0 : bl->max_bytes / 8;
@@ -391,7 +403,7 @@ static uint64_t evict_blocks(struct blocks *bl, bool frames, uint64_t bytes)
 	if (h.n)
 		qsort(h.at, h.n, sizeof *h.at, by_place);
 	for (size_t i = 0; i < h.n;)
-		i += punch(&h.at[i], h.n - i, &freed);
+		i += punch(&h.at[i], h.n - i, &freed, ret_refused);
 	free(h.at);
 	versions_done(all, n_all);
 	return freed;
@@ -404,8 +416,13 @@ static uint64_t evict(struct blocks *bl, uint64_t bytes)
 		if (freed < bytes)
 			freed += evict_files(bl, frames, bytes - freed);
 		/* Blocks of small files are small: several passes. */
-		for (uint64_t got = 1; freed < bytes && got; freed += got)
-			got = evict_blocks(bl, frames, bytes - freed);
+		bool more = true;
+		while (freed < bytes && more) {
+			more = false;
+			uint64_t got = evict_blocks(bl, frames, bytes - freed, &more);
+			more |= got > 0;
+			freed += got;
+		}
 	}
 	atomic_store(&bl->free_until_ns, 0); /* look at the disk again */
 	return freed;

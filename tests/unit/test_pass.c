@@ -220,6 +220,29 @@ static void pass__damage_is_seen_by_the_open(void)
 	rig_done(&rig);
 }
 
+/* pass (3), P9: the oldest by far, and in use.  The cache goes on beside it. */
+static void pass__a_file_in_use_is_passed_over(void)
+{
+	struct rig rig;
+	struct pass p;
+	int fd;
+	rig_init(&rig, 8 * MIB);
+	struct version *v = rig_version(&rig, "mapped", 5 * MIB);
+	rig_read(&rig, v, 0, 5 * MIB);
+	CHECK_EQ(begin(v, false, &p, &fd), 0);
+	pass_end(&p); /* closed, but not its mapping */
+	struct version *w = rig_version(&rig, "new", 20 * MIB);
+	for (uint64_t off = 0; off < 20 * MIB; off += MIB)
+		rig_read(&rig, w, off, MIB);
+	CHECK_EQ(rig_stats(&rig).bypassed, 0);
+	CHECK_EQ(version_cached_bytes(v), 5 * MIB);
+	check_fd(&rig, fd, 5 * MIB);
+	CHECK_EQ(close(fd), 0);
+	version_unref(w);
+	version_unref(v);
+	rig_done(&rig);
+}
+
 /* The bucket has lost it: its file goes with the last who reads it. */
 static void pass__a_kept_version_goes_with_its_reader(void)
 {
@@ -251,6 +274,7 @@ int main(void)
 	RUN(pass__a_large_one_is_verified_for_the_next);
 	RUN(pass__damage_ends_the_sharing);
 	RUN(pass__damage_is_seen_by_the_open);
+	RUN(pass__a_file_in_use_is_passed_over);
 	RUN(pass__a_kept_version_goes_with_its_reader);
 	return 0;
 }
