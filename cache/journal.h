@@ -33,6 +33,7 @@ struct journal_row {
 	bool local;	       /* never goes to the bucket under this name (P6) */
 	bool synced;	       /* an fsync of it was acknowledged while it was open */
 	bool mtime_set;	       /* its time was set by hand */
+	bool torn; /* a write into it failed: staged (7), over a mount's end */
 	uint64_t size;	       /* bytes, when it was sealed or synced */
 	const char *base;      /* etag it replaces; "" = the key did not exist (P5) */
 	const char *tag;       /* of its upload; "" before it is sealed */

@@ -33,7 +33,7 @@ struct journal {
 };
 
 /* What the column synced holds. */
-enum { FLAG_SYNCED = 1, FLAG_MTIME_SET = 2 };
+enum { FLAG_SYNCED = 1, FLAG_MTIME_SET = 2, FLAG_TORN = 4 };
 
 /* A row's CRC, of what it says. */
 int journal_row_flags(const struct journal_row *row);

@@ -15,7 +15,8 @@ static uint32_t strings_crc(uint32_t crc, const char *const *strings, size_t n)
 
 int journal_row_flags(const struct journal_row *row)
 {
-	return (row->synced ? FLAG_SYNCED : 0) | (row->mtime_set ? FLAG_MTIME_SET : 0);
+	return (row->synced ? FLAG_SYNCED : 0) | (row->mtime_set ? FLAG_MTIME_SET : 0) |
+	       (row->torn ? FLAG_TORN : 0);
 }
 
 uint32_t journal_row_crc(const struct journal_row *row)
@@ -87,6 +88,7 @@ static int visit_row(struct journal *jn, sqlite3_stmt *st,
 		.local = sqlite3_column_int(st, 3) != 0,
 		.synced = sqlite3_column_int(st, 4) & FLAG_SYNCED,
 		.mtime_set = sqlite3_column_int(st, 4) & FLAG_MTIME_SET,
+		.torn = sqlite3_column_int(st, 4) & FLAG_TORN,
 		.size = (uint64_t)sqlite3_column_int64(st, 5),
 		.base = column(st, 6),
 		.tag = column(st, 7),

@@ -167,6 +167,21 @@ static void note_unsealed_locked(struct staged *st)
 	st->retry_at_ns = clock_add(clock_now_ns(), st->sg->conf.retry_ns);
 }
 
+/* What fsync promised stays, but what the last write left of it is no file to publish,
+ * nor is it after a remount (7). */
+static int keep_torn(struct staged *st)
+{
+	struct row_image image;
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
+	(void)pthread_mutex_lock(&st->sg->lock);
+	staged_row_locked(st, &image);
+	(void)pthread_mutex_unlock(&st->sg->lock);
+	int r = journal_commit(st->sg->jn, &c, 1, true);
+	if (r == -ENOSPC && staged_make_room(st, 0))
+		r = journal_commit(st->sg->jn, &c, 1, true);
+	return r;
+}
+
 static int seal_if_written(struct staged *st)
 {
 	struct staging *sg = st->sg;
@@ -175,7 +190,11 @@ static int seal_if_written(struct staged *st)
 	bool due = staged_get_state(st) == STAGED_OPEN && !st->local &&
 		   !atomic_load(&st->nameless) && atomic_load(&st->dirty);
 	int torn = due && atomic_load(&st->torn) ? st->torn_error : 0;
+	bool promised = torn && st->synced;
 	(void)pthread_mutex_unlock(&sg->lock);
+	if (promised)
+		(void)keep_torn(
+			st); /* the journal says why not; the close fails anyway */
 	/* The key changes only by who has claimed it. */
 	int r = torn ? torn : due ? staged_seal(st, st->key, NULL, NULL, 0) : 0;
 	(void)pthread_mutex_lock(&sg->lock);

@@ -125,6 +125,7 @@ void staged_row_locked(const struct staged *st, struct row_image *ret)
 		.local = st->local,
 		.synced = st->synced,
 		.mtime_set = atomic_load(&st->mtime_set),
+		.torn = atomic_load(&st->torn) && !st->local,
 		.size = size,
 		.base = ret->base,
 		.tag = st->tag,

@@ -22,7 +22,8 @@
  *      (P9).
  *  (6) A local name (P6) is never sealed: it stays OPEN, on this disk.
  *  (7) A file into which a write failed is not published: what is missing must be
- *      written or cut off first (P9).
+ *      written or cut off first (P9).  Where fsync had promised to keep it, the next
+ *      mount keeps it as it is, and then all of it counts as missing.
  *
  * A staged file is refcounted; whoever has it open keeps its descriptor.
  */
@@ -82,7 +83,8 @@ struct staging_counts {
 	uint64_t local;	  /* OPEN for ever (6) */
 	/* SEALED: each of them once, as the first that holds */
 	uint64_t failed; /* the last attempt did, or CONFLICT; tried again but for that.
-			    Also one that is OPEN because it could not be sealed */
+			    Also one that is OPEN because it could not be sealed, or as a
+			    write into it failed (7) */
 	uint64_t uploading, queued;
 	uint64_t used_bytes, max_bytes; /* of all of them */
 	char failed_names[STAGING_NAMED_MAX][KEY_SIZE];

@@ -11,11 +11,18 @@ static void count_failed(const struct staged *st, struct staging_counts *ret)
 	ret->failed++;
 }
 
+/* Closed like that: it stays here until somebody mends it (staged (7)). */
+static bool is_torn(const struct staged *st)
+{
+	return atomic_load(&st->torn) && !st->local && !atomic_load(&st->nameless) &&
+	       !atomic_load(&st->writers);
+}
+
 static void count_locked(const struct staged *st, struct staging_counts *ret)
 {
 	switch (staged_get_state(st)) {
 	case STAGED_OPEN:
-		if (staged_is_left_locked(st)) {
+		if (staged_is_left_locked(st) || is_torn(st)) {
 			count_failed(st, ret);
 			break;
 		}

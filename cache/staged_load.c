@@ -78,6 +78,21 @@ static int load_file(struct staged *st, const struct journal_row *row)
 	return 0;
 }
 
+/* Which bytes are missing nobody knows any more. */
+static void load_torn(struct staged *st, const struct journal_row *row)
+{
+	if (!row->torn || row->local || row->state != ROW_OPEN)
+		return;
+	torn_add(&st->missing, 0, UINT64_MAX);
+	st->torn_error = -EIO;
+	atomic_store(&st->torn, true);
+	log_error("journal",
+		  "%s: a write into it failed before the last mount ended: what there is "
+		  "of it is kept here and not uploaded until it is written anew; copy "
+		  "what you need of it, or remove it",
+		  row->key);
+}
+
 static void load_fields(struct staged *st, const struct journal_row *row)
 {
 	static const enum staged_state states[] = {
@@ -96,6 +111,7 @@ static void load_fields(struct staged *st, const struct journal_row *row)
 	staged_copy_string(st->tag, sizeof(st->tag), row->tag);
 	staged_copy_string(st->base_tags, sizeof(st->base_tags), row->base_tag);
 	atomic_store(&st->mtime_set, row->mtime_set);
+	load_torn(st, row);
 	if (staged_get_state(st) == STAGED_OPEN)
 		atomic_store(&st->state, states[row->state]);
 	/* Synced but not closed: what fsync promised is uploaded as it is. */
@@ -158,7 +174,7 @@ static struct staged *next_recovered(struct staging *sg)
 	while ((node = map_next(&sg->by_key, node))) {
 		struct staged *st = container_of(node, struct staged, node);
 		bool due = st->recovered && staged_get_state(st) == STAGED_OPEN &&
-			   !st->local;
+			   !st->local && !atomic_load(&st->torn);
 		st->recovered = false;
 		if (due)
 			return staged_ref(st);

@@ -7,15 +7,41 @@
 /* --- what was written --- */
 
 const struct journal_row kept_rows[KEPT] = {
-	{.id = 1, .key = "d/a", .local = true, .synced = true, .base = "", .tag = "",
-	 .base_tag = "", .upload_id = ""},
-	{.id = 2, .key = "d/b.fits", .state = ROW_SEALED, .size = 9, .base = "\"e\"",
-	 .tag = "0123456789abcdef", .base_tag = "", .upload_id = "u"},
-	{.id = 3, .key = "d/\xff\xfe", .state = ROW_CONFLICT, .synced = true,
-	 .mtime_set = true, .size = INT64_MAX, .base = "\"f\"", .tag = "t",
-	 .base_tag = "t1 t2", .upload_id = ""},
-	{.id = KEPT_LAST_ID, .key = "x", .state = ROW_SEALED, .size = 1, .base = "",
-	 .tag = "t9", .base_tag = "", .upload_id = "an upload's id"},
+	{.id = 1,
+	 .key = "d/a",
+	 .local = true,
+	 .synced = true,
+	 .base = "",
+	 .tag = "",
+	 .base_tag = "",
+	 .upload_id = ""},
+	{.id = 2,
+	 .key = "d/b.fits",
+	 .state = ROW_SEALED,
+	 .size = 9,
+	 .base = "\"e\"",
+	 .tag = "0123456789abcdef",
+	 .base_tag = "",
+	 .upload_id = "u"},
+	{.id = 3,
+	 .key = "d/\xff\xfe",
+	 .state = ROW_CONFLICT,
+	 .synced = true,
+	 .mtime_set = true,
+	 .torn = true,
+	 .size = INT64_MAX,
+	 .base = "\"f\"",
+	 .tag = "t",
+	 .base_tag = "t1 t2",
+	 .upload_id = ""},
+	{.id = KEPT_LAST_ID,
+	 .key = "x",
+	 .state = ROW_SEALED,
+	 .size = 1,
+	 .base = "",
+	 .tag = "t9",
+	 .base_tag = "",
+	 .upload_id = "an upload's id"},
 };
 static const struct journal_upload upload = {
 	.id = 5, .staged_id = 2, .key = "d/b.fits", .upload_id = "up", .tag = "t"};
@@ -49,7 +75,7 @@ static bool same_row(const struct journal_row *a, const struct journal_row *b)
 {
 	return a->id == b->id && a->state == b->state && a->local == b->local &&
 	       a->synced == b->synced && a->mtime_set == b->mtime_set &&
-	       a->size == b->size && !strcmp(a->key, b->key) &&
+	       a->torn == b->torn && a->size == b->size && !strcmp(a->key, b->key) &&
 	       !strcmp(a->base, b->base) && !strcmp(a->tag, b->tag) &&
 	       !strcmp(a->base_tag, b->base_tag) && !strcmp(a->upload_id, b->upload_id);
 }

@@ -37,9 +37,9 @@ static int see_row(void *arg, const struct journal_row *r)
 	struct seen *s = arg;
 	size_t len = strlen(s->text);
 	(void)snprintf(s->text + len, sizeof(s->text) - len,
-		       "row %d %s %d%d%d%d %d %s,%s,%s,%s;", (int)r->id, r->key,
-		       (int)r->state, r->local, r->synced, r->mtime_set, (int)r->size,
-		       r->base, r->tag, r->base_tag, r->upload_id);
+		       "row %d %s %d%d%d%d%d %d %s,%s,%s,%s;", (int)r->id, r->key,
+		       (int)r->state, r->local, r->synced, r->mtime_set, r->torn,
+		       (int)r->size, r->base, r->tag, r->base_tag, r->upload_id);
 	s->rows++;
 	return s->error;
 }
@@ -98,6 +98,7 @@ static const struct journal_row row = {.id = 7,
 				       .state = ROW_SEALED,
 				       .synced = true,
 				       .mtime_set = true,
+				       .torn = true,
 				       .size = 12,
 				       .base = "\"e\"",
 				       .tag = "t",
@@ -142,7 +143,8 @@ static void journal__survives_its_process(void)
 	struct seen s = {.error = 0};
 	struct journal *jn;
 	CHECK_EQ(load(&s, &jn), 0);
-	CHECK_STR(s.text, "row 7 d/\xff\n'x 1011 12 \"e\",t,bt,?;gone g \"1\" t1;dir l;");
+	CHECK_STR(s.text,
+		  "row 7 d/\xff\n'x 10111 12 \"e\",t,bt,?;gone g \"1\" t1;dir l;");
 	CHECK(!journal_is_new(jn) || journal_new_id(jn) > 7);
 	CHECK(journal_new_id(jn) > 7); /* never a row's */
 	struct journal_change c[] = {{.kind = JOURNAL_DEL_ROW, .id = 7},
@@ -184,7 +186,7 @@ static void journal__posts_go_with_the_next_commit(void)
 	struct seen s = {.error = 0};
 	struct journal *jn;
 	CHECK_EQ(load(&s, &jn), 0);
-	CHECK_STR(s.text, "row 8 d/\xff\n'x 0011 12 \"e\",t,bt,?;dir l;");
+	CHECK_STR(s.text, "row 8 d/\xff\n'x 00111 12 \"e\",t,bt,?;dir l;");
 	journal_close(jn);
 	end();
 }
@@ -447,7 +449,7 @@ static void journal__what_is_forgotten_is_gone_first(void)
 	CHECK(put_sealed(jn, 2, "c") < 0);
 	set_full(false);
 	CHECK_EQ(put_sealed(jn, 3, "d"), 0);
-	closes_with(jn, "row 3 d 1011 12 \"e\",t,bt,?;");
+	closes_with(jn, "row 3 d 10111 12 \"e\",t,bt,?;");
 }
 
 /* journal (5): also where nothing comes after it. */

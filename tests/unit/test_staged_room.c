@@ -262,11 +262,49 @@ static void staged_room__many_holes(void)
 	vrig_done(&rig);
 }
 
+/* P3, P9, staged (7): what fsync promised is there after a remount, and what the disk did
+ * not take after it leaves the object as it is, until somebody writes the file anew. */
+static void staged_room__torn_over_a_remount(void)
+{
+	struct vrig rig;
+	uint64_t at = 30;
+	vrig_init(&rig);
+	struct call call = vrig_soon();
+	bucket_set(&rig.bucket, "f", "old", NULL);
+	struct staged *st = vrig_open_write(&rig, "f");
+	CHECK_EQ(staged_truncate(st, 0), 0);
+	vrig_put(st, "promised");
+	CHECK_EQ(staged_sync(st), 0);
+	write_in_vain(st, &at, 1);
+	CHECK_EQ(staged_publish(st, true, &call), -ENOSPC);
+	vrig_close_writer(st);
+	for (int i = 0; i < 2; i++) {
+		struct staging_counts counts;
+		vrig_close(&rig);
+		vrig_open(&rig);
+		CHECK_EQ(view_drain(rig.vw, clock_now_ns() + 5 * NS_PER_S), 0);
+		CHECK(bucket_has(&rig.bucket, "f", "old"));
+		CHECK(vrig_reads(&rig, "f", "promised"));
+		staging_count(view_staging(rig.vw), &counts);
+		CHECK(counts.failed == 1 && !strcmp(counts.failed_names[0], "f"));
+	}
+	st = vrig_open_write(&rig, "f");
+	CHECK_EQ(staged_write(st, "more", 4, 8), 4);
+	CHECK_EQ(staged_publish(st, true, &call), -EIO);
+	CHECK_EQ(staged_truncate(st, 0), 0);
+	vrig_put(st, "anew");
+	CHECK_EQ(staged_publish(st, true, &call), 0);
+	CHECK(bucket_has(&rig.bucket, "f", "anew"));
+	vrig_close_writer(st);
+	vrig_done(&rig);
+}
+
 int main(void)
 {
 	RUN(staged_room__every_missing_byte_counts);
 	RUN(staged_room__what_is_cut_off_is_not_missing);
 	RUN(staged_room__many_holes);
+	RUN(staged_room__torn_over_a_remount);
 	RUN(staged_room__the_cache_makes_room);
 	RUN(staged_room__a_failed_write_is_not_counted);
 	return 0;
