@@ -226,6 +226,9 @@ class Side:
         if self.ttl:
             _, versions = self.recent.get(key, (0, []))
             self.recent[key] = (now + 2 * self.ttl + .5, versions + [was])
+        # Should the same bytes come there again, it may have found out by then, or not.
+        if by is not self and was and self.removed.get(key) == was[0]:
+            self.stale.add(key)
         node = self.opened.get(key)
         if node and self.bucket.etag(key) != node.etag:
             node.foreign = True
