@@ -31,6 +31,7 @@ struct listing {
 	struct listed *entries;	     /* owned */
 	char *text;		     /* owned */
 	uint32_t *slots;	     /* owned: number + 1, 0 = free */
+	bool hides; /* there are keys that cannot be names: set once all has come */
 	/* In slots' memory, one a slot: a byte of the hash, which spares looks at names
 	 * that are elsewhere in memory. */
 	uint8_t *tags;

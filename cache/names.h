@@ -73,6 +73,8 @@ int names_next(struct names_stream *s, uint32_t *place, struct name *ret,
 	       struct call *call);
 /* It is known by now that the bucket does not have the name (any more). */
 bool names_lost(struct names_stream *s, const struct name *name);
+/* After the end: it has keys that cannot be names, too. */
+bool names_hide_some(struct names_stream *s);
 void names_close(struct names_stream *s);
 
 /* This mount put or removed it just now.  Before the journal forgets the change: what

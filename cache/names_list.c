@@ -401,6 +401,12 @@ int names_next(struct names_stream *s, uint32_t *no, struct name *ret, struct ca
 	}
 }
 
+bool names_hide_some(struct names_stream *s)
+{
+	SCOPED_LOCK(&s->nm->lock);
+	return s->listing->hides;
+}
+
 void names_close(struct names_stream *s)
 {
 	struct names *nm = s->nm;

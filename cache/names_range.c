@@ -472,6 +472,7 @@ static void finish_locked(struct lister *lr)
 	if (!lr->error) {
 		listing_trim(lr->listing);
 		lr->ready = lr->listing->n;
+		lr->listing->hides = lr->hidden > 0;
 		report_hidden(lr);
 	}
 	ranges_free_locked(lr);
@@ -481,7 +482,8 @@ static void finish_locked(struct lister *lr)
 	/* P9: one that is longer than all that may be kept is for its readers alone. */
 	if (known && !lr->error && lr->listing->n <= nm->conf.entries_max) {
 		names_install_locked(nm, d, lr->listing, lr->began_ns);
-		keeper_wake_locked(nm, d);
+		if (!lr->listing->hides) /* which is not kept with it */
+			keeper_wake_locked(nm, d);
 	}
 	d->pins--;
 	if (known)

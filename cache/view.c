@@ -295,6 +295,9 @@ int view_check_empty(struct view *vw, const char *path, struct call *call)
 	if (r)
 		return r;
 	r = view_next(vs, &place, &first, &clean, call);
+	/* What cannot be shown cannot be removed, and is the directory all the same. */
+	if (!r && view_hides_some(vs))
+		r = 1;
 	view_close(vs);
 	return r > 0 ? -ENOTEMPTY : r;
 }

@@ -50,6 +50,8 @@ void view_local_dirs_moved(struct view *vw, const struct dir_names *from,
 /* Is whatever is made in the directory local?  Not so in one whose own name is: files
  * in "x.tmp" go to the bucket. */
 bool view_holds_local(const struct view *vw, const char *dir);
+/* After the end of it: the bucket has keys there that cannot be names, too. */
+bool view_hides_some(struct view_stream *vs);
 /* -ENOTEMPTY */
 int view_check_empty(struct view *vw, const char *path, struct call *call);
 /* What the bucket may have under a name for all that its user knows (P5). */

@@ -107,6 +107,11 @@ int view_open(struct view *vw, const char *dir, struct view_stream **ret,
 	return 0;
 }
 
+bool view_hides_some(struct view_stream *vs)
+{
+	return vs->names && names_hide_some(vs->names);
+}
+
 void view_close(struct view_stream *vs)
 {
 	if (vs->names)

@@ -2,7 +2,7 @@
 import errno
 import os
 
-from model_state import Wrong, attempt, is_local, name_of
+from model_state import Wrong, attempt, is_local, name_of, shown
 
 
 class Names:
@@ -58,7 +58,9 @@ class Names:
 
     @staticmethod
     def has_below(side, path):
-        return any(p.startswith(path + "/") for p in side.tree())
+        """What is shown, and what cannot be shown but is there."""
+        return any(p.startswith(path + "/") for p in side.tree()) or any(
+            shown(k)[-1] == path and k != path + "/" for k in side.bucket.below(path))
 
     @staticmethod
     def unname_dir(side, path):

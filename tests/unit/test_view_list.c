@@ -138,11 +138,30 @@ static void view_list__others_may_reuse_a_name(void)
 	vrig_done(&rig);
 }
 
+/* It would come back with them, and hide a file of its name that was written since. */
+static void view_list__keys_that_cannot_be_shown_are_no_empty_directory(void)
+{
+	struct vrig rig;
+	vrig_init(&rig);
+	struct call call = {.deadline_ns = CLOCK_NEVER};
+	struct seen s;
+	bucket_set(&rig.bucket, "d/", "", NULL);
+	bucket_set(&rig.bucket, "d//x", "1", NULL);
+	CHECK_EQ(see_all(&rig, "d", &s), 0);
+	CHECK_STR(s.names, "");
+	CHECK_EQ(view_rmdir(rig.vw, "d", &call), -ENOTEMPTY);
+	vrig_close(&rig); /* nor for the next mount */
+	vrig_open(&rig);
+	CHECK_EQ(view_rmdir(rig.vw, "d", &call), -ENOTEMPTY);
+	vrig_done(&rig);
+}
+
 int main(void)
 {
 	RUN(view_list__each_name_once);
 	RUN(view_list__a_name_of_another_kind);
 	RUN(view_list__others_may_reuse_a_name);
+	RUN(view_list__keys_that_cannot_be_shown_are_no_empty_directory);
 	RUN(view_list__a_removal_that_ends_shows_nothing);
 	return 0;
 }
