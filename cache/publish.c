@@ -192,9 +192,9 @@ static int seal_if_written(struct staged *st)
 	int torn = due && atomic_load(&st->torn) ? st->torn_error : 0;
 	bool promised = torn && st->synced;
 	(void)pthread_mutex_unlock(&sg->lock);
+	/* If that fails the journal has said why; the close fails anyway. */
 	if (promised)
-		(void)keep_torn(
-			st); /* the journal says why not; the close fails anyway */
+		(void)keep_torn(st);
 	/* The key changes only by who has claimed it. */
 	int r = torn ? torn : due ? staged_seal(st, st->key, NULL, NULL, 0) : 0;
 	(void)pthread_mutex_lock(&sg->lock);

@@ -159,8 +159,7 @@ struct version {
 	uint64_t read_bytes;	     /* of blocks that somebody read */
 	uint64_t fill_not_before_ns; /* monotonic */
 	uint32_t passes; /* not given up nor written while the kernel has the file */
-	uint64_t in_use_until_ns; /* monotonic: no hole is tried, as pass (3) refused one
-				   */
+	uint64_t in_use_until_ns; /* monotonic: till then no hole is tried, pass (3) */
 	bool filling;	 /* in the queue of fill.c */
 	struct active *active;
 	struct waiter *waiters;
