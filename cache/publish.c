@@ -20,7 +20,6 @@ static int commit_sealed(struct staged *st, const char *key, const char *base,
 	(void)pthread_mutex_lock(&st->sg->lock);
 	staged_row_locked(st, &image);
 	staged_tags_locked(st, key, image.base_tags);
-	bool settles = st->holds_removal && !strcmp(key, st->key);
 	(void)pthread_mutex_unlock(&st->sg->lock);
 	image.row.key = key;
 	if (base)
@@ -30,9 +29,9 @@ static int commit_sealed(struct staged *st, const char *key, const char *base,
 	image.row.state = ROW_SEALED;
 	changes[n++] =
 		(struct journal_change){.kind = JOURNAL_PUT_ROW, .row = &image.row};
-	if (settles)
-		changes[n++] =
-			(struct journal_change){.kind = JOURNAL_DEL_GONE, .key = key};
+	/* Whether it was held or not: for want of memory there may be a row of which only
+	 * the journal knows, and the next mount would hide this file for it. */
+	changes[n++] = (struct journal_change){.kind = JOURNAL_DEL_GONE, .key = key};
 	for (size_t i = 0; i < n_extra && i < SEAL_EXTRA_MAX; i++)
 		changes[n++] = extra[i];
 	return journal_commit(st->sg->jn, changes, n, true);

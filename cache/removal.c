@@ -69,21 +69,18 @@ static struct item *item_new(struct removal *rm, const char *key, const char *et
 	return it;
 }
 
-static int insert(struct removal *rm, const char *key, const char *etag, const char *tags,
-		  struct version *open_version)
+/* it is the set's, or gone. */
+static int enter(struct removal *rm, struct item *it, struct version *open_version)
 {
-	struct item *it = item_new(rm, key, etag, tags);
-	if (!it)
-		return -ENOMEM;
 	it->version = open_version ? version_ref(open_version) : NULL;
 
 	(void)pthread_mutex_lock(&rm->lock);
-	struct item *old = land_locked(rm, key);
+	struct item *old = land_locked(rm, it->key);
 	if (old)
 		removal_forget_locked(rm, old);
 	if (old && !it->version) /* its readers are there still */
 		it->version = STEAL(old->version);
-	int r = map_insert(&rm->items, &it->node, map_hash_string(key));
+	int r = map_insert(&rm->items, &it->node, map_hash_string(it->key));
 	if (it->due_ns < rm->wakes_ns)
 		(void)pthread_cond_signal(&rm->work);
 	(void)pthread_mutex_unlock(&rm->lock);
@@ -97,22 +94,36 @@ static int insert(struct removal *rm, const char *key, const char *etag, const c
 int removal_note(struct removal *rm, const char *key, const char *etag, const char *tags,
 		 struct version *open_version)
 {
-	return insert(rm, key, etag, tags, open_version);
+	struct item *it = item_new(rm, key, etag, tags);
+	return it ? enter(rm, it, open_version) : -ENOMEM;
 }
 
 int removal_load(struct removal *rm, const char *key, const char *etag, const char *tags)
 {
 	if (!*key || strlen(etag) >= ETAG_SIZE || strlen(tags) >= TAGS_SIZE)
 		return -EUCLEAN;
-	return insert(rm, key, etag, tags, NULL);
+	return removal_note(rm, key, etag, tags, NULL);
 }
 
 int removal_add(struct removal *rm, const char *key, const char *etag,
 		struct version *open_version)
 {
 	struct journal_change c = {.kind = JOURNAL_PUT_GONE, .key = key, .etag = etag};
+	/* First what may fail: the next mount would remove what was said to stay. */
+	struct item *it = item_new(rm, key, etag, "");
+	if (!it)
+		return -ENOMEM;
 	int r = journal_commit(rm->jn, &c, 1, false);
-	return r ? r : insert(rm, key, etag, "", open_version);
+	if (r) {
+		removal_item_free(it);
+		return r;
+	}
+	r = enter(rm, it, open_version);
+	if (r) {
+		c.kind = JOURNAL_DEL_GONE;
+		journal_forget(rm->jn, &c, 1, false);
+	}
+	return r;
 }
 
 /* Is its first answer still to come? */

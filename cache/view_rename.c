@@ -197,7 +197,7 @@ static int rename_in_bucket(struct object_move *m)
 
 /* The copy is there in place of what was removed.  The journal must not say any more that
  * it is to go when its source goes: what both rows name would be lost (P3).  If that
- * fails the source stays. */
+ * fails the source stays.  A row that only the journal knows of is no better. */
 static int settle_copied(struct object_move *m)
 {
 	struct view *vw = m->vw;
@@ -205,11 +205,11 @@ static int settle_copied(struct object_move *m)
 		{.kind = JOURNAL_DEL_GONE, .key = m->to},
 		{.kind = JOURNAL_PUT_GONE, .key = m->from, .etag = m->obj->etag},
 	};
-	int r = journal_commit(vw->jn, changes, 2, true);
-	if (r) {
+	int r = journal_commit(vw->jn, changes, 2, m->held);
+	if (r && m->held)
 		view_settle_removal(vw, m->to);
+	if (r)
 		return r;
-	}
 	/* Both names are there until the old one goes: never neither (P4). */
 	removal_settled(vw->rm, m->to);
 	return removal_note(vw->rm, m->from, m->obj->etag, "", NULL);
@@ -250,11 +250,11 @@ static int rename_object(struct object_move *m, const struct view_entry *over)
 	if (r)
 		return r;
 	blocks_set_mtime(vw->bl, m->to, m->ret->etag, m->ret->mtime_ns);
-	if (m->held && m->copied)
+	if (m->copied)
 		return settle_copied(m);
 	if (m->held)
 		view_settle_removal(vw, m->to);
-	return m->copied ? removal_add(vw->rm, m->from, m->obj->etag, NULL) : 0;
+	return 0;
 }
 
 void view_rekey(struct view *vw, const char *from, const struct object *was,
