@@ -71,7 +71,7 @@ exec chroot root sh -euc "cd $2; $4"
     def __init__(self, folder, env):
         self.folder = folder
         self.env = {"PATH": "%s:%s" % (os.path.dirname(lib.MASTFS), os.environ["PATH"]),
-                    "HOME": "/root", "LC_ALL": "C", **env}
+                    "HOME": os.environ.get("HOME", "/root"), "LC_ALL": "C", **env}
         for name in ("MASTFS_WORK", "MASTFS_TOOLS", "XDG_CACHE_HOME", "ASAN_OPTIONS",
                      "LSAN_OPTIONS", "TSAN_OPTIONS"):
             if name in os.environ:
