@@ -21,9 +21,11 @@ import lib  # noqa: E402
 from lib import arrived, body, sh, write  # noqa: E402
 
 FSX = world.tool("MASTFS_FSX", "fsx")
+# min: fsx takes the EINVAL of an empty posix_fallocate for one that the file system lacks.
 FSX_CONFIG = """
 flen = 600000
 [opsize]
+min = 1
 max = 65536
 [weights]
 close_open = 0.6
