@@ -448,7 +448,9 @@ def test_fill_completes_what_is_mostly_read(s3d, mount, fill):
             same(os.pread(f.fileno(), PIECE, off), want[off:off + PIECE])
     if fill == "yes":
         wait("it is complete", lambda: cached(m, "f") == size)
-        assert sum(r["sent"] for r in gets(s3d)) == size
+        # Of one that was late on a busy machine the same is asked a second time.
+        ranges = {tuple(map(int, r["range"][len("bytes="):].split("-"))) for r in gets(s3d)}
+        assert sum(end + 1 - off for off, end in ranges) == size
         wait("it is released", lambda: mode(m, "f") == "none")
         with open(m.path("f"), "rb"):
             assert mode(m, "f") == "passthrough"
