@@ -24,7 +24,7 @@ def test_touched_while_a_mapping_is_staged(s3d, mount):
     with mmap.mmap(fd, 4096, mmap.MAP_SHARED) as view:
         view[:3] = b"new"
         s3d.server.mark()
-        s3d.server.rule("delay", method="GET", key="f$", secs=2)
+        s3d.server.rule("delay", method="GET", key="(^|/)f$", secs=2)
         assert LIBC.sync_file_range(fd, ctypes.c_long(0), ctypes.c_long(4096),
                                     START_WRITEBACK) == 0
         wait("it is being fetched", lambda: s3d.server.new("GET"))
@@ -39,12 +39,12 @@ def test_touched_while_a_mapping_is_staged(s3d, mount):
 
 def test_touched_though_its_bytes_are_lost(s3d, mount):
     m = mount(s3d, upload="background")
-    s3d.server.rule("status", status=403, code="AccessDenied", key="f$", method="PUT")
+    s3d.server.rule("status", status=403, code="AccessDenied", key="(^|/)f$", method="PUT")
     write(m.path("f"), b"bytes")
     m.kill()
     for path in glob.glob(os.path.join(m.cache, "*", "staged", "*")):
         os.unlink(path)
-    s3d.server.rule("status", status=403, code="AccessDenied", key="f$")
+    s3d.server.rule("status", status=403, code="AccessDenied", key="(^|/)f$")
     m.mount()
     fails(errno.EIO, os.utime, m.path("f"), (1e9, 1e9))
     s3d.server.clear()
@@ -57,7 +57,7 @@ def test_second_writer_after_a_child(s3d, mount):
     subprocess.run(["true"], check=True)
     write(m.path("f"), b"second")
     assert s3d.get("f") == b"second"
-    s3d.server.rule("status", status=403, code="AccessDenied", method="PUT", key="f$")
+    s3d.server.rule("status", status=403, code="AccessDenied", method="PUT", key="(^|/)f$")
     fails(errno.EACCES, write, m.path("f"), b"third")
     s3d.server.clear()
     wait("the next try", lambda: s3d.get("f") == b"third", 60)

@@ -114,7 +114,7 @@ def test_unfinished_file_leaves_the_old_object(s3d, mount):
 def test_committed_but_not_journaled(s3d, mount):
     """D8: the commit's answer was lost with the daemon; one version, no conflict."""
     m = mount(s3d, upload="background")
-    s3d.server.rule("delay", method="PUT", key="f$", secs=5, count=1)
+    s3d.server.rule("delay", method="PUT", key="(^|/)f$", secs=5, count=1)
     write(m.path("f"), b"x" * 5000)
     wait("the commit", lambda: s3d.files() == ["f"])
     m.kill()
@@ -169,7 +169,7 @@ def test_copy_that_was_cut_off_is_seen(s3d, mount, how):
     m = mount(s3d)
     assert sorted(os.listdir(m.point)) == ["f", "g"]
     m.remount()  # the listing is kept
-    s3d.server.rule("delay", method="PUT", key="f$", secs=5, count=1)
+    s3d.server.rule("delay", method="PUT", key="(^|/)f$", secs=5, count=1)
     mover = subprocess.Popen([sys.executable, "-c", "import os, sys; " + COPIES[how],
                               m.path("g"), m.path("f")], stderr=subprocess.DEVNULL)
     wait("the copy", lambda: s3d.get("f") == b"new")
@@ -188,7 +188,7 @@ def test_no_listing_is_kept_while_a_copy_is_on_its_way(s3d, mount, how):
     s3d.put("d/f", b"old")
     s3d.put("d/g", b"new")
     m = mount(s3d)
-    s3d.server.rule("delay", method="PUT", key="f$", secs=8, count=1)
+    s3d.server.rule("delay", method="PUT", key="(^|/)f$", secs=8, count=1)
     assert sorted(os.listdir(m.path("d"))) == ["f", "g"]
     mover = subprocess.Popen([sys.executable, "-c", "import os, sys; " + COPIES[how],
                               m.path("d/g"), m.path("d/f")], stderr=subprocess.DEVNULL)
@@ -231,13 +231,13 @@ def test_own_commit_is_known_again_after_a_kill(s3d, mount, how, kills):
     m = mount(s3d)
     write(m.path("f"), b"old")
     write(m.path("f.part"), b"x" * 5000)
-    s3d.server.rule("delay", method="PUT", key="f$", secs=5, count=1)
+    s3d.server.rule("delay", method="PUT", key="(^|/)f$", secs=5, count=1)
     call = {"write": 'open(f, "wb").write(b"x" * 5000)', "rename": "os.rename(f + '.part', f)",
             "unlink and rename": "os.unlink(f); os.rename(f + '.part', f)"}[how]
     writer = subprocess.Popen([sys.executable, "-c", "import os, sys; f = sys.argv[1]; " + call,
                                m.path("f")], stderr=subprocess.DEVNULL)
     wait("the commit", lambda: s3d.get("f") == b"x" * 5000)
-    s3d.server.rule("delay", key="f$", secs=0.2)  # the next mount has no time to look
+    s3d.server.rule("delay", key="(^|/)f$", secs=0.2)  # the next mount has no time to look
     for _ in range(kills):
         m.kill()
         writer.wait()
