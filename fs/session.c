@@ -218,6 +218,13 @@ static void take_signals(struct session *s)
 	leave_signals(s);
 }
 
+/* The kernel says so.  Another may be mounted there by now. */
+static bool is_unmounted(const struct session *s)
+{
+	struct pollfd p = {.fd = fuse_session_fd(s->fuse)};
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
 int session_loop(struct session *s)
 {
 	fuse_set_log_func(to_log);
@@ -230,17 +237,14 @@ int session_loop(struct session *s)
 	int r = fuse_session_loop_mt(s->fuse, loop);
 	fuse_loop_cfg_destroy(loop);
 	take_signals(s);
+	/* The end of the mount is ENODEV, which libfuse takes for a good one; or this, if
+	 * it came while a request was being read (fuse_dev_do_read). */
+	if (r == -ECONNABORTED && is_unmounted(s))
+		r = 0;
 	/* > 0: the signal that ended it. */
 	if (r < 0)
 		log_error("fuse", "answer the kernel: %s", strerror(-r));
 	return r < 0 ? r : 0;
-}
-
-/* The kernel says so.  Another may be mounted there by now. */
-static bool is_unmounted(const struct session *s)
-{
-	struct pollfd p = {.fd = fuse_session_fd(s->fuse)};
-	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
 }
 
 /* Whoever still has files open there is told at once that nobody answers.  The number
