@@ -31,6 +31,7 @@ WORDS = {100: "Continue", 200: "OK", 204: "No Content", 206: "Partial Content",
          500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
          504: "Gateway Timeout"}
 UNANSWERED = ("reset", "silent")  # nothing is done for these
+SMALL = 64 << 10
 CUTS = UNANSWERED + ("drop_reply", "close_at", "cut_head", "raw", "early")
 
 
@@ -103,13 +104,15 @@ def send(sock, req, reply, act, name, extra):
     if kind == "cut_head":
         sock.sendall(data[:act["at"]])
         return 0
+    size = 0 if req.method == "HEAD" else reply.size
+    if not act and size <= SMALL:  # at once: a client that waits is woken once
+        sock.sendall(data + reply.bytes() if size else data)
+        return size
     if kind == "drip" and act["part"] == "head":
         drip(sock, data, act["secs"])
     else:
         sock.sendall(data)
-    if req.method == "HEAD" or not reply.size:
-        return 0
-    return send_body(sock, reply, act)
+    return send_body(sock, reply, act) if size else 0
 
 
 def send_body(sock, reply, act):
