@@ -9,7 +9,7 @@
 #include "backends/util/metrics.h"
 #include "fs/gate.h"
 #include "fs/handle.h"
-#include "fs/holders.h"
+#include "fs/holders_ask.h"
 #include "fs/node.h"
 #include "fs/opening.h"
 #include "fs/write.h"
@@ -419,7 +419,9 @@ static int other_handles(struct inode *in)
  * duplicate and close in the middle.  Every other writable handle of the file
  * accounts for one of the descriptors that we see, so more than those means that
  * this handle lives on: an idle one too, which another process may have closed and
- * this one has open.  When in doubt, publish. */
+ * this one has open.  When in doubt, publish; but not for a process in execve, most often
+ * a child of the one that writes: nobody hears what that close says, and if it was the
+ * last one RELEASE publishes. */
 static bool is_still_held(struct task *t, struct handle *h)
 {
 	bool named;
@@ -428,8 +430,8 @@ static bool is_still_held(struct task *t, struct handle *h)
 	if (!path || !ctx || ctx->pid <= 0)
 		return false;
 	const struct holder who = {ctx->pid, ctx->uid, ctx->gid};
-	int n = holders_count(&who, t->fs->device, h->in->id, path);
-	return n > other_handles(h->in);
+	int n = holders_ask(&who, t->fs->device, h->in->id, path);
+	return n == -EDEADLK || n > other_handles(h->in);
 }
 
 int file_flush(struct task *t, struct call *call)

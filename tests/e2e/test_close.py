@@ -6,9 +6,11 @@ import glob
 import mmap
 import os
 import subprocess
+import sys
 
 import pytest
 
+import lib
 from lib import body, fails, read, same, wait, write
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -63,6 +65,38 @@ def test_second_writer_after_a_child(s3d, mount):
     wait("the next try", lambda: s3d.get("f") == b"third", 60)
     os.close(first)
     assert s3d.get("f") == b"third"
+
+
+EXECS_WHILE_IT_WRITES = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+os.write(fd, b"begun")
+for n in range(12):
+    assert os.system("true") == 0
+os.write(fd, b", done")
+os.close(fd)
+"""
+
+
+def test_child_that_execs_while_a_file_is_written(s3d, mount):
+    """P8, P2: the kernel closes O_CLOEXEC descriptors while it lets nobody look at those of
+    the process; nothing half written is published."""
+    m = mount(s3d)
+    subprocess.run([sys.executable, "-c", EXECS_WHILE_IT_WRITES, m.path("f")], check=True,
+                   timeout=30 * lib.SLOW)
+    assert s3d.get("f") == b"begun, done"
+    assert [e["op"] for e in s3d.server.new("PUT") if e["key"].endswith("f")] == ["put"]
+
+
+def test_last_descriptor_is_closed_by_exec(s3d, mount):
+    """Nobody is told what that close says; the file is published all the same."""
+    m = mount(s3d)
+    script = "import os, sys\n" \
+        "os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), b'all')\n" \
+        "os.execv('/bin/true', ['true'])"
+    subprocess.run([sys.executable, "-c", script, m.path("f")], check=True,
+                   timeout=30 * lib.SLOW)
+    wait("the upload", lambda: s3d.get("f") == b"all")
 
 
 @pytest.mark.parametrize("more", (0, os.O_EXCL, os.O_TRUNC))
