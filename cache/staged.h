@@ -132,6 +132,8 @@ bool staged_is_open(const struct staged *st);
 /* Bytes written, fewer than len only if the disk became full.  -EAGAIN: it was
  * sealed meanwhile, ask staged_writable again.  -ENOSPC. */
 ssize_t staged_write(struct staged *st, const void *bytes, size_t len, uint64_t off);
+/* These bytes could not even be tried to write, and nobody will write them again (7). */
+void staged_lose(struct staged *st, uint64_t off, size_t len, int error);
 int staged_truncate(struct staged *st, uint64_t size);
 /* Publish it when it is closed even if nothing is written any more. */
 void staged_mark_dirty(struct staged *st);

@@ -35,20 +35,20 @@ bool staged_make_room(const struct staged *st, uint64_t need)
 	return blocks_shrink(st->sg->bl, need + (UINT64_C(64) << 20)) > 0;
 }
 
-/* Bytes written, fewer than len only where the disk is full; < 0 if none. */
-static ssize_t write_some(const struct staged *st, const char *p, size_t len,
-			  uint64_t off)
+/* Bytes written; *ret_error: why not all of them were. */
+static size_t write_some(const struct staged *st, const char *p, size_t len, uint64_t off,
+			 int *ret_error)
 {
 	size_t done = 0;
-	while (done < len) {
+	*ret_error = 0;
+	while (done < len && !*ret_error) {
 		ssize_t n = pwrite(st->fd, p + done, len - done, (off_t)(off + done));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return done ? (ssize_t)done : -errno;
-		done += (size_t)n;
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno != EINTR)
+			*ret_error = -errno;
 	}
-	return (ssize_t)done;
+	return done;
 }
 
 static bool is_being_written(const struct staged *st)
@@ -118,17 +118,17 @@ static void note_mended(struct staged *st, uint64_t off, uint64_t end)
 	atomic_store(&st->torn, false);
 }
 
-static ssize_t write_charged(struct staged *st, const void *bytes, size_t len,
-			     uint64_t off)
+static size_t write_charged(struct staged *st, const char *bytes, size_t len,
+			    uint64_t off, int *ret_error)
 {
 	charge(st, off + len);
 	atomic_store(&st->dirty, true);
-	ssize_t n = write_some(st, bytes, len, off);
-	if (n == -ENOSPC && staged_make_room(st, len))
-		n = write_some(st, bytes, len, off);
-	if (n < 0)
-		staged_log_error(st, "write", (int)n);
-	return n;
+	size_t done = write_some(st, bytes, len, off, ret_error);
+	if (*ret_error == -ENOSPC && staged_make_room(st, len - done))
+		done += write_some(st, bytes + done, len - done, off + done, ret_error);
+	if (*ret_error)
+		staged_log_error(st, "write", *ret_error);
+	return done;
 }
 
 static ssize_t write_shared(struct staged *st, const void *bytes, size_t len,
@@ -137,15 +137,24 @@ static ssize_t write_shared(struct staged *st, const void *bytes, size_t len,
 	SCOPED_IO(st);
 	if (!may_change(st))
 		return -EAGAIN;
-	ssize_t n = write_charged(st, bytes, len, off);
-	if (n < 0) {
-		note_torn(st, off, off + len, (int)n);
-		return n;
-	}
-	note_mended(st, off, off + (uint64_t)n);
+	int error;
+	size_t n = write_charged(st, bytes, len, off, &error);
+	/* Who is told of fewer bytes writes the others, or cuts them off. */
+	if (error)
+		note_torn(st, off + n, off + len, error);
+	if (error && !n)
+		return error;
+	note_mended(st, off, off + n);
 	atomic_store(&st->mtime_set, false);
-	early_wrote(st, off, (uint64_t)n);
-	return n;
+	early_wrote(st, off, n);
+	return (ssize_t)n;
+}
+
+void staged_lose(struct staged *st, uint64_t off, size_t len, int error)
+{
+	SCOPED_IO(st);
+	if (may_change(st))
+		note_torn(st, off, off + len, error);
 }
 
 /* What was charged for bytes that did not come.  A file that is sealed meanwhile pays for

@@ -130,8 +130,21 @@ static int put_bytes(struct staged *st, void *arg)
 	ssize_t n = staged_write(st, t->data, t->size, (uint64_t)t->off);
 	if (n < 0)
 		return (int)n;
+	/* The kernel takes fewer for all of them where it writes a mapping back. */
+	if (t->fi.writepage && (size_t)n < t->size)
+		return -ENOSPC;
 	t->size = (size_t)n;
 	return 0;
+}
+
+/* Of a mapping: after an error the kernel neither writes them again nor tells us that the
+ * file is closed, only that it is let go, and then it would be published without them. */
+static void lose(const struct task *t, int r)
+{
+	struct staged *st = inode_staged(handle_of(t)->in);
+	if (st)
+		staged_lose(st, (uint64_t)t->off, t->size, r);
+	staged_unref(st);
 }
 
 int write_bytes(struct task *t, struct call *call)
@@ -143,6 +156,8 @@ int write_bytes(struct task *t, struct call *call)
 	int r = staging_wait_room(view_staging(t->fs->vw), call);
 	if (!r)
 		r = change(t->fs, h->in, UINT64_MAX, put_bytes, t, call);
+	if (r && r != -EAGAIN && t->fi.writepage)
+		lose(t, r);
 	if (!r)
 		reply_write(t, t->size);
 	return r;

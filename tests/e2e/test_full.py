@@ -1,6 +1,8 @@
 """More written than there is room for: writers slow down, and a full disk says so (P9)."""
+import contextlib
 import errno
 import glob
+import mmap
 import os
 import subprocess
 
@@ -117,3 +119,43 @@ def test_file_larger_than_staging_size(s3d, mount):
     m = mount(s3d, staging_size="16M")
     write(m.path("f"), body(96 << 20))
     same(s3d.get("f"), body(96 << 20))
+
+
+def fill(small_disk, leave):
+    """All but so many bytes of it."""
+    with open(os.path.join(small_disk, "ballast"), "wb", buffering=0) as f:
+        for size in (1 << 20, 4096):
+            try:
+                while f.write(bytes(size)) == size:
+                    pass
+            except OSError as err:
+                assert err.errno == errno.ENOSPC
+        f.truncate(f.seek(0, os.SEEK_END) - leave)
+
+
+@pytest.mark.parametrize("evictable", (18 << 20, 0))
+def test_mapping_that_the_disk_takes_a_part_of(s3d, mount, small_disk, evictable):
+    """P1, P9: the kernel takes a short write of mapped pages for a whole one.  Room is made for
+    the rest, or msync says that there is none and nothing is published."""
+    s3d.put("read", body(evictable))
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"), cache_size="30M")
+    lib.read(m.path("read"))
+    want = body(2 << 20, 7)
+    fd = os.open(m.path("f"), os.O_RDWR | os.O_CREAT)
+    os.ftruncate(fd, len(want))
+    fill(small_disk, 36 << 10)
+    with mmap.mmap(fd, len(want), mmap.MAP_SHARED) as view:
+        view[:] = want
+        if evictable:
+            view.flush()
+        else:
+            lib.fails(errno.ENOSPC, view.flush)
+    if evictable:
+        os.close(fd)
+        same(s3d.get("f"), want)
+    else:
+        with contextlib.suppress(OSError):  # the kernel has told it once already
+            os.close(fd)
+        os.unlink(os.path.join(small_disk, "ballast"))
+        m.umount()
+        assert s3d.get("f") is None
