@@ -46,13 +46,18 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 	removal_keep(sg->rm, key);
 	(void)pthread_rwlock_wrlock(&st->io);
 	(void)pthread_mutex_lock(&sg->lock);
-	staged_set_state_locked(st, STAGED_SEALED);
+	/* Of the last write, which the caller may not have seen fail (7). */
+	int r = atomic_load(&st->torn) ? st->torn_error : 0;
+	if (!r)
+		staged_set_state_locked(st, STAGED_SEALED);
 	staged_tags_locked(st, key, before);
 	(void)pthread_mutex_unlock(&sg->lock);
-	atomic_store(&st->dirty, false);
+	if (!r)
+		atomic_store(&st->dirty, false);
 	(void)pthread_rwlock_unlock(&st->io);
 
-	int r = early_tag(st, key, tag) ? 0 : tag_make_kin(before, tag);
+	if (!r && !early_tag(st, key, tag))
+		r = tag_make_kin(before, tag);
 	if (!r)
 		r = staged_sync_bytes(st);
 	if (!r) {
