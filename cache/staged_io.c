@@ -420,9 +420,13 @@ static int reopen_locked(struct staged *st)
 	staged_copy_string(st->base_tags, sizeof(st->base_tags), st->tag);
 	st->synced = false;
 	int r = commit_open_locked(st);
-	if (!r)
-		staged_set_state_locked(st, STAGED_OPEN);
-	return r;
+	if (r)
+		return r;
+	/* Whether anything is written then or not: its close makes it the cache's again.
+	 */
+	atomic_store(&st->dirty, true);
+	staged_set_state_locked(st, STAGED_OPEN);
+	return 0;
 }
 
 /* What the journal may have of its failed commit is overwritten by the next. */

@@ -137,3 +137,19 @@ def test_emptied_by_two_at_once(local, mount):
             for _ in range(3)]
     assert [(p.communicate()[1], p.returncode) for p in both] == [(b"", 0)] * 3
     assert local.get("f") == b"x\n"
+
+
+@pytest.mark.parametrize("size", (1 << 20, 1 << 60))
+def test_reopened_and_nothing_written(s3d, mount, size):
+    """P1: a file that only had room made for it, or that could not, shows again what others
+    put in its place."""
+    m = mount(s3d, ttl="1s")
+    second = os.open(m.path("f"), os.O_RDWR | os.O_CREAT)
+    write(m.path("f"), b"ours")
+    assert s3d.get("f") == b"ours"
+    keep_size = 1
+    done = LIBC.fallocate(second, keep_size, ctypes.c_long(0), ctypes.c_long(size))
+    assert done == (0 if size < 1 << 30 else -1)
+    os.close(second)
+    s3d.put("f", b"theirs")
+    wait("the new version", lambda: read(m.path("f")) == b"theirs", 10)
