@@ -165,10 +165,18 @@ bool staged_wants_publishing(struct staged *st)
 }
 
 /* The close is told, and its bytes stay to be sealed when that can be done (P2). */
-static void note_unsealed_locked(struct staged *st)
+static void owe_locked(struct staged *st)
 {
 	st->owed = true;
 	st->retry_at_ns = clock_add(clock_now_ns(), st->sg->conf.retry_ns);
+}
+
+void staged_owe(struct staged *st)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	if (staged_get_state(st) == STAGED_OPEN && st->mapped && !st->local &&
+	    atomic_load(&st->dirty) && !atomic_load(&st->writers))
+		owe_locked(st);
 }
 
 /* What fsync promised stays, but what the last write left of it is no file to publish,
@@ -203,7 +211,7 @@ static int seal_if_written(struct staged *st)
 	int r = torn ? torn : due ? staged_seal(st, st->key, NULL, NULL, 0) : 0;
 	(void)pthread_mutex_lock(&sg->lock);
 	if (r)
-		note_unsealed_locked(st);
+		owe_locked(st);
 	staged_unclaim_locked(st);
 	(void)pthread_mutex_unlock(&sg->lock);
 	return r;
@@ -278,7 +286,7 @@ static void seal_owed_locked(struct staging *sg, uint64_t now)
 		int r = shut(st) ? staged_seal(st, st->key, NULL, NULL, 0) : 0;
 		(void)pthread_mutex_lock(&sg->lock);
 		if (r)
-			note_unsealed_locked(st);
+			owe_locked(st);
 		staged_unclaim_locked(st);
 		(void)pthread_mutex_unlock(&sg->lock);
 		staged_unref(st);

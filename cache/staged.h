@@ -203,7 +203,7 @@ struct staged_move {
 };
 /* Rename; what the bucket has under the old name is removed.  On failure nothing
  * has changed.  -EALREADY: it is in the bucket meanwhile (DONE): rename the
- * object instead. */
+ * object instead.  -EBUSY: the bucket has something else under the new name (P5). */
 int staged_rename(struct staged *st, const struct staged_move *mv, struct call *call);
 /* Words for user.mastfs.state. */
 const char *staged_state_name(const struct staged *st);

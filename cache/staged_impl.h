@@ -164,6 +164,10 @@ void staged_submit_claimed_locked(struct staged *st);
 /* Wait for the attempt after the given number, or for the one after that if it is stopped
  * by somebody else. */
 int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call *call);
+/* After a rename: if nobody has it open and it is not sealed, no close will do that any
+ * more, and the keeper tries (P2).  Back under its old name, say, whose seal had settled
+ * what was owed; or closed while it got the new one. */
+void staged_owe(struct staged *st);
 
 /* early.c: bytes were written, or the file was cut, with io held. */
 void early_wrote(struct staged *st, uint64_t off, uint64_t len);

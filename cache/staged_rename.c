@@ -456,10 +456,13 @@ static int rename_when_uploaded(struct move *m, struct call *call)
 	if (r && sealed)
 		unseal(m);
 	set_no_retry(st, false);
-	if (r)
-		return r;
-
-	return take_name(m);
+	/* After -ESTALE the kernel looks anew and renames again by itself: what the user
+	 * has never seen would be replaced (P5). */
+	if (r == -ESTALE) {
+		names_forget(st->sg->nm, m->to);
+		r = -EBUSY;
+	}
+	return r ? r : take_name(m);
 }
 
 static bool waits_for_upload(const struct move *m)
@@ -579,6 +582,7 @@ int staged_rename(struct staged *st, const struct staged_move *mv, struct call *
 			unclaim_all(mv->over);
 	}
 	free(m.to);
+	staged_owe(st);
 	/* What was stopped above goes on, under the one name or the other. */
 	unclaim_all(st);
 	staged_retire_later(st);

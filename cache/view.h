@@ -80,7 +80,7 @@ int view_unlink(struct view *vw, const struct view_entry *e, const char *path,
  * replaces.  *ret: the object at the new name, if it is in the bucket now
  * (*ret_clean), as a copy of the version that was e.  Somebody else was at the new name
  * (P5): -EEXIST, there is something and over is NULL; -EBUSY, it is not over, or not
- * what was renamed any more.  -ESTALE:
+ * what was renamed any more; of a staged file -EBUSY always.  -ESTALE:
  * it is not e at the old name. */
 int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 		const struct view_entry *over, const char *to, bool *ret_clean,

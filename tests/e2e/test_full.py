@@ -5,6 +5,7 @@ import glob
 import mmap
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -143,6 +144,7 @@ def test_mapping_that_the_disk_takes_a_part_of(s3d, mount, small_disk, evictable
     want = body(2 << 20, 7)
     fd = os.open(m.path("f"), os.O_RDWR | os.O_CREAT)
     os.ftruncate(fd, len(want))
+    time.sleep(2)  # the index has its rows before there is no room for them
     fill(small_disk, 36 << 10)
     with mmap.mmap(fd, len(want), mmap.MAP_SHARED) as view:
         view[:] = want
@@ -159,3 +161,13 @@ def test_mapping_that_the_disk_takes_a_part_of(s3d, mount, small_disk, evictable
         os.unlink(os.path.join(small_disk, "ballast"))
         m.umount()
         assert s3d.get("f") is None
+
+
+def test_close_that_failed_is_made_up_for_after_a_refused_rename(s3d, mount, small_disk, full):
+    """P2: it is back under the name where nobody will close it once more."""
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"))
+    os.unlink(full(m))
+    s3d.server.rule("status", op="put", key="(^|/)g$", status=403, code="AccessDenied")
+    lib.fails(errno.EACCES, os.rename, m.path("f"), m.path("g"))
+    m.umount()
+    assert s3d.get("f") == body(100000)

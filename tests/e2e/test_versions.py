@@ -428,3 +428,23 @@ def test_a_name_is_lost_while_a_mapping_is_staged(s3d, mount, lose):
     wait("the DELETE", lambda: sorted(s3d.files()) == sorted(want))
     for name, data in want.items():
         same(s3d.get(name), data)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_P5_rename_of_a_new_file_over_what_was_put_meanwhile(s3d, mount, known):
+    """The upload takes longer than the ttl of what was believed of the new name, so that the
+    kernel's second look would find what another client has put there."""
+    if known:
+        s3d.put("b", b"seen")
+    m = mount(s3d, ttl="1s")
+    write(m.path("b.part"), b"mine" * 1000)
+    assert os.path.exists(m.path("b")) == known
+    s3d.server.rule("delay", method="PUT", secs=2)
+    s3d.put("b", b"theirs")
+    fails(errno.EBUSY, os.rename, m.path("b.part"), m.path("b"))
+    assert s3d.get("b") == b"theirs"
+    assert read(m.path("b.part")) == b"mine" * 1000
+    s3d.server.clear()
+    assert read(m.path("b")) == b"theirs"
+    os.rename(m.path("b.part"), m.path("b"))
+    assert s3d.get("b") == b"mine" * 1000
