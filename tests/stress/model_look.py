@@ -140,8 +140,11 @@ class Look:
         self.none_unfinished()
 
     def unfinished(self):
-        """Uploads, but for one of each temporary file, which goes on when that is renamed."""
+        """Uploads, but for one of each temporary file, which goes on when that is renamed, and
+        what the server began for a daemon that we had killed."""
         left = sorted(self.store.uploads())
+        for key in self.store.late_uploads([t for m in self.mounts for t in m.deaths]):
+            left.remove(key)
         for side in self.sides:
             for path in side.staged:
                 key = lib.PREFIX + path.removesuffix(".part")
@@ -155,7 +158,8 @@ class Look:
         end = time.monotonic() + 2 * SETTLE_SECS * lib.SLOW + 10
         while left := self.unfinished():
             if time.monotonic() > end:
-                raise Wrong("unfinished uploads: %r" % left)
+                raise Wrong("unfinished uploads: %r of %r" % (
+                    left, self.store.server.uploads()))
             time.sleep(.1)
 
     def settle(self, i, path, everything=False):

@@ -140,8 +140,9 @@ class Names:
             self.bucket.refresh()
             self.bucket.learn(node.data)
             now = self.bucket.etag(to)
+            refused = errno.ESTALE if self.upload == "background" else errno.EBUSY
             want = 0 if now == base else None if found or (
-                now is None and held) else errno.ESTALE
+                now is None and held) else refused
             before = self.bucket.seen
             code, _ = attempt(call)
             if not code and self.upload == "background":
@@ -149,7 +150,7 @@ class Names:
                 code = self.uploaded(side, node)
             self.bucket.refresh()
             if code != want and want is not None and not (
-                    code == errno.ESTALE and self.bucket.seen != before):
+                    code == refused and self.bucket.seen != before):
                 vars(node).update(was)
                 raise Wrong("%s, should be %s" % (name_of(code), name_of(want)))
         if not done:
@@ -178,6 +179,8 @@ class Names:
 
         def want():
             """What is there is what its user knows of, or it stays (P5)."""
+            if self.bucket.etag(path) is None:
+                return errno.ENOENT  # removed at another mount, and that came through
             now = None if is_local(to) else self.bucket.etag(to)
             known = is_local(to) or now == base or now in also or (now is None and held)
             return 0 if known else errno.EBUSY
