@@ -1,7 +1,10 @@
 /* main.c - the verbs of mastfs.  Exit status: 0 done, 1 failed, 2 wrong usage;
  * what status says besides is in its help. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "backends/util/log.h"
 #include "fs/doctor.h"
 #include "fs/helper.h"
@@ -70,9 +73,24 @@ static int version_verb(int argc, char **argv)
 	return 0;
 }
 
+/* Whoever started us may have closed one: its number would go to a file of ours, and what
+ * is meant for a terminal into that.  Children inherit them. */
+static int fill_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0 || open("/dev/null", O_RDWR) == fd)
+			continue;
+		log_error("mastfs", "open /dev/null: %s", strerror(errno));
+		return 1;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	int status;
+	int status = fill_standard_descriptors();
+	if (status)
+		return status;
 	if (helper_run(argc, argv, &status))
 		return status;
 	if (argc < 2) {

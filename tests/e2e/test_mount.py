@@ -29,6 +29,43 @@ def test_mount_in_the_background_is_usable_when_it_returns(store, mount):
     assert not lib.mounted(m.point)
 
 
+ALL_CLOSED = "<&- >&- 2>&-"
+
+
+def closing(what):
+    """Starts the command that follows without these descriptors."""
+    return ["sh", "-c", 'exec "$@" ' + what, "sh"]
+
+
+def test_a_daemon_without_standard_descriptors_logs_into_no_file(local, mount):
+    """P1: the numbers below 3 are not given to files of ours, where the log would follow."""
+    local.put("other", b"old")
+    m = mount(local, user=closing(ALL_CLOSED))
+    with open(m.path("f"), "wb", buffering=0) as f:
+        f.write(body(1000))
+        other = open(m.path("other"), "r+b", buffering=0)
+        other.write(b"new")
+        local.put("other", b"another's")
+        fails(errno.ESTALE, other.close)  # which is logged
+    same(local.get("f"), body(1000))
+    assert [os.readlink("/proc/%d/fd/%d" % (m.process.pid, fd)) for fd in range(3)] == \
+        ["/dev/null"] * 3
+
+
+@pytest.mark.parametrize("what", ["<&-", ALL_CLOSED])
+def test_a_mount_without_standard_descriptors(local, mount, what):
+    """Its parent returns, and its cache directory stays locked (P3)."""
+    m = mount(local, start=False, user=closing(what))
+    other = mount(local, start=False)
+    other.opts["cache_dir"] = m.cache
+    try:
+        subprocess.run(m.command(), env=m.env(), timeout=60 * lib.SLOW, check=True)
+        assert "%s: another mastfs uses it" % m.cache in refusal(other)
+    finally:
+        done = m.run("umount", m.point)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_umount_waits_for_what_was_written(s3d, mount):
     """P3: with upload=background the bucket has it all when umount returns."""
     m = mount(s3d, upload="background")
