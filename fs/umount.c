@@ -166,14 +166,6 @@ static void find_cache_dir(const char *mountpoint, struct buf *ret)
 		buf_add(ret, text, (size_t)(slash - text));
 }
 
-static uint64_t files_left(const char *cache_dir, int pid)
-{
-	struct cachedir_holder h;
-	if (cachedir_holder(cache_dir, &h) < 0 || h.pid != pid)
-		return 0;
-	return h.state == CACHEDIR_ENDED ? h.number : 0;
-}
-
 static bool ends_within(int fd, uint64_t ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -199,10 +191,36 @@ static bool still_serves(int pid, const char *cache_dir)
 	       h.state == CACHEDIR_SERVING;
 }
 
-static int wait_for_daemon(const struct config *c, int fd, int pid, const char *cache_dir)
+static int tell_left(uint64_t left, const char *cache_dir)
 {
 	CLEANUP_BUF struct buf names;
 	buf_init(&names, NAMES_MAX);
+	log_error("umount",
+		  "%llu changes are not in the bucket yet; the next mount with cache "
+		  "directory %s goes on",
+		  (unsigned long long)left, cache_dir);
+	cachedir_names_left(cache_dir, &names);
+	cachedir_log_left("umount", names.data);
+	return -EAGAIN;
+}
+
+/* One that did not say that it ends was killed: how much is left nobody has counted. */
+static int look_at_end(int pid, const char *cache_dir)
+{
+	struct cachedir_holder h;
+	if (cachedir_holder(cache_dir, &h) < 0 || h.pid != pid)
+		return 0;
+	if (h.state == CACHEDIR_ENDED)
+		return h.number ? tell_left(h.number, cache_dir) : 0;
+	log_error("umount",
+		  "pid %d died; what is not in the bucket yet the next mount with cache "
+		  "directory %s uploads",
+		  pid, cache_dir);
+	return -EAGAIN;
+}
+
+static int wait_for_daemon(const struct config *c, int fd, int pid, const char *cache_dir)
+{
 	/* The moment of grace comes first: then it drains, and has said for how long. */
 	if (!ends_within(fd, GRACE_MS) && !ends_within(fd, drain_ms(c, pid, cache_dir))) {
 		log_error("umount",
@@ -214,16 +232,7 @@ static int wait_for_daemon(const struct config *c, int fd, int pid, const char *
 			  pid);
 		return -ETIMEDOUT;
 	}
-	uint64_t left = files_left(cache_dir, pid);
-	if (!left)
-		return 0;
-	log_error("umount",
-		  "%llu changes are not in the bucket yet; the next mount with cache "
-		  "directory %s goes on",
-		  (unsigned long long)left, cache_dir);
-	cachedir_names_left(cache_dir, &names);
-	cachedir_log_left("umount", names.data);
-	return -EAGAIN;
+	return look_at_end(pid, cache_dir);
 }
 
 static int unmount_live(const struct config *c, const char *mountpoint)

@@ -97,6 +97,20 @@ def test_umount_tells_as_well(s3d, stuck):
     goes_on(s3d, m, ["name\nwith a line"])
 
 
+def test_umount_tells_of_a_daemon_that_was_killed(s3d, stuck):
+    """P3: it said nothing of what was left, and that is no success."""
+    m = stuck(drain="1000s")
+    with subprocess.Popen([lib.MASTFS, "umount", m.point], env=m.env(), text=True,
+                          stderr=subprocess.PIPE) as umount:
+        draining(m)
+        pid = m.process.pid
+        m.kill()
+        said = umount.communicate(timeout=60 * lib.SLOW)[1]
+    assert umount.returncode == 1
+    assert "pid %d died" % pid in said and m.cache in said
+    goes_on(s3d, m)
+
+
 def test_drain_ends_when_all_is_there(s3d, stuck):
     m = stuck(drain="100s")
     m.process.terminate()
