@@ -58,7 +58,7 @@ static int explain(struct azure *az, int error, const struct http_reply *reply)
 	if (error == -ENODEV)
 		log_error("azure", "there is no container \"%s\" at %s", az->at.container,
 			  where.data);
-	else if (error == -EACCES && reply->status)
+	else if (store_errno_is_refusal(error) && reply->status)
 		log_error("azure", "%s: %s (%d %s)", az->st.be.name,
 			  why_refused(az, &e, &why), e.status, e.code);
 	else if (error == -ECOMM || error == -ETIMEDOUT || !reply->status)

@@ -186,7 +186,9 @@ static int check_write(const struct backend *be, bool has_op)
 int backend_probe(struct backend *be, bool writes, struct call *call)
 {
 	int r = call_check(call);
-	return r < 0 ? r : be->ops->probe(be, writes, call);
+	if (!r)
+		r = be->ops->probe(be, writes, call);
+	return r == -EKEYEXPIRED ? -EACCES : r;
 }
 
 int backend_settle(struct backend *be, struct call *call)

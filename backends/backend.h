@@ -18,6 +18,9 @@
  *              version asked for is not the current one (412 on a read, 404 of a
  *              pinned read) · -EEXIST / -ESTALE a write's precondition failed
  *              (if_absent / if_etag) · -EROFS the store takes no writes ·
+ *              -EKEYEXPIRED who asks or who answers was not proved (credentials that
+ *              are spent, a clock that is off, a certificate): nothing of the object
+ *              was refused, and a user is told EACCES ·
  *              -ENAMETOOLONG, -EILSEQ no object can have this key · -EFBIG ·
  *              -ENOSPC the store is full · -ENODATA archived, must be restored
  *              first · -EBADE a write was done, and the object that it made is not
@@ -169,7 +172,8 @@ struct backend_ops {
 	 * finds out by experiment which preconditions the store honours, with
 	 * objects under a reserved name that it removes; a store that refuses the
 	 * write loses BACKEND_WRITE and that is no error.
-	 * -ENODEV no such bucket, -EACCES, -EHOSTUNREACH nobody answers there ... */
+	 * -ENODEV no such bucket, -EACCES, -EHOSTUNREACH nobody answers there ...
+	 * From backend_probe -EKEYEXPIRED comes as -EACCES. */
 	int (*probe)(struct backend *be, bool writes, struct call *call);
 	/* Wait until caps are settled: late.h.  NULL: they are once probe returned. */
 	int (*settle)(struct backend *be, struct call *call);

@@ -342,12 +342,19 @@ static int find_errno(const char *name, size_t len)
 		const char *name;
 		int error;
 	} errors[] = {
-		{"ECOMM", -ECOMM},   {"ETIMEDOUT", -ETIMEDOUT},
-		{"EBUSY", -EBUSY},   {"EREMOTEIO", -EREMOTEIO},
-		{"EACCES", -EACCES}, {"EBADMSG", -EBADMSG},
-		{"ESTALE", -ESTALE}, {"ENOENT", -ENOENT},
-		{"ENOSPC", -ENOSPC}, {"EIO", -EIO},
-		{"ENOMEM", -ENOMEM}, {"EOPNOTSUPP", -EOPNOTSUPP},
+		{"ECOMM", -ECOMM},
+		{"ETIMEDOUT", -ETIMEDOUT},
+		{"EBUSY", -EBUSY},
+		{"EREMOTEIO", -EREMOTEIO},
+		{"EACCES", -EACCES},
+		{"EBADMSG", -EBADMSG},
+		{"ESTALE", -ESTALE},
+		{"ENOENT", -ENOENT},
+		{"ENOSPC", -ENOSPC},
+		{"EIO", -EIO},
+		{"ENOMEM", -ENOMEM},
+		{"EOPNOTSUPP", -EOPNOTSUPP},
+		{"EKEYEXPIRED", -EKEYEXPIRED},
 	};
 	for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
 		if (strlen(errors[i].name) == len && !memcmp(errors[i].name, name, len))

@@ -9,7 +9,7 @@
  *           short=BYTES=ERRNO  a get delivers this many bytes, then fails; 0 too
  *           delay=MS      then goes on as usual
  * ERRNO by name: ECOMM ETIMEDOUT EREMOTEIO EBUSY EBADMSG EACCES ESTALE ENOENT ENOSPC
- * EIO ENOMEM EOPNOTSUPP
+ * EIO ENOMEM EOPNOTSUPP EKEYEXPIRED
  */
 #ifndef BACKENDS_FAULT_H
 #define BACKENDS_FAULT_H

@@ -46,7 +46,7 @@ static int explain(const struct gcs *gcs, int error, const struct http_reply *re
 	if (error == -ENODEV)
 		log_error("gcs", "there is no bucket \"%s\" at %s", gcs->bucket,
 			  where(gcs, &host));
-	else if (error == -EACCES && reply->status)
+	else if (store_errno_is_refusal(error) && reply->status)
 		log_error("gcs", "%s: %s (%d %s%s%s)", gcs->st.be.name,
 			  why_refused(gcs, &e), e.status, e.code, *e.message ? ": " : "",
 			  e.message);
@@ -111,7 +111,7 @@ static int try_move(struct gcs *gcs, const char *key, struct call *call)
 		probe_remove(&gcs->st.be, key);
 	if (!r)
 		return 1;
-	return store_errno_is_transient(r) || r == -EINTR ? r : 0;
+	return store_errno_is_transient(r) || r == -EKEYEXPIRED || r == -EINTR ? r : 0;
 }
 
 static int probe_rename(struct gcs *gcs, struct call *call)

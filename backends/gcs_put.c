@@ -284,7 +284,7 @@ static int send_by_session(const struct sending *s, struct gcs_object *ret,
 	if (r)
 		return r;
 	r = run_session(s, session.data, ret, call);
-	if (r == -EACCES || r == -EBADMSG || r == -EINVAL || r == -EINTR)
+	if (store_errno_is_refusal(r) || r == -EBADMSG || r == -EINVAL || r == -EINTR)
 		cancel_session(s, session.data);
 	return r == -ENXIO ? -EREMOTEIO : r;
 }

@@ -88,7 +88,7 @@ static int delete_some(const struct victims *v, size_t *at, struct call *call)
 	buf_adds(&body, "--" BOUNDARY "--\r\n");
 	if (!r)
 		r = send_batch(v->gcs, &body, call);
-	if (!r || store_errno_is_transient(r) || r == -EINTR || r == -EACCES)
+	if (!r || store_errno_is_transient(r) || r == -EINTR || store_errno_is_refusal(r))
 		return r;
 	for (r = 0; (!r || r == -ENOENT) && from < *at;
 	     from += strlen(v->keys.data + from) + 1)

@@ -41,7 +41,7 @@ static int verdict(int r, int want)
 {
 	if (r == want)
 		return 1;
-	return store_errno_is_transient(r) || r == -EINTR ? r : 0;
+	return store_errno_is_transient(r) || r == -EKEYEXPIRED || r == -EINTR ? r : 0;
 }
 
 static int puts_conditionally(const struct probe *p)

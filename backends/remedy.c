@@ -37,7 +37,7 @@ enum trouble trouble_of(int error, const struct store_error *e)
 		return TROUBLE_KEYS;
 	if (error == -ENODEV)
 		return TROUBLE_NO_BUCKET;
-	if (error == -EACCES || error == -EROFS || e->status == 403)
+	if (store_errno_is_refusal(error) || error == -EROFS || e->status == 403)
 		return TROUBLE_DENIED;
 	if (error == -ENODATA)
 		return TROUBLE_ARCHIVED;

@@ -148,7 +148,9 @@ static int make_attempt(struct store *st, const struct request *rq,
 	if (proof->name)
 		attempt_header(a, proof->name, proof->value);
 	int r = st->creds ? creds_get(st->creds, stale, &a->cred, call) : 0;
-	return r ? r : st->dialect->make(st, rq, proof, a);
+	if (r)
+		return r == -EACCES ? -EKEYEXPIRED : r;
+	return st->dialect->make(st, rq, proof, a);
 }
 
 int store_server(struct store *st, struct buf *ret)
@@ -256,12 +258,20 @@ static void hint_retry_after(const struct http_reply *reply)
 		retry_after_hint(ms * 1000);
 }
 
+/* Credentials that are spent have been refused, what was asked has not. */
+static int error_of(const struct store *st, const struct store_error *e)
+{
+	int error = st->dialect->error(e);
+	return error == -EACCES && st->creds && st->dialect->expired(e) ? -EKEYEXPIRED
+									: error;
+}
+
 /* The one place where an answer of a store becomes an errno. */
 int request_fail(const struct store *st, const struct request *rq,
 		 const struct store_error *e, const struct http_reply *reply)
 {
 	char cause[384];
-	int error = st->dialect->error(e);
+	int error = error_of(st, e);
 	if (error == -ENOENT && rq->on_404)
 		error = rq->on_404;
 	else if (error == -ESTALE && rq->on_412)
@@ -299,6 +309,8 @@ static int send_once(struct store *st, const struct request *rq, const struct at
 	/* What the sink ended it with is the sink's to log. */
 	if (!r || r == reply->sink_error)
 		return r;
+	if (r == -EACCES) /* nobody was asked: it was not proved who is there */
+		r = -EKEYEXPIRED;
 	return request_log(st, rq, r, reply->cause, reply);
 }
 
@@ -329,7 +341,8 @@ static int try(struct store *st, const struct request *rq, const struct proof *p
 	attempt_init(&a);
 	int r = make_attempt(st, rq, proof, mended->stale, &a, call);
 	if (!r && mended->stale && a.cred.generation == mended->stale)
-		r = request_log(st, rq, -EACCES, "the credentials have expired", reply);
+		r = request_log(st, rq, -EKEYEXPIRED, "the credentials have expired",
+				reply);
 	else if (!r)
 		r = send_once(st, rq, &a, reply, call);
 	if (!r && !succeeded(rq, reply)) {

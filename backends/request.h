@@ -180,6 +180,8 @@ int store_made(const struct store *st, const struct request *rq,
 
 /* What a status alone means, by backend.h's list. */
 int store_errno_of_status(int status);
+/* We are not let in: for good, or because it was not proved who we are. */
+bool store_errno_is_refusal(int error);
 /* May the retry wrapper repeat it?  Do callers expect it, so that it is no news? */
 bool store_errno_is_transient(int error);
 bool store_errno_is_expected(int error);

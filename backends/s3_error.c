@@ -38,9 +38,13 @@ static const struct {
 	{"XMinioInvalidResourceName", -EILSEQ},
 	{"EntityTooLarge", -EFBIG},
 	/* 400, all of them */
-	{"ExpiredToken", -EACCES},
-	{"InvalidToken", -EACCES},
-	{"TokenRefreshRequired", -EACCES},
+	{"ExpiredToken", -EKEYEXPIRED},
+	{"InvalidToken", -EKEYEXPIRED},
+	{"TokenRefreshRequired", -EKEYEXPIRED},
+	/* 403 */
+	{"RequestTimeTooSkewed", -EKEYEXPIRED},
+	{"InvalidAccessKeyId", -EKEYEXPIRED},
+	{"SignatureDoesNotMatch", -EKEYEXPIRED},
 	{"InvalidObjectState", -ENODATA},
 	{"QuotaExceeded", -ENOSPC},
 	{"XMinioStorageFull", -ENOSPC},

@@ -47,7 +47,7 @@ static int explain(struct s3 *s3, int error, const struct http_reply *reply)
 	if (error == -ENODEV)
 		log_error("s3", "there is no bucket \"%s\" at %s", s3->bucket,
 			  where(s3, &host));
-	else if (error == -EACCES && reply->status)
+	else if (store_errno_is_refusal(error) && reply->status)
 		log_error("s3", "%s: %s (%d %s)", s3->st.be.name, why_refused(s3, e.code),
 			  e.status, e.code);
 	else if (error == -ECOMM || error == -ETIMEDOUT || !reply->status)

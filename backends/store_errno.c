@@ -36,6 +36,11 @@ int store_errno_of_status(int status)
 	}
 }
 
+bool store_errno_is_refusal(int error)
+{
+	return error == -EACCES || error == -EKEYEXPIRED;
+}
+
 bool store_errno_is_transient(int error)
 {
 	return error == -ECOMM || error == -ETIMEDOUT || error == -EREMOTEIO ||

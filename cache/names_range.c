@@ -513,7 +513,8 @@ static bool take_locked(struct range *rg, const struct page *p, int r)
 		return false;
 	/* A range of our own making may be refused for what was asked in it. */
 	bool doubtful = rg->after && !rg->last && r < 0 && r != -EINTR &&
-			r != -ETIMEDOUT && r != -EACCES && r != -ENODEV;
+			r != -ETIMEDOUT && r != -EACCES && r != -EKEYEXPIRED &&
+			r != -ENODEV;
 	bool disorder = !r && is_out_of_order(lr, rg, p);
 	if (doubtful || disorder) {
 		lr->again = true;

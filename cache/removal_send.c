@@ -75,7 +75,8 @@ static int send_delete(struct removal *rm, struct item *it)
 	return backend_del(rm->be, it->key, &cond, &call);
 }
 
-/* Final either way: the object is gone, or it is another one, or we may not. */
+/* Final either way: the object is gone, or it is another one, or we may not.  That it was
+ * not proved who we are passes: credentials and clocks are mended. */
 static bool is_over(const struct item *it, int r)
 {
 	if (!r || r == -ENOENT)

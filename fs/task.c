@@ -11,6 +11,8 @@
 static int user_errno(int r)
 {
 	switch (-r) {
+	case EKEYEXPIRED: /* not let in, if not for good */
+		return EACCES;
 	case ENODATA: /* archived: try again when it was restored */
 		return EAGAIN;
 	case EAGAIN: /* ours alone: would block */

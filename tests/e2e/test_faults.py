@@ -217,6 +217,28 @@ def test_refused_object_is_eacces(s3d, mount):
     same(read(m.path("d/secret")), body(1000))
 
 
+LOST_IDENTITY = {"ExpiredToken": 400, "RequestTimeTooSkewed": 403, "InvalidAccessKeyId": 403}
+
+
+@pytest.mark.parametrize("code", LOST_IDENTITY)
+def test_removal_outlives_lost_credentials(s3d, mount, code):
+    """P3: rm was acknowledged, and the store has not refused it: it did not know us."""
+    s3d.put("f", body(1000))
+    m = mount(s3d)
+    lost = dict(status=LOST_IDENTITY[code], code=code)
+    s3d.server.rule("status", method="GET", key="(^|/)f$", **lost)
+    fails(errno.EACCES, read, m.path("f"))
+    s3d.server.rule("status", method="DELETE", **lost)
+    s3d.server.mark()
+    os.unlink(m.path("f"))
+    seen = []
+    wait("the DELETE", lambda: seen.extend(r for r in s3d.server.new()
+                                           if r["method"] == "DELETE") or seen)
+    s3d.server.clear()
+    m.remount()
+    assert os.listdir(m.point) == [] and s3d.files() == []
+
+
 @pytest.mark.parametrize("act", [dict(kind="status", status=500), dict(kind="error_200"),
                                  dict(kind="close_at", at=300), dict(kind="short", by=200),
                                  dict(kind="reset"), dict(kind="status", status=503)],

@@ -6,6 +6,7 @@ its log, its command line or any file of its cache directory.  A core would hold
 is none (RLIMIT_CORE is 0 and the process cannot be dumped).
 """
 import base64
+import errno
 import http.client
 import json
 import os
@@ -251,6 +252,29 @@ def test_a_service_that_is_down_for_a_while_is_no_harm(folder, s3d, identity, mo
     same(s3d.get("after"), b"with new ones")
     end.join()
     check_clean(m)
+
+
+def test_removal_outlives_a_service_that_refuses(folder, s3d, identity, mount):
+    """P3: rm was acknowledged; nobody gave us keys, and the store refused nothing."""
+    identity.config(lifetime=4)
+    m = mount(s3d, env=from_container(folder, identity))
+    write(m.path("f"), b"x")
+    identity.config(fail={"/ecs/keys": [403, "no"]})
+    wait("the keys are spent", lambda: error_of(m.path("unknown"), m) == errno.EACCES)
+    os.unlink(m.path("f"))
+    refused = len(identity.asked("/ecs/keys"))
+    wait("the removal asks for keys", lambda: len(identity.asked("/ecs/keys")) > refused + 1)
+    identity.config(fail={})
+    m.remount()
+    assert not os.path.exists(m.path("f")) and s3d.files() == []
+
+
+def error_of(path, m):
+    try:
+        os.stat(path + str(len(m.log())))  # a new name each time: none is known
+    except OSError as err:
+        return err.errno
+    return 0
 
 
 def test_a_store_that_repeats_the_token(folder, s3d, identity, mount):

@@ -152,7 +152,7 @@ static void gcs__the_token_and_who_pays_go_along(void)
 	CHECK(!strstr(s.seen, "x-goog-user-project"));
 	/* refused, and there is no other: not asked again */
 	CHECK_EQ(head_as(NULL, ERROR("401", "authError", "Invalid Credentials"), &s),
-		 -EACCES);
+		 -EKEYEXPIRED);
 	CHECK_EQ(s.served, 1);
 }
 

@@ -221,6 +221,21 @@ static void removal__refusal_is_final(void)
 	end(&rig);
 }
 
+/* FLYING -> WAITING: that nobody would believe who we are is no refusal (P3). */
+static void removal__lost_identity_is_not_final(void)
+{
+	struct rig rig;
+	start(&rig, true);
+	atomic_store(&rig.v.bucket.down, -EKEYEXPIRED);
+	add(&rig, "f", "x");
+	VRIG_UNTIL(rig.v.bucket.dels > 1);
+	CHECK(removal_pending(rig.rm, "f"));
+	atomic_store(&rig.v.bucket.down, 0);
+	VRIG_UNTIL(!removal_pending(rig.rm, "f"));
+	CHECK(bucket_has(&rig.v.bucket, "f", NULL));
+	end(&rig);
+}
+
 /* Whoever writes the name anew waits for a DELETE that is out, not for a fetch. */
 static void removal__take_waits_for_what_was_sent(void)
 {
@@ -351,6 +366,7 @@ int main(void)
 	RUN(removal__taken_released_settled);
 	RUN(removal__faults_wait_for_the_next_mount);
 	RUN(removal__refusal_is_final);
+	RUN(removal__lost_identity_is_not_final);
 	RUN(removal__take_waits_for_what_was_sent);
 	RUN(removal__take_waits_for_no_turn);
 	RUN(removal__end_leaves_what_is_queued);

@@ -113,7 +113,7 @@ static void s3__expired_keys_are_asked_for_once(void)
 	CHECK(!setenv("AWS_SESSION_TOKEN", "old", 1));
 	struct server s = {.answers = {"HTTP/1.1 400 X\r\n\r\n", HEAD_OK}};
 	/* the environment has no others */
-	CHECK_EQ(head_of(&s, &obj), -EACCES);
+	CHECK_EQ(head_of(&s, &obj), -EKEYEXPIRED);
 	CHECK_EQ(s.served, 1);
 	CHECK(strstr(s.seen, "x-amz-security-token: old\r\n"));
 	CHECK(!unsetenv("AWS_SESSION_TOKEN"));
@@ -402,6 +402,8 @@ static void s3__errors_are_those_of_backend_h(void)
 	CHECK_EQ(errno_of(404, "NoSuchBucket"), -ENODEV);
 	CHECK_EQ(errno_of(404, "NoSuchUpload"), -ENXIO);
 	CHECK_EQ(errno_of(403, "AccessDenied"), -EACCES);
+	CHECK_EQ(errno_of(400, "ExpiredToken"), -EKEYEXPIRED);
+	CHECK_EQ(errno_of(403, "RequestTimeTooSkewed"), -EKEYEXPIRED);
 	CHECK_EQ(errno_of(403, "InvalidObjectState"), -ENODATA);
 	CHECK_EQ(errno_of(412, "PreconditionFailed"), -ESTALE);
 	CHECK_EQ(errno_of(409, "ConditionalRequestConflict"), -EBUSY);
