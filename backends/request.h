@@ -79,6 +79,7 @@ struct store_error {
 	char code[64];	   /* "NoSuchKey"; "" = not told */
 	char message[256]; /* the server's words */
 	char region[64];   /* where the bucket is; "" = not told, or not a region */
+	bool foreign; /* nothing in the answer is a store's: who is in between sent it */
 };
 
 /* What proves a body to the server, computed once for all tries. */

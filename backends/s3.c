@@ -26,6 +26,20 @@ static const struct backend_limits s3_limits = {
 	.object_max = 10000 * 5 * GIB,
 };
 
+/* Nothing in a 404 to a HEAD says who sent it, if it has no request id: to a GET a store
+ * says that it has no such key (P10). */
+static int ask_if_absent(struct s3 *s3, const char *key, struct call *call)
+{
+	CLEANUP_REPLY struct http_reply reply;
+	http_reply_init(&reply);
+	struct request rq = {.op = "head", .method = "GET", .key = key};
+	request_header(&rq, "range", "bytes=0-0");
+	int r = request_send(&s3->st, &rq, &reply, call);
+	/* It is there after all, perhaps without a byte: the HEAD is to be asked again.
+	 */
+	return !r || r == -ESTALE ? -EREMOTEIO : r;
+}
+
 int s3_head_sum(struct s3 *s3, const char *key, struct object *ret,
 		char ret_sum[static S3_SUM_SIZE], struct call *call)
 {
@@ -35,6 +49,8 @@ int s3_head_sum(struct s3 *s3, const char *key, struct object *ret,
 	if (s3->crc64)
 		request_header(&rq, "x-amz-checksum-mode", "ENABLED");
 	int r = request_send(&s3->st, &rq, &reply, call);
+	if (r == -EREMOTEIO && reply.status == 404)
+		return ask_if_absent(s3, key, call);
 	if (r)
 		return r;
 	const char *sum = http_header(&reply, S3_SUM_HEADER);

@@ -59,6 +59,8 @@ int s3_errno(const struct store_error *e)
 	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
 		if (!strcmp(e->code, codes[i].code))
 			return codes[i].error;
+	if (e->foreign && e->status == 404)
+		return -EREMOTEIO; /* a proxy without the store behind it: P10 */
 	return store_errno_of_status(e->status);
 }
 
@@ -125,6 +127,9 @@ int s3_error_parse(const struct http_reply *reply, struct store_error *ret)
 	const char *code = http_header(reply, "x-minio-error-code");
 	if (!*ret->code && code)
 		keep(ret->code, sizeof ret->code, code);
+	/* Of a HEAD there is no body: then the id of the request has to do. */
+	ret->foreign =
+		!*ret->code && (reply->body.len || !strcmp(http_request_id(reply), "-"));
 	const char *region = http_header(reply, "x-amz-bucket-region");
 	if (region)
 		keep(ret->region, sizeof ret->region, region);

@@ -77,7 +77,9 @@ static int probe_bucket(struct s3 *s3, bool writes, bool *ret_left, struct call 
 	request_param(&rq, "encoding-type", "url");
 	request_param(&rq, "prefix", prefix);
 	int r = request_send(&s3->st, &rq, &reply, call);
-	if (r == -EINVAL && reply.status >= 300 && reply.status < 400)
+	/* Who mounts learns of it, whoever says so. */
+	if ((r == -EINVAL && reply.status >= 300 && reply.status < 400) ||
+	    (r == -EREMOTEIO && reply.status == 404))
 		r = -ENODEV;
 	if (!r)
 		r = s3_expect_xml(s3, &rq, &reply, "ListBucketResult");

@@ -239,6 +239,26 @@ def test_removal_outlives_lost_credentials(s3d, mount, code):
     assert os.listdir(m.point) == [] and s3d.files() == []
 
 
+PROXY_404 = dict(text="HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\n"
+                 "Content-Length: 19\r\nConnection: close\r\n\r\n404 page not found\n")
+
+
+def test_404_of_a_proxy_is_not_the_stores(s3d, mount):
+    """P8, P10, P3: nobody is behind it for a while, and nothing is gone."""
+    for name in ("read", "saved", "removed"):
+        s3d.put(name, body(1000))
+    m = mount(s3d)
+    s3d.server.rule("raw", method="GET", key="(^|/)read$", count=2, **PROXY_404)
+    s3d.server.rule("raw", method="PUT", key="(^|/)saved$", count=2, **PROXY_404)
+    s3d.server.rule("raw", method="DELETE", key="(^|/)removed$", count=2, **PROXY_404)
+    same(read(m.path("read")), body(1000))
+    write(m.path("saved"), b"new", "r+b")
+    same(s3d.get("saved"), b"new" + body(1000)[3:])
+    os.unlink(m.path("removed"))
+    m.umount()
+    assert s3d.files() == ["read", "saved"]
+
+
 @pytest.mark.parametrize("act", [dict(kind="status", status=500), dict(kind="error_200"),
                                  dict(kind="close_at", at=300), dict(kind="short", by=200),
                                  dict(kind="reset"), dict(kind="status", status=503)],

@@ -107,7 +107,12 @@ static const struct canned_op ops[] = {
 	 {"HTTP/1.1 301 X\r\nx-amz-bucket-region: eu-x-1\r\nContent-Length: 0\r\n\r\n",
 	  HEAD_OK},
 	 head},
-	{"s3-absent", "s3://b", {"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n"}, refused},
+	{"s3-absent",
+	 "s3://b",
+	 {"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n",
+	  "HTTP/1.1 404 X\r\nConnection: close\r\n\r\n"
+	  "<Error><Code>NoSuchKey</Code></Error>"},
+	 refused},
 	{"s3-get", "s3://b/p", {FIVE}, get},
 	{"s3-put", "s3://b/p", {OK_WITH("ETag: \"e\"\r\n"), HEAD_OK}, put},
 	{"s3-del", "s3://b", {"HTTP/1.1 204 X\r\n\r\n", "HTTP/1.1 204 X\r\n\r\n"}, del},

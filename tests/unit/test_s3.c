@@ -144,6 +144,26 @@ static void s3__a_token_that_comes_back_is_not_logged(void)
 	CHECK(!strstr(text, "canary"));
 }
 
+#define ABSENT	 "HTTP/1.1 404 X\r\n\r\n<Error><Code>NoSuchKey</Code></Error>"
+#define NOT_HERE "HTTP/1.1 404 Not Found\r\n\r\n404 page not found\n"
+
+static void s3__P10_a_404_counts_if_the_store_sent_it(void)
+{
+	static const char bare[] = "HTTP/1.1 404 X\r\n\r\n";
+	struct object obj;
+	struct server known = {
+		.answers = {"HTTP/1.1 404 X\r\nx-amz-request-id: 1\r\n\r\n"}};
+	CHECK_EQ(head_of(&known, &obj), -ENOENT);
+	CHECK_EQ(known.served, 1);
+	struct server told = {.answers = {bare, ABSENT}};
+	CHECK_EQ(head_of(&told, &obj), -ENOENT);
+	CHECK_EQ(told.served, 2);
+	struct server proxy = {.answers = {bare, NOT_HERE}};
+	CHECK_EQ(head_of(&proxy, &obj), -EREMOTEIO);
+	struct server there = {.answers = {bare, XML("x")}};
+	CHECK_EQ(head_of(&there, &obj), -EREMOTEIO);
+}
+
 static void s3__a_head_without_a_size_is_no_answer(void)
 {
 	struct object obj;
@@ -193,7 +213,8 @@ static void s3__P2_200_is_not_success(void)
 	CHECK_EQ(finish(XML(COMPLETE), "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n"
 				       "Content-Length: 4\r\n\r\n"),
 		 -EBADE);
-	CHECK_EQ(finish(XML(COMPLETE), "HTTP/1.1 404 X\r\n\r\n"), -EREMOTEIO);
+	CHECK_EQ(finish(XML(COMPLETE), "HTTP/1.1 404 X\r\nx-amz-request-id: 1\r\n\r\n"),
+		 -EREMOTEIO);
 }
 
 /* The whole is what the parts are, and the store says what it has. */
@@ -430,6 +451,7 @@ int main(void)
 	RUN(s3__a_clock_that_is_off_is_corrected_once);
 	RUN(s3__expired_keys_are_asked_for_once);
 	RUN(s3__a_token_that_comes_back_is_not_logged);
+	RUN(s3__P10_a_404_counts_if_the_store_sent_it);
 	RUN(s3__a_head_without_a_size_is_no_answer);
 	RUN(s3__P2_200_is_not_success);
 	RUN(s3__P2_the_finished_object_has_the_checksum_of_its_parts);

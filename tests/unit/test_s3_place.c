@@ -190,8 +190,10 @@ static void s3_place__a_requester_pays_for_every_request(void)
 	static const char list[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 				   "<ListBucketResult></ListBucketResult>";
 	struct server s = {
-		.answers = {"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 5\r\n\r\n",
-			    list, PUT_OK, "HTTP/1.1 404 X\r\n\r\n"}};
+		.answers = {
+			"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 5\r\n\r\n",
+			list, PUT_OK,
+			"HTTP/1.1 404 X\r\n\r\n<Error><Code>NoSuchKey</Code></Error>"}};
 	struct backend *be = open_with(&s, (struct backend_conf){.requester_pays = true});
 	struct list_query q = {.prefix = ""};
 	struct object obj;
