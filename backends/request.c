@@ -214,7 +214,7 @@ static bool mend(struct store *st, const struct store_error *e,
 		 struct mended *done)
 {
 	const struct dialect *d = st->dialect;
-	if (d->moved && !done->place && d->moved(st, e))
+	if (d->moved && !done->place && d->moved(st, a, e))
 		return done->place = true;
 	bool refused = e->status == 403 || !strcmp(e->code, "RequestTimeTooSkewed");
 	if (st->creds && refused && !done->clock && mend_clock(st, reply, a->now_ns))

@@ -119,8 +119,10 @@ struct dialect {
 	int (*error)(const struct store_error *e);
 	/* Were the credentials refused because they are too old? */
 	bool (*expired)(const struct store_error *e);
-	/* Does the bucket live elsewhere, and is that noted now?  NULL = never. */
-	bool (*moved)(struct store *st, const struct store_error *e);
+	/* Does the bucket live elsewhere than where a went, and is that noted now?
+	 * NULL = never. */
+	bool (*moved)(struct store *st, const struct attempt *a,
+		      const struct store_error *e);
 	/* For an examination, in which nobody else uses the store: where the bucket is,
 	 * as far as is known (NULL = there is no such thing); has the store refused tags
 	 * (NULL = never)? */

@@ -198,16 +198,17 @@ static int make(struct store *st, const struct request *rq, const struct proof *
 	return st->creds ? sign(s3, rq, proof, a) : 0;
 }
 
-/* The bucket lives elsewhere: believe it once. */
-static bool moved(struct store *st, const struct store_error *e)
+/* The bucket lives elsewhere: believe it once.  Another request may have found it out
+ * since, and this one has only to go there. */
+static bool moved(struct store *st, const struct attempt *a, const struct store_error *e)
 {
 	struct s3 *s3 = s3_of(&st->be);
 	bool wrong_place = e->status == 400 || (e->status >= 300 && e->status < 400);
-	if (!wrong_place || !*e->region)
+	if (!wrong_place || !*e->region || !strcmp(a->region, e->region))
 		return false;
 	SCOPED_LOCK(&st->lock);
 	if (!strcmp(s3->region, e->region))
-		return false;
+		return true;
 	log_info("s3", "bucket %s is in region %s, not %s", s3->bucket, e->region,
 		 s3->region);
 	(void)snprintf(s3->region, sizeof s3->region, "%s", e->region);

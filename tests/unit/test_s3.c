@@ -78,6 +78,21 @@ static void s3__a_copy_that_ran_out_of_time_leaves_no_parts(void)
 	CHECK(strstr(s.seen, "DELETE /b/to?uploadId=u1 "));
 }
 
+/* Two requests that were under way when it was found out: each goes there. */
+static void s3__a_bucket_elsewhere_is_found_by_all_at_once(void)
+{
+	struct backend_conf conf = {.url = "s3://b", .region = "us-east-1"};
+	struct store_error e = {.status = 400, .region = "eu-x-1"};
+	struct attempt here = {.region = "us-east-1"}, there = {.region = "eu-x-1"};
+	struct backend *be;
+	CHECK_EQ(s3_open(&conf, &be), 0);
+	CHECK(s3_dialect.moved((struct store *)be, &here, &e));
+	CHECK(s3_dialect.moved((struct store *)be, &here, &e));
+	CHECK_STR(s3_dialect.region((struct store *)be), "eu-x-1");
+	CHECK(!s3_dialect.moved((struct store *)be, &there, &e));
+	be->ops->free(be);
+}
+
 static void s3__a_region_that_is_none_is_not_believed(void)
 {
 	struct object obj;
@@ -447,6 +462,7 @@ int main(void)
 	CHECK(!setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1));
 	CHECK(!unsetenv("AWS_PROFILE") && !unsetenv("AWS_SESSION_TOKEN"));
 	RUN(s3__a_bucket_elsewhere_is_found_once);
+	RUN(s3__a_bucket_elsewhere_is_found_by_all_at_once);
 	RUN(s3__a_region_that_is_none_is_not_believed);
 	RUN(s3__a_clock_that_is_off_is_corrected_once);
 	RUN(s3__expired_keys_are_asked_for_once);
