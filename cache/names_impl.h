@@ -158,7 +158,7 @@ void lister_orphan_locked(struct names *nm, struct directory *d);
 int names_dir_exists(struct names *nm, const char *path, uint64_t *ret_listed_ns,
 		     struct call *call);
 
-/* --- kept for the next mount: nothing without a keeper --- */
+/* --- kept for the next mount: nothing without a keeper, but for keeper_drop --- */
 
 int keeper_new(struct names *nm);
 /* Keeps what waits for it. */

@@ -5,7 +5,8 @@
  *
  *   K1  A kept listing shows nothing that this mount removed and hides nothing that it
  *       put: what we change in a directory drops what is kept of it before the journal
- *       forgets the change or the user hears of it.  A listing is kept only if nothing of
+ *       forgets the change or the user hears of it.  So does a mount that keeps none
+ *       itself: another before it may have.  A listing is kept only if nothing of
  *       ours is newer or on its way, which is looked at after its row was begun: what is
  *       dropped after that look is found gone when the row is finished.
  *   K2  Only within one run of the machine: after another start the last transactions of
@@ -262,8 +263,6 @@ void keeper_wake_locked(struct names *nm, struct directory *d)
 void keeper_drop(struct names *nm, const char *dir)
 {
 	uint64_t serial = 0;
-	if (!nm->keeper)
-		return;
 	(void)pthread_mutex_lock(&nm->lock);
 	struct directory *d = names_dir_find_locked(nm, dir);
 	bool unkept = d && d->unkept;

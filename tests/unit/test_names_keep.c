@@ -68,6 +68,25 @@ static void keep__own_changes_are_not_undone(void)
 	}
 }
 
+/* K1, of a mount that keeps nothing itself. */
+static void keep__changes_of_one_that_keeps_nothing_are_not_undone(void)
+{
+	struct object mine = {.size = 3, .etag = "\"mine\""};
+	struct nrig rig;
+	nrig_init(&rig, 0);
+	nrig_fill_numbers(&rig.store);
+	nrig_settle(&rig.store);
+	nrig_check(&rig, 0);
+	rig.conf.keep = false;
+	restart(&rig);
+	names_put(rig.nm, "d/new.fits", &mine);
+	rig.conf.keep = true;
+	restart(&rig);
+	(void)look(&rig, "d/new.fits");
+	CHECK_EQ(rig.store.heads, 1);
+	nrig_done(&rig);
+}
+
 static void keep__old_ones_are_not_believed(void)
 {
 	struct nrig rig;
@@ -106,6 +125,7 @@ int main(void)
 {
 	RUN(keep__next_mount_asks_nothing);
 	RUN(keep__own_changes_are_not_undone);
+	RUN(keep__changes_of_one_that_keeps_nothing_are_not_undone);
 	RUN(keep__old_ones_are_not_believed);
 	RUN(keep__strange_ones_are_not_believed);
 	return 0;
