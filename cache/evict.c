@@ -192,14 +192,20 @@ void room_refused(struct blocks *bl)
 
 /* -- files of versions that are not loaded -- */
 
+/* On a full disk the index has no room to say that a file goes, and what a small file
+ * gives back is less than it takes to say so.  Then only files go: a row without one is
+ * believed by nobody, and counts until a later walk, which gets nothing for it, drops it.
+ */
 int evict_version(struct blocks *bl, const struct store_id *id, uint64_t *freed)
 {
-	uint64_t said;
-	int r = index_drop(bl->index, id, &said);
-	if (!r) {
-		store_remove(bl->store, id);
-		*freed += room_row(bl, said, 0);
-	}
+	uint64_t said, disk = store_disk_bytes(bl->store, id);
+	int r = bl->index_full ? -ENOSPC : index_drop(bl->index, id, &said);
+	if (r && r != -ENOSPC)
+		return r;
+	bl->index_full = r;
+	store_remove(bl->store, id);
+	uint64_t counted = r ? disk : room_row(bl, said, 0);
+	*freed += disk ? counted : 0;
 	return r;
 }
 
@@ -412,6 +418,7 @@ static uint64_t evict_blocks(struct blocks *bl, bool frames, uint64_t bytes,
 static uint64_t evict(struct blocks *bl, uint64_t bytes)
 {
 	uint64_t freed = 0;
+	bl->index_full = false;
 	for (int frames = 0; frames < 2; frames++) {
 		if (freed < bytes)
 			freed += evict_files(bl, frames, bytes - freed);

@@ -2,10 +2,11 @@
  *
  * Of a version that is not loaded the rows are changed first, then the rest of its
  * file is punched out, then the bytes are given back: a crash in between leaves a file
- * that is bigger than its rows, which recover.c mends.  Where no hole can be punched the
- * whole file goes.
+ * that is bigger than its rows, which recover.c mends.  Where no hole can be punched, or
+ * the disk has no room for the rows, the whole file goes.
  */
 #include "cache/frame.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/cleanup.h"
@@ -135,7 +136,7 @@ static int carry_out(struct blocks *bl, const struct index_version *v, uint64_t 
 {
 	int r = index_save(bl->index, v, p->rows, p->n_rows);
 	if (r)
-		return r;
+		return r == -ENOSPC ? evict_version(bl, &v->id, freed) : r;
 	for (size_t i = 0; !r && i < p->n_rows; i++)
 		r = punch_row(bl, &v->id, &p->rows[i]);
 	*freed += room_row(bl, said, v->disk_bytes);
@@ -169,7 +170,7 @@ int frame_keep(struct blocks *bl, const struct store_id *id, uint64_t *freed)
 {
 	struct index_row row = {0};
 	struct plan p = {0};
-	bool fits = id->size <= VERSION_SIZE_MAX &&
+	bool fits = !bl->index_full && id->size <= VERSION_SIZE_MAX &&
 		    !index_find(bl->index, id, &row) && fits_named(row.key);
 	int r = fits ? keep(bl, id, &row, &p, freed) : evict_version(bl, id, freed);
 	layout_done(&p.layout);

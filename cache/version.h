@@ -205,6 +205,9 @@ struct blocks {
 	pthread_cond_t flush_wanted;
 	bool stopping;
 
+	/* only who evicts */
+	bool index_full; /* it has no room for now */
+
 	/* atomic */
 	_Atomic uint64_t used; /* what the cap counts: see evict.c, which owns these */
 	_Atomic uint64_t reserved; /* of used: not written yet */
@@ -337,8 +340,8 @@ uint64_t room_row(struct blocks *bl, uint64_t said, uint64_t says);
 void room_unload(struct blocks *bl, uint64_t disk_bytes, uint64_t row_bytes);
 /* A write was refused: no room for a while. */
 void room_refused(struct blocks *bl);
-/* File and row of a version that the caller has begun to drop, as it is not loaded;
- * *freed grows by its bytes. */
+/* File and row of a version that the caller, who evicts, has begun to drop, as it is not
+ * loaded; *freed grows by its bytes, even if only the file could go (-ENOSPC). */
 int evict_version(struct blocks *bl, const struct store_id *id, uint64_t *freed);
 /* Returns how many bytes were given up. */
 uint64_t evict_bytes(struct blocks *bl, uint64_t bytes);

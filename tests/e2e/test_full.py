@@ -24,6 +24,19 @@ def small_disk(folder):
     subprocess.run(["umount", "-l", path])
 
 
+def fill(disk):
+    """A file that leaves no room on it."""
+    ballast = os.path.join(disk, "ballast")
+    with open(ballast, "wb", buffering=0) as f:
+        for size in (1 << 20, 4096):
+            try:
+                while f.write(bytes(size)) == size:
+                    pass
+            except OSError as err:
+                assert err.errno == errno.ENOSPC
+    return ballast
+
+
 def test_full_disk_is_enospc_at_write(s3d, mount, small_disk):
     """P9, C2: never a truncated upload; what was there stays."""
     s3d.put("f", b"old")
@@ -46,14 +59,7 @@ def full(small_disk):
     def make(m):
         fd = os.open(m.path("f"), os.O_WRONLY | os.O_CREAT)
         os.write(fd, body(100000))
-        ballast = os.path.join(small_disk, "ballast")
-        with open(ballast, "wb", buffering=0) as f:
-            for size in (1 << 20, 4096):
-                try:
-                    while f.write(bytes(size)) == size:
-                        pass
-                except OSError as err:
-                    assert err.errno == errno.ENOSPC
+        ballast = fill(small_disk)
         lib.fails(errno.ENOSPC, os.close, fd)
         return ballast
     return make
@@ -96,6 +102,42 @@ def test_disk_full_of_what_was_read(s3d, mount, small_disk):
     os.posix_fallocate(fd, 0, 16 << 20)
     os.close(fd)
     assert s3d.get("room") == bytes(16 << 20)
+
+
+@pytest.mark.parametrize("name", ["r%d", "r%d.fits"])
+def test_disk_full_of_what_an_earlier_mount_read(s3d, mount, small_disk, name):
+    """P9: it goes, too, though the index cannot say so before there is room."""
+    for i in range(18):
+        s3d.put(name % i, body(1 << 20, i))
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"), cache_size="30M")
+    for i in range(18):
+        lib.read(m.path(name % i))
+    m.remount()
+    write(m.path("out"), body(24 << 20))
+    same(s3d.get("out"), body(24 << 20))
+    for i in range(18):
+        same(lib.read(m.path(name % i)), body(1 << 20, i))
+    assert m.log().count("is full") < 20
+
+
+def test_disk_full_with_many_small_files(s3d, mount, small_disk):
+    """P9: one that frees too little for the index is followed by the next."""
+    files = 700
+    for i in range(files):
+        s3d.put("d/r%d" % i, b"x%d" % i)
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"), cache_size="30M")
+    for i in range(files):
+        lib.read(m.path("d/r%d" % i))
+    m.remount()
+    fd = os.open(m.path("d/mine"), os.O_WRONLY | os.O_CREAT)
+    ballast = fill(small_disk)
+    os.write(fd, bytes(8192))
+    assert m.log().count("is full") < 50
+    os.unlink(ballast)
+    os.close(fd)
+    m.remount()
+    for i in range(files):
+        assert lib.read(m.path("d/r%d" % i)) == b"x%d" % i
 
 
 def test_more_than_staging_size_slows_writers(s3d, mount):
