@@ -167,7 +167,10 @@ int view_next(struct view_stream *vs, uint64_t *place, struct name *ret, bool *r
 		return r;
 	bool idle = staging_none(vs->vw->sg);
 	for (;;) {
-		uint32_t no = (uint32_t)(*place - vs->known->n);
+		uint64_t at = *place - vs->known->n;
+		if (at > UINT32_MAX)
+			return 0; /* no directory is that long */
+		uint32_t no = (uint32_t)at;
 		r = names_next(vs->names, &no, ret, call);
 		*place = (uint64_t)vs->known->n + no;
 		if (r <= 0)

@@ -57,6 +57,27 @@ static void view_list__each_name_once(void)
 	vrig_done(&rig);
 }
 
+/* Behind the end is the end, however far. */
+static void view_list__a_place_far_behind_the_end(void)
+{
+	struct vrig rig;
+	vrig_init(&rig);
+	bucket_set(&rig.bucket, "d/a", "1", NULL);
+	bucket_set(&rig.bucket, "d/b", "2", NULL);
+	struct call call = {.deadline_ns = CLOCK_NEVER};
+	struct view_stream *vs;
+	struct name name;
+	bool clean;
+	CHECK_EQ(view_open(rig.vw, "d", &vs, &call), 0);
+	for (int shift = 2; shift < 64; shift++) {
+		uint64_t place = UINT64_C(1) << shift;
+		CHECK_EQ(view_next(vs, &place, &name, &clean, &call), 0);
+		CHECK(place >= UINT64_C(1) << shift);
+	}
+	view_close(vs);
+	vrig_done(&rig);
+}
+
 /* What was removed stays so while its DELETE ends: neither what the listing had nor what
  * was known better when the directory was opened is shown again. */
 static void view_list__a_removal_that_ends_shows_nothing(void)
@@ -159,6 +180,7 @@ static void view_list__keys_that_cannot_be_shown_are_no_empty_directory(void)
 int main(void)
 {
 	RUN(view_list__each_name_once);
+	RUN(view_list__a_place_far_behind_the_end);
 	RUN(view_list__a_name_of_another_kind);
 	RUN(view_list__others_may_reuse_a_name);
 	RUN(view_list__keys_that_cannot_be_shown_are_no_empty_directory);
