@@ -4,12 +4,15 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "backends/util/cleanup.h"
@@ -26,7 +29,8 @@
 enum {
 	WHY_MAX = 1024,
 	NAMES_MAX = 16384,
-	USERS_MAX = 5,	  /* named when the mount is busy */
+	USERS_MAX = 5, /* named when the mount is busy */
+	LOOK_MS = 1000,
 	GRACE_MS = 10000, /* beyond the drain time */
 	GLANCES = 10,
 	GLANCE_MS = 100,
@@ -112,21 +116,58 @@ static bool process_uses(const char *pid, const char *mountpoint)
 	return found;
 }
 
-/* How many it found, and named. */
-static int add_users(struct buf *why, const char *mountpoint)
+static void write_users(int out, const char *mountpoint)
 {
 	DIR *proc = opendir("/proc");
 	int n = 0;
 	for (const struct dirent *e; proc && n < USERS_MAX && (e = readdir(proc));) {
 		if (e->d_name[0] < '0' || e->d_name[0] > '9' ||
-		    !process_uses(e->d_name, mountpoint))
+		    atoi(e->d_name) == getpid() || !process_uses(e->d_name, mountpoint))
 			continue;
-		buf_addf(why, "%s%s", n ? ", " : "; used by pid ", e->d_name);
+		(void)dprintf(out, "%s%s", n ? ", " : "; used by pid ", e->d_name);
 		n++;
 	}
 	if (proc)
 		(void)closedir(proc);
-	return n;
+}
+
+/* Until it is closed at the other end, for LOOK_MS at most. */
+static bool read_users(int in, struct buf *ret)
+{
+	uint64_t end = clock_now_ns() + LOOK_MS * NS_PER_MS;
+	for (uint64_t now; (now = clock_now_ns()) < end;) {
+		struct pollfd p = {.fd = in, .events = POLLIN};
+		char text[WHY_MAX];
+		if (poll(&p, 1, (int)((end - now) / NS_PER_MS) + 1) <= 0)
+			continue;
+		ssize_t n = read(in, text, sizeof text);
+		if (n <= 0)
+			return true;
+		buf_add(ret, text, (size_t)n);
+	}
+	return false;
+}
+
+/* Did it find any, and name them?  By a child, because the kernel lets nobody read the
+ * links of a process in execve, which may wait there for a mount that does not answer. */
+static bool add_users(struct buf *why, const char *mountpoint)
+{
+	size_t before = why->len;
+	int fds[2];
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return false;
+	CLEANUP_CLOSE int in = fds[0];
+	pid_t pid = fork();
+	if (pid == 0) {
+		write_users(fds[1], mountpoint);
+		_exit(0);
+	}
+	(void)close(fds[1]);
+	if (pid > 0 && read_users(in, why))
+		(void)waitpid(pid, NULL, 0);
+	else if (pid > 0)
+		(void)kill(pid, SIGKILL); /* and not waited for */
+	return why->len > before;
 }
 
 /* Who only glances at it, as df does at all mounts, makes it busy for a moment and is no

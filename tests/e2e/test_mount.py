@@ -2,6 +2,8 @@
 import errno
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import time
 
@@ -91,6 +93,31 @@ def test_umount_outlasts_a_glance(local, mount):
     os.read(there, 1)
     m.umount()
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_umount_waits_for_nobody_who_cannot_be_looked_at(local, mount):
+    """P8: the kernel lets nobody read the links of a process that is in execve, which may wait
+    for the daemon of another mount."""
+    m, stuck = mount(local), mount(local)
+    mine, its = socket.socketpair()
+    child = os.fork()
+    if not child:
+        os.write(os.open(stuck.path("f"), os.O_WRONLY | os.O_CREAT), b"x")
+        its.send(b"1")
+        its.recv(1)
+        os.execv("/bin/true", ["true"])  # closes it
+    mine.recv(1)
+    stuck.process.send_signal(signal.SIGSTOP)
+    held = os.open(m.point, os.O_RDONLY)
+    try:
+        mine.send(b"1")
+        wait("the execve", lambda: not read("/proc/%d/cmdline" % child))
+        done = m.run("umount", m.point)
+    finally:
+        stuck.kill()
+        os.close(held)
+        os.waitpid(child, 0)
+    assert done.returncode == 1 and "busy" in done.stderr
 
 
 def test_umount_of_what_is_no_mount_says_so(local, mount, folder):
