@@ -125,6 +125,19 @@ static int copy_part(struct s3 *s3, const char *source, const struct object *fro
 	return r ? r : copied_receipt(s3, &rq, &reply, part->receipt);
 }
 
+/* What the finished upload may replace.  A change of metadata takes its time, and
+ * replaces only what it has copied (P5). */
+static struct put_opts opts_of_finish(const struct s3 *s3, const char *from,
+				      const struct object *from_obj, const char *to,
+				      const struct put_opts *opts)
+{
+	struct put_opts ret = *opts;
+	bool compares = s3->st.be.caps & BACKEND_FINISH_IF;
+	if (compares && !ret.cond.if_absent && !ret.cond.if_etag && !strcmp(from, to))
+		ret.cond.if_etag = *from_obj->etag ? from_obj->etag : NULL;
+	return ret;
+}
+
 /* In parts as large as one request takes, so that 10000 always suffice. */
 static int copy_parts(struct s3 *s3, const char *source, const struct object *from_obj,
 		      const char *to, const struct put_opts *opts, struct object *ret,
@@ -165,13 +178,17 @@ int s3_copy(struct backend *be, const char *from, const struct object *from_obj,
 	struct s3 *s3 = s3_of(be);
 	CLEANUP_BUF struct buf source;
 	buf_init(&source, COPY_SOURCE_MAX);
-	/* The destination's condition is one that few stores honour. */
-	if (opts->cond.if_absent || opts->cond.if_etag)
+	bool in_parts = from_obj->size > s3->copy_max;
+	/* The destination's condition is one that few stores honour in a single request.
+	 */
+	if ((opts->cond.if_absent || opts->cond.if_etag) &&
+	    !(in_parts && be->caps & BACKEND_FINISH_IF))
 		return -EOPNOTSUPP;
 	int r = add_source(s3, from, &source);
 	if (r)
 		return r;
-	if (from_obj->size > s3->copy_max)
-		return copy_parts(s3, source.data, from_obj, to, opts, ret, call);
+	struct put_opts over = opts_of_finish(s3, from, from_obj, to, opts);
+	if (in_parts)
+		return copy_parts(s3, source.data, from_obj, to, &over, ret, call);
 	return copy_whole(s3, source.data, from_obj, to, opts, ret, call);
 }

@@ -20,6 +20,8 @@ struct server {
 	char seen[65536];	/* the last request: head and what came with it */
 	size_t seen_len;
 	int served;
+	const char *wanted; /* NULL, or what is counted: ... */
+	int met;	    /* ... requests in which it is */
 };
 
 /* How long the body is that the head announces. */
@@ -54,6 +56,7 @@ static void *serve(void *arg)
 			return NULL;
 		read_request(s, fd);
 		s->served++;
+		s->met += s->wanted && strstr(s->seen, s->wanted);
 		if (s->delay_us)
 			(void)usleep(s->delay_us);
 		size_t len = strlen(s->answers[i]);

@@ -159,6 +159,47 @@ static void s3__a_token_that_comes_back_is_not_logged(void)
 	CHECK(!strstr(text, "canary"));
 }
 
+#define PART_COPIED XML("<CopyPartResult><ETag>\"p\"</ETag></CopyPartResult>")
+
+/* In two parts, onto to; wanted: of the request that finishes it. */
+static void copies_in_parts(const char *to, const char *wanted, int met, uint32_t caps,
+			    struct cond cond, int r)
+{
+	struct object obj, from = {.size = 9, .etag = "\"old\""};
+	struct put_opts opts = {.cond = cond};
+	struct server s = {.wanted = wanted,
+			   .answers = {XML("<InitiateMultipartUploadResult><UploadId>u1"
+					   "</UploadId></InitiateMultipartUploadResult>"),
+				       PART_COPIED, PART_COPIED,
+				       XML("<CompleteMultipartUploadResult><ETag>\"e\""
+					   "</ETag></CompleteMultipartUploadResult>"),
+				       "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n"
+				       "Content-Length: 9\r\n\r\n"}};
+	server_start(&s, NULL);
+	struct backend *be = open_at(&s, "s3://b");
+	s3_set_copy_max_for_test(be, 5);
+	be->caps |= caps;
+	CHECK_EQ(be->ops->copy(be, "k", &from, to, &opts, &obj, NULL), r);
+	server_stop(&s);
+	be->ops->free(be);
+	CHECK_EQ(s.served, r ? 0 : 5);
+	CHECK_EQ(s.met, met);
+}
+
+static void s3__P5_a_copy_in_parts_is_conditional(void)
+{
+	const uint32_t can = BACKEND_FINISH_IF;
+	const struct cond none = {0}, absent = {.if_absent = true};
+	const struct cond same = {.if_etag = "\"there\""};
+	/* onto itself: not over what another client has put there meanwhile */
+	copies_in_parts("k", "\r\nif-match: \"old\"", 1, can, none, 0);
+	copies_in_parts("k", "\r\nif-match: ", 0, 0, none, 0);
+	copies_in_parts("to", "\r\nif-match: ", 0, can, none, 0);
+	copies_in_parts("to", "\r\nif-match: \"there\"", 1, can, same, 0);
+	copies_in_parts("to", "\r\nif-none-match: *", 1, can, absent, 0);
+	copies_in_parts("to", NULL, 0, 0, absent, -EOPNOTSUPP);
+}
+
 #define ABSENT	 "HTTP/1.1 404 X\r\n\r\n<Error><Code>NoSuchKey</Code></Error>"
 #define NOT_HERE "HTTP/1.1 404 Not Found\r\n\r\n404 page not found\n"
 
@@ -467,6 +508,7 @@ int main(void)
 	RUN(s3__a_clock_that_is_off_is_corrected_once);
 	RUN(s3__expired_keys_are_asked_for_once);
 	RUN(s3__a_token_that_comes_back_is_not_logged);
+	RUN(s3__P5_a_copy_in_parts_is_conditional);
 	RUN(s3__P10_a_404_counts_if_the_store_sent_it);
 	RUN(s3__a_head_without_a_size_is_no_answer);
 	RUN(s3__P2_200_is_not_success);
