@@ -223,8 +223,7 @@ static int ask_once(struct http *http, const struct cred_question *q,
 	};
 	uint32_t limit_ms = q->local ? LOCAL_TIMEOUT_MS : TIMEOUT_MS;
 	uint64_t until_ns = clock_add(clock_now_ns(), limit_ms * NS_PER_MS);
-	struct call soon = {.prio = PRIO_DEMAND,
-			    .cancelled = call ? call->cancelled : NULL};
+	struct call soon = {.prio = PRIO_DEMAND, .outer = call};
 	soon.deadline_ns =
 		call && call->deadline_ns < until_ns ? call->deadline_ns : until_ns;
 	for (size_t i = 0; i < q->n_headers && rq.n_headers < 8; i++)

@@ -275,9 +275,8 @@ static int union_upload_list(struct backend *be, const char *prefix, upload_list
 static int needs_white(struct both *u, const char *key, struct call *call)
 {
 	struct object obj;
-	struct call brief = {.deadline_ns = clock_add(clock_now_ns(), 10 * NS_PER_S)};
-	if (call)
-		brief.cancelled = call->cancelled;
+	struct call brief = {.deadline_ns = clock_add(clock_now_ns(), 10 * NS_PER_S),
+			     .outer = call};
 	if (call && call->deadline_ns < brief.deadline_ns)
 		brief.deadline_ns = call->deadline_ns;
 	int r = under_head(u, key, &obj, &brief);

@@ -1,6 +1,7 @@
 /* test_cred_sts.c - roles: whose keys assume them, what is refused, what is sent. */
 #include "backends/cred_aws.h"
 #include <errno.h>
+#include "backends/cred_ask.h"
 #include "backends/cred_source.h"
 #include "tests/unit/cred_rig.h"
 #include "backends/util/banned.h"
@@ -171,6 +172,24 @@ static void sts__refusals_and_outages_differ(void)
 	CHECK_EQ(find_keys(&cred), -EACCES);
 }
 
+/* P8: also when it is another's call that was interrupted, of which this one is a part.
+ */
+static void sts__a_question_ends_when_interrupted(void)
+{
+	struct server s = {.answers = {STS("LATE")}};
+	atomic_bool cancelled = true;
+	struct call outer = {.deadline_ns = CLOCK_NEVER, .cancelled = &cancelled};
+	struct call call = {.deadline_ns = CLOCK_NEVER, .outer = &outer};
+	CLEANUP_REPLY struct http_reply reply;
+	http_reply_init(&reply);
+	start_sts(&s);
+	struct cred_question q = {
+		.topic = "s3", .source = "them", .method = "GET", .url = origin_of(&s)};
+	CHECK_EQ(cred_ask(http, &q, &reply, &call), -EINTR);
+	server_stop(&s);
+	CHECK_EQ(s.served, 0);
+}
+
 static void sts__a_clock_that_is_off_is_mended_once(void)
 {
 	struct server s = {.answers = {"HTTP/1.1 403 Forbidden\r\n"
@@ -216,6 +235,7 @@ int main(void)
 	RUN(role__that_cannot_be_assumed_is_refused);
 	RUN(sso__with_a_process_is_the_process);
 	RUN(sts__refusals_and_outages_differ);
+	RUN(sts__a_question_ends_when_interrupted);
 	RUN(sts__a_clock_that_is_off_is_mended_once);
 	RUN(sts__an_answer_is_not_believed);
 	rig_end();

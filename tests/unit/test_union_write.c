@@ -2,6 +2,7 @@
  * goes to the bucket, and lasts. */
 #include "backends/union.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -221,6 +222,35 @@ static void union_write__other_mounts_see_removals(void)
 	urig_end(&s);
 }
 
+static void *cancel_soon(void *arg)
+{
+	(void)usleep(100000);
+	atomic_store((atomic_bool *)arg, true);
+	return NULL;
+}
+
+/* P8: also when it is another's call that was interrupted, of which this one is a part.
+ */
+static void union_write__removal_ends_when_interrupted(void)
+{
+	struct sources s;
+	pthread_t canceller;
+	atomic_bool cancelled = false;
+	struct call outer = {.deadline_ns = CLOCK_NEVER, .cancelled = &cancelled};
+	struct call call = {.deadline_ns = CLOCK_NEVER, .outer = &outer};
+	struct cond any = {0};
+	urig_start(&s);
+	bucket_set(&s.own, "a", "ours", NULL);
+	backend_free(s.be);
+	urig_join(&s, &s.own.be, &s.under.be, "", "head:1:delay=400");
+	CHECK(!pthread_create(&canceller, NULL, cancel_soon, &cancelled));
+	CHECK_EQ(backend_del(s.be, "a", &any, &call), -EINTR);
+	CHECK(!pthread_join(canceller, NULL));
+	CHECK_EQ(s.under.heads, 0);
+	CHECK(bucket_has(&s.own, "a", "ours"));
+	urig_end(&s);
+}
+
 int main(void)
 {
 	RUN(union_write__over_public_means_nothing_of_ours_there);
@@ -233,5 +263,6 @@ int main(void)
 	RUN(union_write__removed_directory_is_gone);
 	RUN(union_write__own_marker_of_a_public_directory);
 	RUN(union_write__other_mounts_see_removals);
+	RUN(union_write__removal_ends_when_interrupted);
 	return 0;
 }
