@@ -15,12 +15,15 @@
 #include "backends/util/banned.h"
 
 enum {
-	LOCAL_TIMEOUT_MS = 2000, /* a service of this machine answers at once or never */
+	/* A service of this machine answers at once or never; doubled for one that has
+	 * taken the connection. */
+	LOCAL_TIMEOUT_MS = 2000,
 	TIMEOUT_MS = 30 * 1000,
 	TRIES = 3,
 	PAUSE_MS = 250,	   /* doubled each time */
 	CLOCK_OFF_S = 240, /* less than any service forgives in a signature */
 	WHY_MAX = 256,
+	CODE_MAX = 128,
 };
 
 const char *cred_env(const char *name)
@@ -127,12 +130,30 @@ int cred_from_bearer(const char *text, size_t n, struct cred *ret)
 	return 0;
 }
 
+/* Amazon's token service says with a 400 that it is too busy, or that it did not reach
+ * whoever vouches for us. */
+static bool is_busy(const struct http_reply *reply)
+{
+	static const char *const codes[] = {"Throttling", "ThrottlingException",
+					    "RequestLimitExceeded",
+					    "IDPCommunicationError"};
+	CLEANUP_BUF struct buf code;
+	buf_init(&code, CODE_MAX);
+	if (reply->status != 400 || !reply->body.len || *reply->body.data != '<' ||
+	    xml_find(reply->body.data, reply->body.len, 3, "Code", &code))
+		return false;
+	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+		if (!strcmp(code.data, codes[i]))
+			return true;
+	return false;
+}
+
 static int error_of(const struct http_reply *reply)
 {
 	int status = reply->status;
 	if (status >= 200 && status < 300)
 		return 0;
-	if (status == 429 || status == 503)
+	if (status == 429 || status == 503 || is_busy(reply))
 		return -EBUSY;
 	if (status >= 500 || status == 408 || status == 410)
 		return -EREMOTEIO;
@@ -206,7 +227,7 @@ static void log_failure(const struct cred_question *q, const struct http_reply *
 	cred_wipe(&why);
 }
 
-static int ask_once(struct http *http, const struct cred_question *q,
+static int ask_once(struct http *http, const struct cred_question *q, uint32_t limit_ms,
 		    struct http_reply *reply, struct call *call)
 {
 	struct http_header headers[8];
@@ -218,10 +239,9 @@ static int ask_once(struct http *http, const struct cred_question *q,
 		.body_len = q->body ? q->body->len : 0,
 		.expect = HTTP_UNKNOWN,
 		.body_max = CRED_ANSWER_MAX,
-		.stall_ms = q->local ? LOCAL_TIMEOUT_MS : 0,
+		.stall_ms = q->local ? limit_ms : 0,
 		.local = q->local,
 	};
-	uint32_t limit_ms = q->local ? LOCAL_TIMEOUT_MS : TIMEOUT_MS;
 	uint64_t until_ns = clock_add(clock_now_ns(), limit_ms * NS_PER_MS);
 	struct call soon = {.prio = PRIO_DEMAND, .outer = call};
 	soon.deadline_ns =
@@ -252,12 +272,15 @@ int cred_ask(struct http *http, const struct cred_question *q, struct http_reply
 	     struct call *call)
 {
 	uint64_t pause_ms = PAUSE_MS;
+	uint32_t limit_ms = q->local ? LOCAL_TIMEOUT_MS : TIMEOUT_MS;
 	int r;
 	for (int i = 1;; i++, pause_ms *= 2) {
-		r = ask_once(http, q, reply, call);
+		r = ask_once(http, q, limit_ms, reply, call);
 		/* Most machines are no instances. */
-		if (is_transient(r) && q->absent_ok && !reply->status)
+		if (is_transient(r) && q->absent_ok && !reply->connected)
 			return -ENOENT;
+		if (q->local && reply->connected)
+			limit_ms *= 2;
 		if (!is_transient(r) || i == TRIES || call_check(call))
 			break;
 		clock_sleep_ns(pause_ms * NS_PER_MS);

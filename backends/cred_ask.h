@@ -20,8 +20,8 @@ struct cred_question {
 	size_t n_headers;
 	const struct buf *body; /* NULL = none */
 	const char *hide[2];	/* NULL, or what the log may not repeat */
-	bool local;	 /* a service of this machine: at once or never, and no proxy */
-	bool absent_ok;	 /* nobody there is -ENOENT, and no news */
+	bool local;	 /* a service of this machine: soon or never, and no proxy */
+	bool absent_ok;	 /* that there is nobody to connect to is -ENOENT, and no news */
 	bool refused_ok; /* neither is a refusal */
 	/* NULL = no signature in it tells the time.  Else: 0, or what our clock was found
 	 * to be off by. */

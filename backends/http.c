@@ -271,6 +271,14 @@ static void count(const struct http_transfer *t, int r)
 	metrics_add(METRIC_SENT_BYTES, t->sent);
 }
 
+/* Also where the time was over before anything came. */
+static bool was_connected(CURL *easy)
+{
+	curl_off_t ready_us = 0;
+	return !curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &ready_us) &&
+	       ready_us > 0;
+}
+
 static int send_on(struct handle *h, struct http_transfer *t)
 {
 	char cause[CURL_ERROR_SIZE] = "";
@@ -278,6 +286,7 @@ static int send_on(struct handle *h, struct http_transfer *t)
 	http_transfer_set(h->easy, t, cause);
 	metrics_add(METRIC_REQUESTS_NOW, 1);
 	int r = judge(t, perform(h), cause);
+	t->answer.reply->connected = was_connected(h->easy);
 	metrics_sub(METRIC_REQUESTS_NOW, 1);
 	count_latency(h->easy, t);
 	count(t, r);

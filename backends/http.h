@@ -50,6 +50,7 @@ struct http_reply {
 	int sink_error;	 /* what the sink ended the transfer with; it is its to log */
 	char cause[HTTP_CAUSE_SIZE]; /* of a negative errno, for the log */
 	bool unreached;		     /* there was no connection to send it over */
+	bool connected;		     /* there was one, whatever became of it */
 	bool resent;		     /* one that was kept was dead, or died of it */
 };
 void http_reply_init(struct http_reply *r);

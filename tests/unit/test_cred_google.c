@@ -204,6 +204,19 @@ static void google__the_metadata_server_is_the_last(void)
 	CHECK_EQ(find_token(&cred), -EACCES);
 }
 
+/* P8: it takes the connection, and more time than one that is there mostly does. */
+static void google__a_slow_metadata_server_is_there(void)
+{
+	struct server s = {.delay_us = 2300000, .answers = {METADATA, METADATA}};
+	start(&s);
+	set("GOOGLE_APPLICATION_CREDENTIALS", NULL);
+	set("NO_GCE_CHECK", NULL);
+	set("GCE_METADATA_IP", s.url + strlen("http://"));
+	token_is("T", "");
+	server_stop(&s);
+	CHECK_EQ(s.served, 2);
+}
+
 static void google__files_are_not_believed(void)
 {
 	static const char *const bad[] = {
@@ -272,6 +285,7 @@ int main(void)
 	RUN(google__a_url_gives_anothers_token);
 	RUN(google__one_acts_as_another);
 	RUN(google__the_metadata_server_is_the_last);
+	RUN(google__a_slow_metadata_server_is_there);
 	RUN(google__files_are_not_believed);
 	rig_end();
 	return 0;

@@ -172,6 +172,24 @@ static void sts__refusals_and_outages_differ(void)
 	CHECK_EQ(find_keys(&cred), -EACCES);
 }
 
+#define STS_IS_BUSY(code)                                                           \
+	"HTTP/1.1 400 Bad Request\r\n\r\n<ErrorResponse><Error><Type>Sender</Type>" \
+	"<Code>" code "</Code></Error></ErrorResponse>"
+
+/* P8: it says with a 400 what passes. */
+static void sts__is_asked_again_if_it_is_busy(void)
+{
+	struct server s = {.answers = {STS_IS_BUSY("Throttling"),
+				       STS_IS_BUSY("IDPCommunicationError"),
+				       STS("LATER")}};
+	start_sts(&s);
+	write_file("config",
+		   "[default]\nrole_arn=r\nsource_profile=b\n[profile b]\n" KEYS);
+	keys_are("LATER");
+	server_stop(&s);
+	CHECK_EQ(s.served, 3);
+}
+
 /* P8: also when it is another's call that was interrupted, of which this one is a part.
  */
 static void sts__a_question_ends_when_interrupted(void)
@@ -235,6 +253,7 @@ int main(void)
 	RUN(role__that_cannot_be_assumed_is_refused);
 	RUN(sso__with_a_process_is_the_process);
 	RUN(sts__refusals_and_outages_differ);
+	RUN(sts__is_asked_again_if_it_is_busy);
 	RUN(sts__a_question_ends_when_interrupted);
 	RUN(sts__a_clock_that_is_off_is_mended_once);
 	RUN(sts__an_answer_is_not_believed);
