@@ -169,6 +169,14 @@ static int experiment(const struct probe *p)
 			 p->be->name);
 		return 0;
 	}
+	if (r == -ENOSPC) {
+		log_warn("mount",
+			 "%s is full: whether it checks preconditions is for the next "
+			 "mount to find out; until then what another client writes in "
+			 "the moment before an upload of ours is overwritten",
+			 p->be->name);
+		return 0;
+	}
 	if (!r)
 		r = find_conditions(p);
 	probe_remove(p->be, p->key); /* also one whose answer was lost */

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import lib
-from lib import body, same, write
+from lib import body, read, same, write
 
 
 @pytest.fixture
@@ -50,6 +50,25 @@ def test_full_disk_is_enospc_at_write(s3d, mount, small_disk):
     lib.fails(errno.ENOSPC, os.close, fd)
     assert s3d.get("f") == b"old"
     m.force_out()
+
+
+@pytest.mark.parametrize("status, code", [(507, ""), (403, "QuotaExceeded")])
+def test_full_store_is_mounted(s3d, mount, status, code):
+    """It can be read, and what is removed makes room; only writes wait for that."""
+    for name in ("read", "removed"):
+        s3d.put(name, body(300000))
+    s3d.server.rule("status", method="PUT", status=status, code=code)
+    m = mount(s3d)
+    assert m.log().count("is full") == 1
+    same(read(m.path("read")), body(300000))
+    f = open(m.path("new"), "wb", buffering=0)
+    f.write(b"kept")
+    lib.fails(errno.ENOSPC, f.close)
+    os.unlink(m.path("removed"))
+    lib.wait("the removal", lambda: "removed" not in s3d.files())
+    s3d.server.clear()
+    m.remount()
+    assert s3d.get("new") == b"kept" and s3d.files() == ["new", "read"]
 
 
 @pytest.fixture
