@@ -374,7 +374,7 @@ static void s3__what_is_wrong_is_said(void)
 	CHECK(secret);
 	CHECK(!setenv("AWS_SECRET_ACCESS_KEY", "wrong-wrong-wrong", 1));
 	CHECK_EQ(s3_open(&conf, &other), 0);
-	CHECK_EQ(other->ops->probe(other, false, NULL), -EACCES);
+	CHECK_EQ(backend_probe(other, false, NULL), -EACCES);
 	other->ops->free(other);
 	CHECK(!setenv("AWS_SECRET_ACCESS_KEY", secret, 1));
 	free(secret);
