@@ -39,23 +39,44 @@ static bool last_part_matches(const char *pattern, const char *key)
 	return part_matches(pattern, part, strlen(part));
 }
 
-bool local_only_match(const char *patterns, const char *key)
+/* What the pattern makes of the key; len: of the pattern. */
+static enum local_only kind_by(char *pattern, size_t len, const char *key)
 {
+	if (pattern[len - 1] == '/') {
+		pattern[len - 1] = '\0';
+		return some_directory_matches(pattern, key) ? LOCAL_BELOW : LOCAL_NOT;
+	}
+	if (!last_part_matches(pattern, key))
+		return LOCAL_NOT;
+	bool shape = *pattern != '.' && strpbrk(pattern, "?[");
+	return shape ? LOCAL_BY_SHAPE : LOCAL_BY_WORD;
+}
+
+enum local_only local_only_kind(const char *patterns, const char *key)
+{
+	enum local_only kind = LOCAL_NOT;
 	for (const char *at = patterns; *at;) {
 		size_t len = strcspn(at, ":");
+		bool not = *at == '!';
 		char pattern[PATTERN_SIZE];
-		if (len > 0 && len < sizeof(pattern)) {
-			bool dir = at[len - 1] == '/';
-			memcpy(pattern, at, len - dir);
-			pattern[len - dir] = '\0';
-			if (dir ? some_directory_matches(pattern, key)
-				: last_part_matches(pattern, key))
-				return true;
+		if (len > not && len < sizeof(pattern)) {
+			memcpy(pattern, at + not, len - not);
+			pattern[len - not] = '\0';
+			enum local_only by = kind_by(pattern, len - not, key);
+			if (by && not)
+				kind = LOCAL_NOT;
+			else if (by > kind)
+				kind = by;
 		}
 		at += len;
 		at += *at == ':';
 	}
-	return false;
+	return kind;
+}
+
+bool local_only_match(const char *patterns, const char *key)
+{
+	return local_only_kind(patterns, key) != LOCAL_NOT;
 }
 
 /* --- what it will be called --- */

@@ -165,6 +165,11 @@ bool staging_is_local(const struct staging *sg, const char *key)
 	return local_only_match(sg->local_only, key);
 }
 
+enum local_only staging_local_kind(const struct staging *sg, const char *key)
+{
+	return local_only_kind(sg->local_only, key);
+}
+
 int staging_each(struct staging *sg, staged_fn *fn, void *arg)
 {
 	SCOPED_LOCK(&sg->lock);
@@ -242,7 +247,8 @@ static void take_base(struct staged *st, const struct object *base)
 {
 	if (base)
 		staged_copy_string(st->base, sizeof(st->base), base->etag);
-	st->local = staging_is_local(st->sg, st->key);
+	/* What the bucket has under a local name is changed there. */
+	st->local = !base && staging_is_local(st->sg, st->key);
 	if (!st->local && !base)
 		st->holds_removal =
 			removal_take(st->sg->rm, st->key, st->base, st->base_tags);

@@ -36,6 +36,7 @@
 #include "backends/backend.h"
 #include "cache/blocks.h"
 #include "cache/journal.h"
+#include "cache/local_only.h"
 #include "cache/names.h"
 #include "cache/removal.h"
 
@@ -77,6 +78,7 @@ int staging_start(struct staging *sg);
  * so are files that could not be sealed.  How many are left when the deadline passes. */
 uint64_t staging_drain(struct staging *sg, uint64_t deadline_ns);
 bool staging_is_local(const struct staging *sg, const char *key);
+enum local_only staging_local_kind(const struct staging *sg, const char *key);
 enum { STAGING_NAMED_MAX = 5 };
 struct staging_counts {
 	uint64_t writing; /* OPEN, and not local */

@@ -142,6 +142,17 @@ static struct staged *find_staged(struct view *vw, const char *path)
 	return st;
 }
 
+/* A local name that is not here: may the bucket have it all the same, from others or as a
+ * directory?  One of a shape that other names have, too, is asked for; other ones if they
+ * were listed, as downloads write name.part without a request (P6). */
+static bool is_only_here(struct view *vw, const char *path)
+{
+	enum local_only kind = staging_local_kind(vw->sg, path);
+	if (kind != LOCAL_BY_WORD)
+		return kind == LOCAL_BELOW;
+	return !names_was(vw->nm, path, NAME_FILE) && !names_was(vw->nm, path, NAME_DIR);
+}
+
 int view_lookup(struct view *vw, const char *path, struct view_entry *ret,
 		struct call *call)
 {
@@ -158,13 +169,13 @@ int view_lookup(struct view *vw, const char *path, struct view_entry *ret,
 	bool file_gone = view_is_removed(vw, path, &marker_gone);
 	if (staging_has_below(vw->sg, path))
 		return 0;
-	/* Local names and what was removed, perhaps to be written anew, are not asked
-	 * for; but somebody may have made a directory in the place of the file: believed
-	 * once it was listed.  In the place of a directory there may be any file, as
-	 * elsewhere. */
+	/* What is only here and what was removed, perhaps to be written anew, is not
+	 * asked for; but somebody may have made a directory in the place of the file:
+	 * believed once it was listed.  In the place of a directory there may be any
+	 * file, as elsewhere. */
 	enum name_kind other = file_gone ? NAME_DIR : NAME_FILE;
 	bool gone = file_gone || marker_gone;
-	if (view_is_local(vw, path) ||
+	if (is_only_here(vw, path) ||
 	    (file_gone && (marker_gone || !names_was(vw->nm, path, NAME_DIR))))
 		return -ENOENT;
 	int r = names_lookup(vw->nm, path, &ret->kind, &ret->object, call);

@@ -18,14 +18,20 @@
 
 #define ALNUM "[A-Za-z0-9]"
 #define HEX   "[0-9A-Fa-f]"
+#define DIGIT "[0-9]"
+#define LOWER "[a-z]"
 /* The names that never reach the bucket (P6): the application's and editors' own,
- * rsync's .name.XXXXXX, boto3's name.01234567, and astropy's, asdf's, sed's and
- * zip's scratch files. */
-#define LOCAL_ONLY                                    \
-	"*.part:*.tmp:*.partial:*.swp:.nfs*:.~lock*:" \
-	".*." ALNUM ALNUM ALNUM ALNUM ALNUM ALNUM ":" \
-	"*." HEX HEX HEX HEX HEX HEX HEX HEX ":"      \
-	"tmp????????:.___atomic_write*:sed??????:zi??????:.download_state/"
+ * rsync's .name.XXXXXX, boto3's name.0123abcd, and astropy's, asdf's, sed's and
+ * zip's scratch files.  Not a date behind a name, nor a word such as "sediments". */
+#define LOCAL_ONLY                                                \
+	"*.part:*.tmp:*.partial:*.swp:.nfs*:.~lock*:"             \
+	".*." ALNUM ALNUM ALNUM ALNUM ALNUM ALNUM ":"             \
+	"*." HEX HEX HEX HEX HEX HEX HEX HEX ":"                  \
+	"!*." DIGIT DIGIT DIGIT DIGIT DIGIT DIGIT DIGIT DIGIT ":" \
+	"tmp????????:.___atomic_write*:sed??????:zi??????:"       \
+	"!sed" LOWER LOWER LOWER LOWER LOWER LOWER ":"            \
+	"!zi" LOWER LOWER LOWER LOWER LOWER LOWER ":"             \
+	".download_state/"
 
 #define AT(field) offsetof(struct config, field)
 
@@ -61,7 +67,7 @@ const struct option options[] = {
 	{"drain", OPTION_DURATION, AT(drain_ns), "60s", 0, FOREVER, NULL,
 	 "how long unmounting waits for uploads"},
 	{"local_only", OPTION_LIST, AT(local_only), LOCAL_ONLY, 0, 0, NULL,
-	 "names that never reach the bucket; +a:b adds to the list"},
+	 "names that never reach the bucket; +a:b adds to the list, !a takes back"},
 	{"nonempty", OPTION_BOOL, AT(nonempty), "no", 0, 0, NULL,
 	 "mount over a directory that holds files"},
 

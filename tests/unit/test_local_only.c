@@ -17,12 +17,13 @@ static const struct row rows[] = {
 	{{".~lock.a.ods#"}, {"~lock.a", ".lock"}},
 	{{".a.fits.Ab3dE6", "d/.x.123456"},
 	 {"a.fits.Ab3dE6", ".a.fits.Ab3dE", ".a.-b3dE6"}},
-	{{"a.fits.0123abCD", "d/x.DEADBEEF"}, {"a.0123abCG", "a.0123abC", "x0123abcd"}},
+	{{"a.fits.0123abCD", "d/x.DEADBEEF"},
+	 {"a.0123abCG", "a.0123abC", "x0123abcd", "a.20240131"}},
 	{{"tmp12345678", "d/tmpabcdefgh"},
 	 {"tmp1234567", "tmp123456789", "xtmp12345678"}},
 	{{".___atomic_write123"}, {"___atomic_write", "a.___atomic_write"}},
-	{{"sedAbCdEf"}, {"sedAbCdE", "sedAbCdEfg", "xsedAbCdE"}},
-	{{"zi123456"}, {"zi12345", "zi1234567"}},
+	{{"sedAbCdEf"}, {"sedAbCdE", "sedAbCdEfg", "xsedAbCdE", "sediments"}},
+	{{"zi123456"}, {"zi12345", "zi1234567", "zirconia"}},
 	{{".download_state", ".download_state/a", "d/.download_state/e/f.json"},
 	 {"download_state/a", ".download_state2/a"}},
 	{{NULL}, {"jw02731001001_02101_00001_nrca1_cal.fits", "d/e", "README", "a.asdf"}},
@@ -59,6 +60,23 @@ static void local_only__odd_lists(void)
 	CHECK(!local_only_match(longer, "a"));
 	CHECK(!local_only_match("*", longer)); /* no name is that long */
 	CHECK(local_only_match("d/", "a//d/b"));
+	CHECK(!local_only_match("*.x:!a*", "a.x"));
+	CHECK(local_only_match("*.x:!a*", "b.x"));
+	CHECK(local_only_match("!a*:*.x", "a.x")); /* the last word counts */
+	CHECK(!local_only_match("*:!d/", "d/a.x"));
+	CHECK(!local_only_match("!", "a"));
+}
+
+static void local_only__how(void)
+{
+	const char *list = default_list();
+	CHECK_EQ(local_only_kind(list, "a"), LOCAL_NOT);
+	CHECK_EQ(local_only_kind(list, "a.0123abCD"), LOCAL_BY_SHAPE);
+	CHECK_EQ(local_only_kind(list, "tmpabcdefgh"), LOCAL_BY_SHAPE);
+	CHECK_EQ(local_only_kind(list, "a.part"), LOCAL_BY_WORD);
+	CHECK_EQ(local_only_kind(list, "tmpabcd.tmp"), LOCAL_BY_WORD);
+	CHECK_EQ(local_only_kind(list, ".a.fits.Ab3dE6"), LOCAL_BY_WORD);
+	CHECK_EQ(local_only_kind(list, ".download_state/a.part"), LOCAL_BELOW);
 }
 
 static void local_only__what_it_will_be_called(void)
@@ -93,6 +111,7 @@ int main(void)
 {
 	RUN(local_only__default_list);
 	RUN(local_only__odd_lists);
+	RUN(local_only__how);
 	RUN(local_only__what_it_will_be_called);
 	return 0;
 }
