@@ -213,14 +213,30 @@ static int commit_batch(struct journal *jn, struct request *first, struct reques
 	return r;
 }
 
+/* On a full disk, with what is given up for it: else nothing could be removed there. */
+static int commit_with_room(struct journal *jn, struct request *first,
+			    struct request *end)
+{
+	const struct journal_room *room = &jn->room;
+	int r = commit_batch(jn, first, end);
+	for (uint32_t turn = 0; r == -ENOSPC && room->make; turn++) {
+		if (!room->make(room->arg, turn))
+			return r;
+		jn->made_room = true;
+		r = commit_batch(jn, first, end);
+	}
+	if (!r && jn->made_room)
+		jn->made_room = !room->again(room->arg);
+	return r;
+}
+
 /* Together if it goes; one by one if not, so that one that cannot be done (its
  * row does not fit on a full disk) does not fail its neighbours. */
 static void commit_all(struct journal *jn, struct request *first)
 {
-	int r = commit_batch(jn, first, NULL);
+	int r = commit_with_room(jn, first, NULL);
 	for (struct request *rq = first; rq; rq = rq->next) {
-		rq->result =
-			r && (first->next != NULL) ? commit_batch(jn, rq, rq->next) : r;
+		rq->result = r && first->next ? commit_with_room(jn, rq, rq->next) : r;
 		if (rq->result && rq->forgets)
 			journal_owe(jn, rq->changes, rq->n);
 	}
@@ -375,6 +391,11 @@ int journal_post_row(struct journal *jn, const struct journal_row *row)
 	free(p);
 	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = row};
 	return journal_commit(jn, &c, 1, false);
+}
+
+void journal_set_room(struct journal *jn, const struct journal_room *room)
+{
+	jn->room = *room;
 }
 
 uint64_t journal_new_id(struct journal *jn)

@@ -85,9 +85,21 @@ struct journal_visitor {
 	int (*part)(void *arg, uint64_t upload_id, const struct part *part, uint32_t crc);
 };
 
+/* What a commit does on a full disk.  By the writer's thread. */
+struct journal_room {
+	void *arg;
+	/* Give something up for it; turn: how often that was done already for this
+	 * commit.  False: there is no more. */
+	bool (*make)(void *arg, uint32_t turn);
+	/* A commit went well, and room was made since this last returned true. */
+	bool (*again)(void *arg);
+};
+
 /* Opens or makes path.  -EUCLEAN: damaged, nothing was touched. */
 int journal_open(const char *path, struct journal **ret);
 void journal_close(struct journal *jn); /* NULL is fine */
+/* Before journal_load. */
+void journal_set_room(struct journal *jn, const struct journal_room *room);
 /* Before the first commit. */
 int journal_load(struct journal *jn, const struct journal_visitor *v);
 /* All of it or nothing, in one transaction. */

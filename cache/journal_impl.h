@@ -15,6 +15,7 @@ struct journal {
 	enum db_sync sync;
 	struct owed *owed; /* owned; journal_owed.c */
 	bool broken;	   /* something is owed that there was no memory for */
+	bool made_room;	   /* and has not got it again */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -27,6 +28,7 @@ struct journal {
 	/* set once */
 	pthread_t writer;
 	bool started, is_new;
+	struct journal_room room; /* or all 0 */
 
 	/* atomic */
 	_Atomic uint64_t id;

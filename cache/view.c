@@ -3,12 +3,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cache/spare.h"
 #include "cache/view_impl.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
-enum { NAMES_MAX = 400000 };
+enum {
+	NAMES_MAX = 400000,
+	ROOM_STEP = 128 << 10, /* bytes; a commit takes some pages */
+	ROOM_TURNS = 4,
+};
 
 /* Of listings believed for less nothing is kept for the next mount. */
 static const uint64_t KEEP_TTL_NS = 5 * NS_PER_S;
@@ -377,6 +382,23 @@ static int load_part(void *arg, uint64_t upload, const struct part *part, uint32
 	return staging_load_part(vw->sg, upload, part, crc);
 }
 
+/* What can be fetched again first, then a little of the spare room at a time, or the
+ * next writer had all of it. */
+static bool make_room(void *arg, uint32_t turn)
+{
+	struct view *vw = arg;
+	if (!turn && blocks_shrink(vw->bl, ROOM_STEP))
+		return true;
+	return turn < ROOM_TURNS &&
+	       spare_give(vw->cache_dir, ROOM_STEP, SPARE_START_BYTES);
+}
+
+static bool have_room_again(void *arg)
+{
+	struct view *vw = arg;
+	return spare_fill(vw->cache_dir);
+}
+
 static int make_parts(struct view *vw, const struct view_conf *conf)
 {
 	struct names_conf nc = {.ttl_ns = conf->ttl_ns,
@@ -401,7 +423,11 @@ static int make_parts(struct view *vw, const struct view_conf *conf)
 		path = NULL;
 		return -ENOMEM;
 	}
+	struct journal_room room = {
+		.arg = vw, .make = make_room, .again = have_room_again};
 	int r = journal_open(path, &vw->jn);
+	if (!r)
+		journal_set_room(vw->jn, &room);
 	if (!r)
 		r = names_new(&nc, vw->be, vw->bl, &vw->nm);
 	if (!r)
@@ -429,7 +455,8 @@ int view_new(const struct view_conf *conf, struct backend *be, struct blocks *bl
 					  .dir = load_dir,
 					  .upload = load_upload,
 					  .part = load_part};
-	int r = make_parts(vw, conf);
+	vw->cache_dir = strdup(conf->dir);
+	int r = vw->cache_dir ? make_parts(vw, conf) : -ENOMEM;
 	if (!r)
 		r = journal_load(vw->jn, &visitor);
 	/* A read-only mount leaves what is pending to the next that may write.  What
@@ -442,6 +469,8 @@ int view_new(const struct view_conf *conf, struct backend *be, struct blocks *bl
 		view_free(vw);
 		return r;
 	}
+	if (!conf->read_only)
+		(void)spare_fill(conf->dir);
 	*ret = vw;
 	return 0;
 }
@@ -499,6 +528,7 @@ void view_free(struct view *vw)
 		node = next;
 	}
 	map_done(&vw->local_dirs);
+	free(vw->cache_dir);
 	(void)pthread_mutex_destroy(&vw->lock);
 	free(vw);
 }

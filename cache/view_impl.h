@@ -24,6 +24,7 @@ struct view {
 	struct names *nm;
 	struct removal *rm;
 	struct staging *sg;
+	char *cache_dir; /* owned */
 	bool wait_uploads, read_only;
 	uint32_t uploaders, rename_max;
 	uint64_t timeout_ns; /* of one request with its retries */

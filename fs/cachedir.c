@@ -15,6 +15,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
+#include "cache/spare.h"
 #include "fs/notify.h"
 #include "backends/util/banned.h"
 
@@ -26,9 +27,6 @@ enum {
 	GRACE_S = 5,	 /* beyond what a draining daemon has said */
 	HOLDER_NAME_SIZE = 160,
 };
-/* What the two databases need before the first byte is cached. */
-#define ROOM_TO_START (UINT64_C(4) << 20)
-
 #define SYSTEM_DIR "/var/cache/mastfs"
 
 static int refuse(const char *path, const char *operation, const char *why, int r)
@@ -378,7 +376,7 @@ static int check_room(const char *dir)
 		return 0;
 	if (fd < 0)
 		return -errno;
-	return -posix_fallocate(fd, 0, (off_t)ROOM_TO_START);
+	return -posix_fallocate(fd, 0, (off_t)SPARE_START_BYTES);
 }
 
 static int write_identity(const char *dir, const char *identity)
@@ -412,6 +410,9 @@ int cachedir_enter(struct cachedir *d, const char *identity)
 	if (r < 0)
 		return r;
 	r = check_room(sub.data);
+	/* What the last mounts left here may be all that fills the disk (P3). */
+	if (r == -ENOSPC && spare_give(sub.data, UINT64_MAX, 0))
+		r = check_room(sub.data);
 	if (r == 0)
 		r = write_identity(sub.data, identity);
 	if (r < 0)

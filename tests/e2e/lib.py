@@ -452,10 +452,10 @@ class Mount:
             return next(int(line.split()[1]) << 10 for line in f if line.startswith("VmHWM"))
 
     def disk(self):
-        """Bytes that the cache directory occupies."""
+        """Bytes that the cache directory occupies, less what is only held back in it."""
         total = 0
         for folder, _, files in os.walk(self.cache):
-            for name in files:
+            for name in set(files) - {"spare"}:
                 try:
                     total += os.lstat(os.path.join(folder, name)).st_blocks * 512
                 except FileNotFoundError:

@@ -73,9 +73,11 @@ def test_full_store_is_mounted(s3d, mount, status, code):
 
 @pytest.fixture
 def full(small_disk):
-    """full(mount): a file that is closed in vain, as the journal has no room; what fills the
-    disk."""
+    """full(mount): a file that is closed in vain, as the journal has no room, nor any to
+    spare; what fills the disk."""
     def make(m):
+        for spare in glob.glob(os.path.join(small_disk, "cache", "*", "spare")):
+            os.unlink(spare)
         fd = os.open(m.path("f"), os.O_WRONLY | os.O_CREAT)
         os.write(fd, body(100000))
         ballast = fill(small_disk)
@@ -107,20 +109,20 @@ def test_close_that_failed_is_told_at_the_end(s3d, mount, small_disk, full):
 def test_disk_full_of_what_was_read(s3d, mount, small_disk):
     """P9: what can be fetched again goes first, for what is copied to be written to, too."""
     s3d.put("read", body(18 << 20, 1))
-    s3d.put("f", body(12 << 20, 2))
+    s3d.put("f", body(10 << 20, 2))
     m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"), cache_size="30M")
     for name in ("f", "read"):
         with open(m.path(name), "rb") as f:
             f.read()
     with open(m.path("f"), "r+b") as f:
         f.write(b"mine")
-    same(s3d.get("f"), b"mine" + body(12 << 20, 2)[4:])
+    same(s3d.get("f"), b"mine" + body(10 << 20, 2)[4:])
     fd = os.open(m.path("room"), os.O_WRONLY | os.O_CREAT)
     with open(m.path("read"), "rb") as f:
         f.read()
-    os.posix_fallocate(fd, 0, 16 << 20)
+    os.posix_fallocate(fd, 0, 14 << 20)
     os.close(fd)
-    assert s3d.get("room") == bytes(16 << 20)
+    assert s3d.get("room") == bytes(14 << 20)
 
 
 @pytest.mark.parametrize("name", ["r%d", "r%d.fits"])
@@ -132,8 +134,8 @@ def test_disk_full_of_what_an_earlier_mount_read(s3d, mount, small_disk, name):
     for i in range(18):
         lib.read(m.path(name % i))
     m.remount()
-    write(m.path("out"), body(24 << 20))
-    same(s3d.get("out"), body(24 << 20))
+    write(m.path("out"), body(20 << 20))
+    same(s3d.get("out"), body(20 << 20))
     for i in range(18):
         same(lib.read(m.path(name % i)), body(1 << 20, i))
     assert m.log().count("is full") < 20
@@ -157,6 +159,55 @@ def test_disk_full_with_many_small_files(s3d, mount, small_disk):
     m.remount()
     for i in range(files):
         assert lib.read(m.path("d/r%d" % i)) == b"x%d" % i
+
+
+def write_until_full(path):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    off = 0
+    with pytest.raises(OSError) as failed:
+        while off < 64 << 20:
+            off += os.pwrite(fd, body(1 << 16), off)
+    assert failed.value.errno == errno.ENOSPC
+    return fd
+
+
+def test_disk_full_of_what_was_written_mounts_again(s3d, mount, small_disk):
+    """P3: and what was acknowledged goes up."""
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"), upload="background")
+    s3d.server.rule("status", method="PUT", status=503)
+    write(m.path("acknowledged"), body(1 << 20, 1))
+    fd = write_until_full(m.path("big"))
+    m.kill()
+    with contextlib.suppress(OSError):
+        os.close(fd)
+    s3d.server.clear()
+    m.mount()
+    lib.wait("its upload", lambda: s3d.get("acknowledged") == body(1 << 20, 1), 60)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_fills_the_disk_can_be_removed(s3d, mount, small_disk, times):
+    """What makes room needs a little of it first, which is there again afterwards."""
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"))
+    for _ in range(times):
+        write(m.path("x.part"), b"x")
+        os.close(write_until_full(m.path("big.part")))
+        os.rename(m.path("x.part"), m.path("y.part"))
+        os.mkdir(m.path("x.tmp"))
+        os.rmdir(m.path("x.tmp"))
+        os.unlink(m.path("big.part"))
+        os.unlink(m.path("y.part"))
+
+
+def test_what_was_read_makes_room_for_a_removal(s3d, mount, small_disk):
+    s3d.put("r", body(8 << 20))
+    m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"))
+    write(m.path("x.part"), b"x")
+    for spare in glob.glob(os.path.join(small_disk, "cache", "*", "spare")):
+        os.unlink(spare)
+    lib.read(m.path("r"))
+    fill(small_disk)
+    os.unlink(m.path("x.part"))
 
 
 def test_more_than_staging_size_slows_writers(s3d, mount):
