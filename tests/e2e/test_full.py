@@ -24,8 +24,8 @@ def small_disk(folder):
     subprocess.run(["umount", "-l", path])
 
 
-def fill(disk):
-    """A file that leaves no room on it."""
+def fill(disk, leave=0):
+    """A file that takes all of it but so many bytes."""
     ballast = os.path.join(disk, "ballast")
     with open(ballast, "wb", buffering=0) as f:
         for size in (1 << 20, 4096):
@@ -34,6 +34,7 @@ def fill(disk):
                     pass
             except OSError as err:
                 assert err.errno == errno.ENOSPC
+        f.truncate(f.seek(0, os.SEEK_END) - leave)
     return ballast
 
 
@@ -232,18 +233,6 @@ def test_file_larger_than_staging_size(s3d, mount):
     m = mount(s3d, staging_size="16M")
     write(m.path("f"), body(96 << 20))
     same(s3d.get("f"), body(96 << 20))
-
-
-def fill(small_disk, leave):
-    """All but so many bytes of it."""
-    with open(os.path.join(small_disk, "ballast"), "wb", buffering=0) as f:
-        for size in (1 << 20, 4096):
-            try:
-                while f.write(bytes(size)) == size:
-                    pass
-            except OSError as err:
-                assert err.errno == errno.ENOSPC
-        f.truncate(f.seek(0, os.SEEK_END) - leave)
 
 
 @pytest.mark.parametrize("evictable", (18 << 20, 0))
