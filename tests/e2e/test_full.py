@@ -83,6 +83,7 @@ def full(small_disk):
         os.write(fd, body(100000))
         ballast = fill(small_disk)
         lib.fails(errno.ENOSPC, os.close, fd)
+        lib.wait("the try at its release", lambda: m.log().count("is full") > 1, 20)
         return ballast
     return make
 
