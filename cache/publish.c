@@ -62,8 +62,10 @@ int staged_seal(struct staged *st, const char *key, const char *base,
 		r = staged_sync_bytes(st);
 	if (!r) {
 		r = commit_sealed(st, key, base, tag, extra, n_extra);
-		if (r == -ENOSPC && staged_make_room(st, 0))
+		if (r == -ENOSPC) {
+			staged_make_room(st, 0);
 			r = commit_sealed(st, key, base, tag, extra, n_extra);
+		}
 		atomic_store(&st->unsure, r != 0);
 	}
 	(void)pthread_mutex_lock(&sg->lock);
@@ -189,8 +191,10 @@ static int keep_torn(struct staged *st)
 	staged_row_locked(st, &image);
 	(void)pthread_mutex_unlock(&st->sg->lock);
 	int r = journal_commit(st->sg->jn, &c, 1, true);
-	if (r == -ENOSPC && staged_make_room(st, 0))
+	if (r == -ENOSPC) {
+		staged_make_room(st, 0);
 		r = journal_commit(st->sg->jn, &c, 1, true);
+	}
 	return r;
 }
 

@@ -187,9 +187,9 @@ void early_over(struct staged *st);
 void early_free(struct staged *st);
 /* staged_io.c: the file is cut to size, or goes: the rest counts no more. */
 void staged_refund(struct staged *st, uint64_t size);
-/* The disk is full, of what can be fetched again as well: that goes first.  True: so much
- * went that it is worth another try, one. */
-bool staged_make_room(const struct staged *st, uint64_t need);
+/* The disk is full, perhaps of what can be fetched again: that goes first.  Then another
+ * try, one, even if nothing went: of two that ask at the same time one finds all gone. */
+void staged_make_room(const struct staged *st, uint64_t need);
 /* pressure.c: so much of it went up, while it stays here; no more than size did. */
 void staged_sent(struct staged *st, uint64_t bytes);
 void staged_unsend(struct staged *st, uint64_t size);

@@ -30,9 +30,9 @@ void staged_refund(struct staged *st, uint64_t size)
 		atomic_fetch_add(&st->sg->used_bytes, size - had);
 }
 
-bool staged_make_room(const struct staged *st, uint64_t need)
+void staged_make_room(const struct staged *st, uint64_t need)
 {
-	return blocks_shrink(st->sg->bl, need + (UINT64_C(64) << 20)) > 0;
+	(void)blocks_shrink(st->sg->bl, need + (UINT64_C(64) << 20));
 }
 
 /* Bytes written; *ret_error: why not all of them were. */
@@ -124,8 +124,10 @@ static size_t write_charged(struct staged *st, const char *bytes, size_t len,
 	charge(st, off + len);
 	atomic_store(&st->dirty, true);
 	size_t done = write_some(st, bytes, len, off, ret_error);
-	if (*ret_error == -ENOSPC && staged_make_room(st, len - done))
+	if (*ret_error == -ENOSPC) {
+		staged_make_room(st, len - done);
 		done += write_some(st, bytes + done, len - done, off + done, ret_error);
+	}
 	if (*ret_error)
 		staged_log_error(st, "write", *ret_error);
 	return done;
@@ -216,8 +218,10 @@ int staged_allocate(struct staged *st, int mode, uint64_t off, uint64_t len)
 	if (!may_change(st))
 		return -EAGAIN;
 	int r = fallocate(st->fd, mode, (off_t)off, (off_t)len) ? -errno : 0;
-	if (r == -ENOSPC && staged_make_room(st, len))
+	if (r == -ENOSPC) {
+		staged_make_room(st, len);
 		r = fallocate(st->fd, mode, (off_t)off, (off_t)len) ? -errno : 0;
+	}
 	if (r)
 		return r;
 	if (!mode) {
@@ -316,8 +320,10 @@ int staged_fill(struct staged *st, struct version *v, uint64_t len, struct call 
 		return 0;
 	charge(st, len);
 	int r = blocks_export(st->sg->bl, v, len, st->fd, call);
-	if (r == -ENOSPC && staged_make_room(st, len))
+	if (r == -ENOSPC) {
+		staged_make_room(st, len);
 		r = blocks_export(st->sg->bl, v, len, st->fd, call);
+	}
 	return r;
 }
 
@@ -348,7 +354,7 @@ static int copy_bytes(struct staged *from, uint64_t keep, struct staged *to)
 		int error = n < 0 ? errno : 0;
 		if (error == ENOSPC && !tried) {
 			tried = true;
-			r = staged_make_room(to, size - (uint64_t)in) ? 0 : -ENOSPC;
+			staged_make_room(to, size - (uint64_t)in);
 		} else if (error && error != EINTR) {
 			r = -error;
 		} else if (!n) {

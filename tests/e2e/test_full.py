@@ -5,7 +5,6 @@ import glob
 import mmap
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -246,7 +245,6 @@ def test_mapping_that_the_disk_takes_a_part_of(s3d, mount, small_disk, evictable
     want = body(2 << 20, 7)
     fd = os.open(m.path("f"), os.O_RDWR | os.O_CREAT)
     os.ftruncate(fd, len(want))
-    time.sleep(2)  # the index has its rows before there is no room for them
     fill(small_disk, 36 << 10)
     with mmap.mmap(fd, len(want), mmap.MAP_SHARED) as view:
         view[:] = want
