@@ -130,9 +130,11 @@ static int open_handle(struct task *t, struct inode *in, bool writable, struct c
 		       int *ret_id)
 {
 	struct handle *h;
+	const struct fuse_ctx *ctx = fuse_req_ctx(t->req);
 	int r = handle_new(t->fs, in, writable, &h);
 	if (r)
 		return r;
+	h->opener = ctx ? ctx->pid : 0;
 	r = begin_opening(t->fs, h, call, ret_id);
 	if (!r)
 		r = t->fi.flags & O_TRUNC ? write_truncate(t->fs, in, 0, call)
@@ -430,7 +432,12 @@ static bool is_still_held(struct task *t, struct handle *h)
 	if (!path || !ctx || ctx->pid <= 0)
 		return false;
 	const struct holder who = {ctx->pid, ctx->uid, ctx->gid};
-	int n = holders_ask(&who, t->fs->device, h->in->id, path);
+	/* Most often nobody else has had it, and no thread is needed to see that. */
+	int n = ctx->pid == h->opener
+			? holders_count(&who, t->fs->device, h->in->id, NULL)
+			: -EOPNOTSUPP;
+	if (n == -EOPNOTSUPP)
+		n = holders_ask(&who, t->fs->device, h->in->id, path);
 	return n == -EDEADLK || n > other_handles(h->in);
 }
 

@@ -9,6 +9,7 @@ struct handle {
 
 	/* set once */
 	struct inode *in; /* reference */
+	pid_t opener;	  /* the thread; 0 = it is not to be seen from here */
 	bool writable;
 	bool opens; /* counted by opening.c */
 

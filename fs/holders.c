@@ -65,30 +65,35 @@ static bool is_on(pid_t pid, uint64_t mount_id, dev_t device)
 	return !r && makedev(e.major, e.minor) == device;
 }
 
-static bool info_matches(pid_t pid, dev_t device, const char *fd, uint64_t inode)
+/* 1 or 0.  Kernels before 5.14 do not tell the inode: the path has to do then, or,
+ * without one, -EOPNOTSUPP. */
+static int info_matches(pid_t pid, dev_t device, const char *fd, uint64_t inode,
+			bool by_path)
 {
 	char path[64], text[1024];
 	int n = snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.20s", (int)pid, fd);
 	if (n < 0 || (size_t)n >= sizeof(path))
-		return false;
+		return 0;
 	CLEANUP_CLOSE int f = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got = f < 0 ? -1 : read(f, text, sizeof(text) - 1);
 	if (got <= 0)
-		return false;
+		return f < 0 && errno == EACCES ? -EACCES : 0;
 	text[got] = '\0';
 	uint64_t flags, ino, mount_id;
 	if (!find_field(text, "flags:", 8, &flags))
-		return false;
+		return 0;
 	if ((flags & O_ACCMODE) == O_RDONLY)
-		return false;
-	/* Kernels before 5.14 do not tell; the path has to do then. */
-	if (find_field(text, "ino:", 10, &ino) && ino != inode)
-		return false;
+		return 0;
+	bool told = find_field(text, "ino:", 10, &ino);
+	if (!told && !by_path)
+		return -EOPNOTSUPP;
+	if (told && ino != inode)
+		return 0;
 	return !find_field(text, "mnt_id:", 10, &mount_id) ||
 	       is_on(pid, mount_id, device);
 }
 
-/* -EACCES: it is not ours to look at. */
+/* path NULL: by the inode alone.  -EACCES: it is not ours to look at. */
 static int count(pid_t pid, dev_t device, uint64_t inode, const char *path)
 {
 	char dir[64];
@@ -101,10 +106,12 @@ static int count(pid_t pid, dev_t device, uint64_t inode, const char *path)
 	while (n >= 0 && (de = readdir(d))) {
 		if (de->d_name[0] == '.')
 			continue;
-		int r = link_matches(dirfd(d), de->d_name, path);
-		if (r == -EACCES)
+		int r = path ? link_matches(dirfd(d), de->d_name, path) : 1;
+		if (r > 0)
+			r = info_matches(pid, device, de->d_name, inode, path != NULL);
+		if (r == -EACCES || r == -EOPNOTSUPP)
 			n = r;
-		else if (r > 0 && info_matches(pid, device, de->d_name, inode))
+		else if (r > 0)
 			n++;
 	}
 	(void)closedir(d);
@@ -130,5 +137,5 @@ int holders_count(const struct holder *who, dev_t device, uint64_t inode,
 	int n = count(who->pid, device, inode, path);
 	if (n == -EACCES)
 		n = count_as(who, device, inode, path);
-	return n > 0 ? n : 0;
+	return n > 0 || n == -EOPNOTSUPP ? n : 0;
 }

@@ -15,7 +15,9 @@ struct holder {
 
 /* How many writable descriptors of the process are this inode of ours, known by
  * its number, the end of its path and the device of its mount (0: not known).  0 also if
- * the process cannot be seen (another pid namespace, another user, gone). */
+ * the process cannot be seen (another pid namespace, another user, gone).
+ * path NULL: by the number alone; then no link is read, which may take for ever (see
+ * holders_ask.h).  -EOPNOTSUPP: a kernel before 5.14, which does not tell it. */
 int holders_count(const struct holder *who, dev_t device, uint64_t inode,
 		  const char *path);
 #endif
