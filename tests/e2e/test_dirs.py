@@ -173,7 +173,7 @@ def test_others_always_find_each_file(s3d, mount):
     names = {"f%02d" % n: 100 for n in range(40)}
     fill(s3d, "old", names)
     m = mount(s3d)
-    s3d.server.rule("delay", method="PUT", secs=0.02, count=1000000)
+    s3d.server.rule("delay", method="PUT", secs=0.2, count=1000000)
     seen, stop = [], threading.Event()
 
     def look():

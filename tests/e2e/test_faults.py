@@ -147,9 +147,12 @@ def test_slow_name_holds_up_no_other(s3d, mount):
     s3d.server.rule("delay", op="head", secs=1)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(os.stat, [m.path("f%d.fits" % n) for n in range(8)]))
-    heads = [r for r in s3d.server.log() if r["op"] == "head" and r["act"]]
-    assert len(heads) == 8
-    assert max(r["t0"] for r in heads) < min(r["t1"] for r in heads)
+
+    def heads():
+        return [r for r in s3d.server.log() if r["op"] == "head" and r["act"]]
+    assert len(heads()) == 8
+    wait("the server has noted their ends", lambda: all(r["t1"] for r in heads()))
+    assert max(r["t0"] for r in heads()) < min(r["t1"] for r in heads())
 
 
 def test_read_ends_when_interrupted(s3d, mount):
