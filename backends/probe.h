@@ -22,9 +22,9 @@ void probe_remove(struct backend *be, const char *key);
 
 /* Sets BACKEND_PUT_IF, _FINISH_IF, _DEL_IF of st->be.caps as the store honours them,
  * and takes BACKEND_WRITE away, with a warning, if it refuses the write: no error.  Nor
- * is it one that the store is full: it is taken for one that honours none. wrong_etag:
- * well-formed, and of no object.  Before any other thread uses st. Transient errors are
- * returned. */
+ * is it one that the store is full: it is taken for one that honours none.
+ * wrong_etag: well-formed, and of no object.  Before any other thread uses st.
+ * Transient errors are returned. */
 int probe_writes(struct store *st, const char *wrong_etag, struct call *call);
 
 /* A daemon that was killed in its probe left its object.  The first look at the bucket

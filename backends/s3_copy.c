@@ -187,8 +187,8 @@ int s3_copy(struct backend *be, const char *from, const struct object *from_obj,
 	int r = add_source(s3, from, &source);
 	if (r)
 		return r;
+	if (!in_parts)
+		return copy_whole(s3, source.data, from_obj, to, opts, ret, call);
 	struct put_opts over = opts_of_finish(s3, from, from_obj, to, opts);
-	if (in_parts)
-		return copy_parts(s3, source.data, from_obj, to, &over, ret, call);
-	return copy_whole(s3, source.data, from_obj, to, opts, ret, call);
+	return copy_parts(s3, source.data, from_obj, to, &over, ret, call);
 }

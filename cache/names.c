@@ -477,7 +477,7 @@ int names_new(const struct names_conf *conf, struct backend *be, struct blocks *
 	(void)pthread_mutex_init(&nm->lock, NULL);
 	cond_init_monotonic(&nm->arrived);
 	int r = pool_new(&pc, &nm->askers);
-	if (!r && conf->keep)
+	if (!r)
 		r = keeper_new(nm);
 	if (r) {
 		names_free(nm);

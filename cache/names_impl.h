@@ -158,8 +158,9 @@ void lister_orphan_locked(struct names *nm, struct directory *d);
 int names_dir_exists(struct names *nm, const char *path, uint64_t *ret_listed_ns,
 		     struct call *call);
 
-/* --- kept for the next mount: nothing without a keeper, but for keeper_drop --- */
+/* --- kept for the next mount: nothing without a keeper --- */
 
+/* If nothing is to be kept, or nobody can say for whom: drops what another mount kept. */
 int keeper_new(struct names *nm);
 /* Keeps what waits for it. */
 void keeper_free(struct names *nm);

@@ -5,8 +5,8 @@
  *
  *   K1  A kept listing shows nothing that this mount removed and hides nothing that it
  *       put: what we change in a directory drops what is kept of it before the journal
- *       forgets the change or the user hears of it.  So does a mount that keeps none
- *       itself: another before it may have.  A listing is kept only if nothing of
+ *       forgets the change or the user hears of it; a mount that keeps none itself
+ *       begins by dropping all.  A listing is kept only if nothing of
  *       ours is newer or on its way, which is looked at after its row was begun: what is
  *       dropped after that look is found gone when the row is finished.
  *   K2  Only within one run of the machine: after another start the last transactions of
@@ -263,6 +263,8 @@ void keeper_wake_locked(struct names *nm, struct directory *d)
 void keeper_drop(struct names *nm, const char *dir)
 {
 	uint64_t serial = 0;
+	if (!nm->keeper)
+		return;
 	(void)pthread_mutex_lock(&nm->lock);
 	struct directory *d = names_dir_find_locked(nm, dir);
 	bool unkept = d && d->unkept;
@@ -346,24 +348,35 @@ static char *make_owner(const char *store)
 	return owner;
 }
 
-int keeper_new(struct names *nm)
+static int start(struct names *nm, char *owner)
 {
 	struct keeper *kp = calloc(1, sizeof(*kp));
 	if (!kp)
 		return -ENOMEM;
 	kp->nm = nm;
 	kp->last = &kp->first;
-	kp->owner = make_owner(nm->be->name);
+	kp->owner = owner;
 	cond_init_monotonic(&kp->work);
 	nm->keeper = kp;
-	int r = kp->owner ? thread_start(&kp->thread, 0, keeper_main, kp) : -ENOENT;
+	int r = thread_start(&kp->thread, 0, keeper_main, kp);
 	if (!r)
 		return 0;
 	nm->keeper = NULL;
 	(void)pthread_cond_destroy(&kp->work);
-	free(kp->owner);
 	free(kp);
-	return r == -ENOENT ? 0 : r;
+	return r;
+}
+
+int keeper_new(struct names *nm)
+{
+	char *owner = nm->conf.keep ? make_owner(nm->be->name) : NULL;
+	/* K1: without a keeper nobody sees what our changes make old. */
+	if (!owner)
+		return index_names_bound(blocks_index(nm->bl), 0);
+	int r = start(nm, owner);
+	if (r)
+		free(owner);
+	return r;
 }
 
 void keeper_free(struct names *nm)

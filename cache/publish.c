@@ -176,8 +176,7 @@ static void owe_locked(struct staged *st)
 void staged_owe(struct staged *st)
 {
 	SCOPED_LOCK(&st->sg->lock);
-	if (staged_get_state(st) == STAGED_OPEN && st->mapped && !st->local &&
-	    atomic_load(&st->dirty) && !atomic_load(&st->writers))
+	if (staged_get_state(st) == STAGED_OPEN && !atomic_load(&st->writers))
 		owe_locked(st);
 }
 

@@ -10,15 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 #include "backends/util/cleanup.h"
-#include "backends/util/clock.h"
 #include "backends/util/cond.h"
 #include "backends/util/thread.h"
 #include "backends/util/banned.h"
 
 enum {
 	LOOK_MS = 10, /* how long a look takes at the most, if nothing is in its way */
-	LOOKS_ASLEEP =
-		2, /* so often in a row: it is not the processor that it waits for */
+	LOOKS_ASLEEP = 2, /* in a row: it is not for the processor that it waits */
 	LOOKS = 500,
 	THREADS_MAX = 64,
 	STACK_BYTES = 256 << 10,

@@ -127,13 +127,16 @@ static int change(struct fs *fs, struct inode *in, uint64_t keep, change_fn *fn,
 static int put_bytes(struct staged *st, void *arg)
 {
 	struct task *t = arg;
-	ssize_t n = staged_write(st, t->data, t->size, (uint64_t)t->off);
-	if (n < 0)
-		return (int)n;
+	size_t done = 0;
 	/* The kernel takes fewer for all of them where it writes a mapping back. */
-	if (t->fi.writepage && (size_t)n < t->size)
-		return -ENOSPC;
-	t->size = (size_t)n;
+	do {
+		ssize_t n = staged_write(st, t->data + done, t->size - done,
+					 (uint64_t)t->off + done);
+		if (n < 0)
+			return (int)n;
+		done += (size_t)n;
+	} while (t->fi.writepage && done < t->size);
+	t->size = done;
 	return 0;
 }
 

@@ -5,6 +5,7 @@ import errno
 import glob
 import mmap
 import os
+import socket
 import subprocess
 import sys
 
@@ -86,6 +87,27 @@ def test_child_that_execs_while_a_file_is_written(s3d, mount):
                    timeout=30 * lib.SLOW)
     assert s3d.get("f") == b"begun, done"
     assert [e["op"] for e in s3d.server.new("PUT") if e["key"] == lib.PREFIX + "f"] == ["put"]
+
+
+def test_child_that_still_has_a_duplicate(s3d, mount):
+    """FLUSH is not close: nor that of a process which has not opened the file."""
+    m = mount(s3d)
+    fd = os.open(m.path("f"), os.O_WRONLY | os.O_CREAT)
+    os.write(fd, b"x")
+    mine, its = socket.socketpair()
+    child = os.fork()
+    if not child:
+        os.dup(fd)
+        os.close(fd)
+        its.send(b"1")
+        its.recv(1)
+        os._exit(0)
+    mine.recv(1)
+    there = s3d.get("f")
+    mine.send(b"1")
+    os.waitpid(child, 0)
+    os.close(fd)
+    assert there is None and s3d.get("f") == b"x"
 
 
 def test_last_descriptor_is_closed_by_exec(s3d, mount):

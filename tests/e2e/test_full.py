@@ -266,8 +266,10 @@ def test_mapping_that_the_disk_takes_a_part_of(s3d, mount, small_disk, evictable
 def test_close_that_failed_is_made_up_for_after_a_refused_rename(s3d, mount, small_disk, full):
     """P2: it is back under the name where nobody will close it once more."""
     m = mount(s3d, cache_dir=os.path.join(small_disk, "cache"))
-    os.unlink(full(m))
-    s3d.server.rule("status", op="put", key="(^|/)g$", status=403, code="AccessDenied")
+    ballast = full(m)
+    s3d.server.rule("status", op="put", status=403, code="AccessDenied")
+    os.unlink(ballast)
     lib.fails(errno.EACCES, os.rename, m.path("f"), m.path("g"))
+    s3d.server.clear()
     m.umount()
     assert s3d.get("f") == body(100000)

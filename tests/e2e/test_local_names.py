@@ -7,12 +7,7 @@ import pytest
 from lib import read, write
 
 
-@pytest.mark.parametrize("path", ["catalog.20240131", "catalog.0123abcd", "sediments/a.fits",
-                                  "tmp_image_1", "tmp_stars_1/a.fits"])
-def test_names_of_others_that_look_local(s3d, mount, path):
-    """P6: they are read, listed or not, changed and removed, as any other."""
-    s3d.put(path, b"abc")
-    m = mount(s3d, ttl="1s")
+def is_as_any_other(s3d, m, path):
     assert read(m.path(path)) == b"abc"
     assert os.listdir(m.path("")) == [path.split("/")[0]]
     write(m.path(path), b"changed")
@@ -20,6 +15,14 @@ def test_names_of_others_that_look_local(s3d, mount, path):
     os.unlink(m.path(path))
     m.umount()
     assert path not in s3d.files()
+
+
+@pytest.mark.parametrize("path", ["catalog.20240131", "catalog.0123abcd", "sediments/a.fits",
+                                  "tmp_image_1", "tmp_stars_1/a.fits"])
+def test_names_of_others_that_look_local(s3d, mount, path):
+    """P6: they are read, listed or not, changed and removed, as any other."""
+    s3d.put(path, b"abc")
+    is_as_any_other(s3d, mount(s3d, ttl="1s"), path)
 
 
 @pytest.mark.parametrize("path", ["x.tmp", "run.tmp/a.fits", "y.part/z"])
@@ -29,12 +32,7 @@ def test_names_of_others_that_are_local_words(s3d, mount, path):
     m = mount(s3d, ttl="1s")
     assert os.listdir(m.path("")) == [path.split("/")[0]]
     time.sleep(1.5)
-    assert read(m.path(path)) == b"abc"
-    write(m.path(path), b"changed")
-    assert s3d.get(path) == b"changed"
-    os.unlink(m.path(path))
-    m.umount()
-    assert path not in s3d.files()
+    is_as_any_other(s3d, m, path)
 
 
 @pytest.mark.parametrize("name", ["sediments", "run.tmp", "tmp_stars_1"])
