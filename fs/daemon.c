@@ -104,7 +104,6 @@ int daemon_settle(bool debug, unsigned umask_bits)
 		return refuse("chdir /");
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	(void)sigaction(SIGPIPE, &ignore, NULL);
-	(void)sigaction(SIGUSR1, &ignore, NULL); /* until somebody listens: monitor.h */
 	raise_files();
 	/* A core holds the keys. */
 	if (!debug && !SANITIZED) {

@@ -118,7 +118,7 @@ static int answer(void *arg, const char *question, struct buf *ret)
 
 /* --- signals --- */
 
-/* A handler has nothing else to reach. */
+/* A handler has nothing else to reach.  NULL: what comes is kept until there is one. */
 static _Atomic(struct server *) told;
 static atomic_bool toggle, reopen;
 
@@ -172,12 +172,17 @@ static void poked(void *arg)
 		reopen_log(m->conf.config->log_file);
 }
 
-static void take_signals(struct monitor *m)
+void monitor_listen(const struct config *c)
+{
+	handle(SIGUSR1, on_signal);
+	if (c->log_file)
+		handle(SIGHUP, on_signal);
+}
+
+void monitor_ready(struct monitor *m)
 {
 	atomic_store(&told, m->server);
-	handle(SIGUSR1, on_signal);
-	if (m->conf.config->log_file)
-		handle(SIGHUP, on_signal);
+	server_poke(m->server);
 }
 
 /* One that comes now is too late, and no reason to die of. */
@@ -237,7 +242,6 @@ int monitor_new(const struct monitor_conf *conf, struct monitor **ret)
 		monitor_free(m);
 		return r;
 	}
-	take_signals(m);
 	*ret = m;
 	return 0;
 }

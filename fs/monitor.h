@@ -21,9 +21,15 @@ struct monitor_conf {
 	struct scrape scrape;
 };
 
+/* From now on these signals end nothing: they are kept until monitor_ready.  Before the
+ * session is made, whose SIGHUP would be the end of the mount. */
+void monitor_listen(const struct config *c);
 /* The mount is there.  A control socket that cannot be made is one warning: the mount
  * serves without. */
 int monitor_new(const struct monitor_conf *conf, struct monitor **ret);
+/* The log is where the options want it: what was kept is done, and what comes, at once.
+ */
+void monitor_ready(struct monitor *m);
 /* The mount is about to go, uploads go on. */
 void monitor_draining(struct monitor *m);
 /* NULL is fine. */

@@ -350,6 +350,7 @@ static int start_monitor(struct mount *m)
 
 static int start(struct mount *m)
 {
+	monitor_listen(&m->config);
 	int r = daemon_settle(m->config.debug, m->config.umask);
 	if (r == 0)
 		r = start_backend(m);
@@ -416,6 +417,7 @@ static int serve(struct mount *m)
 	uint64_t left = 0;
 	if (r == 0) {
 		daemon_ready(&m->daemon, m->log_fd);
+		monitor_ready(m->monitor);
 		tell_mounted(m);
 		blocks_warm(m->blocks);
 		r = session_loop(m->session);

@@ -374,6 +374,9 @@ class Mount:
 
     def mount(self):
         self.start()
+        return self.until_mounted()
+
+    def until_mounted(self):
         try:
             wait("mount", lambda: self.alive() or self.process.poll() is not None, 60)
         except AssertionError:

@@ -127,6 +127,22 @@ def test_a_log_that_is_moved_away_is_opened_anew(local, mount, folder):
     assert m.alive() and m.process.poll() is None
 
 
+def test_signals_that_come_before_the_mount_are_kept(s3d, mount, folder):
+    """The terminal's end is none of a mount's with a log_file, from its start on."""
+    path, old = os.path.join(folder, "log"), os.path.join(folder, "log.1")
+    s3d.server.rule("delay", secs=2, count=1)
+    m = mount(s3d, start=False, log_file=path, log_level="info")
+    m.start()
+    wait("the first request", s3d.server.log)
+    assert not m.alive()
+    os.rename(path, old)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        m.process.send_signal(number)
+    m.until_mounted()
+    wait("a new log", lambda: os.path.exists(path) and b"opened anew" in read(path))
+    wait("the other level", lambda: level(m) == "debug")
+
+
 def test_a_log_that_cannot_be_opened_anew_goes_on(local, mount, folder):
     place = os.path.join(folder, "logs")
     os.mkdir(place)
