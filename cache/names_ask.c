@@ -89,6 +89,10 @@ int names_lookup(struct names *nm, const char *path, enum name_kind *ret_kind,
 		keeper_load(nm, dir);
 		r = names_lookup_known(nm, path, dir, name, ret_kind, ret_obj);
 	}
-	return r == -EAGAIN && call ? ask(nm, path, dir, name, ret_kind, ret_obj, call)
-				    : r;
+	if (r != -EAGAIN || !call)
+		return r;
+	r = ask(nm, path, dir, name, ret_kind, ret_obj, call);
+	if (!r || r == -ENOENT)
+		names_asked(nm, dir);
+	return r;
 }

@@ -43,6 +43,8 @@ struct directory {
 	uint64_t used_ns;
 	uint64_t doubted_ns; /* when something of it last proved wrong */
 	uint64_t counted;    /* of names.n_entries */
+	uint32_t asked;	     /* questions for one name of it since; see names_often.c */
+	uint32_t pages;	     /* so many of those are a reason to list it */
 	uint32_t pins;	     /* while not 0, nobody frees it */
 	uint32_t changing;   /* changes of ours that are on their way: it is not kept */
 	bool unkept;  /* nothing of it is kept on disk, as far as we made that so */
@@ -154,9 +156,18 @@ void lister_unref_locked(struct lister *lr);
 void lister_delist_locked(struct lister *lr);
 /* Its pages are only for those who read it already. */
 void lister_orphan_locked(struct names *nm, struct directory *d);
+/* All of it is asked for, if it is not on its way; who comes later finds it. */
+int lister_begin_locked(struct names *nm, struct directory *d);
 /* Whether there is such a directory.  1: yes, and since when that is known. */
 int names_dir_exists(struct names *nm, const char *path, uint64_t *ret_listed_ns,
 		     struct call *call);
+
+/* --- names_often.c --- */
+
+/* The bucket was asked for one name of that directory. */
+void names_asked(struct names *nm, const char *dir);
+/* A listing is over; kept: there is one to ask now. */
+void names_listed_locked(struct directory *d, uint32_t pages, bool kept);
 
 /* --- kept for the next mount: nothing without a keeper --- */
 

@@ -138,6 +138,11 @@ static int ask_locked(struct names *nm, struct directory *d, bool wanted)
 	return 0;
 }
 
+int lister_begin_locked(struct names *nm, struct directory *d)
+{
+	return ask_locked(nm, d, true);
+}
+
 static int wait_locked(struct names *nm, struct call *call)
 {
 	int r = call_check(call);

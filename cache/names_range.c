@@ -477,10 +477,11 @@ static void finish_locked(struct lister *lr)
 	}
 	ranges_free_locked(lr);
 	bool known = d->lister == lr;
-	if (known)
-		d->lister = NULL;
+	d->lister = known ? NULL : d->lister;
 	/* P9: one that is longer than all that may be kept is for its readers alone. */
-	if (known && !lr->error && lr->listing->n <= nm->conf.entries_max) {
+	bool kept = known && !lr->error && lr->listing->n <= nm->conf.entries_max;
+	names_listed_locked(d, lr->pages, kept);
+	if (kept) {
 		names_install_locked(nm, d, lr->listing, lr->began_ns);
 		if (!lr->listing->hides) /* which is not kept with it */
 			keeper_wake_locked(nm, d);
