@@ -2,10 +2,10 @@
  *
  * Tables: staged files; uploads in parts that are not over, and the parts of them that
  * are there; names whose removal from the bucket is due; and directories that exist on
- * this disk only.  One writer thread; callers hand it
- * changes and wait, and what several hand in at once is one commit.  A commit
- * that is `durable` is synced before it returns (power loss); one that is not
- * survives the daemon's death at once and the machine's a little later.
+ * this disk only.  One thread commits at a time, the journal's or one of the callers';
+ * they hand in changes and wait, and what several hand in at once is one commit.  One
+ * that is `durable` is synced before it returns (power loss); one that is not survives
+ * the daemon's death at once and the machine's a little later.
  *
  * The file must never lose a row: a damaged journal is refused, never remade.
  * Each row carries a CRC32C of its own, because SQLite has none.
@@ -85,7 +85,7 @@ struct journal_visitor {
 	int (*part)(void *arg, uint64_t upload_id, const struct part *part, uint32_t crc);
 };
 
-/* What a commit does on a full disk.  By the writer's thread. */
+/* What a commit does on a full disk.  By whoever commits. */
 struct journal_room {
 	void *arg;
 	/* Give something up for it; turn: how often that was done already for this

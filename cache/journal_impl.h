@@ -9,7 +9,7 @@
 enum { JOURNAL_KINDS = JOURNAL_PUT_PART + 1 };
 
 struct journal {
-	/* the writer thread's, after journal_load */
+	/* after journal_load, of whoever set committing */
 	struct db db;
 	sqlite3_stmt *change[JOURNAL_KINDS], *del_parts, *last_id;
 	enum db_sync sync;
@@ -23,7 +23,8 @@ struct journal {
 	struct request *head, **tail;
 	uint32_t n_waiting, n_posted; /* of the queue: the former wait for a commit */
 	uint64_t post_due_ns;	      /* of the first that is posted */
-	bool closing, has_rows;	      /* something was committed, now or before */
+	bool committing, closing;
+	bool has_rows; /* something was committed, now or before */
 
 	/* set once */
 	pthread_t writer;
@@ -45,9 +46,9 @@ uint32_t journal_dir_crc(const char *key);
 uint32_t journal_upload_crc(const struct journal_upload *up);
 uint32_t journal_part_crc(uint64_t upload, const struct part *part, uint32_t sum);
 
-/* By the writer's thread, in a transaction. */
+/* By whoever commits, in a transaction. */
 int journal_apply(struct journal *jn, const struct journal_change *c);
-/* journal_owed.c, by the writer's thread: take a copy; apply all, in a transaction that
+/* journal_owed.c, by whoever commits: take a copy; apply all, in a transaction that
  * is not committed without them; it was. */
 void journal_owe(struct journal *jn, const struct journal_change *changes, size_t n);
 int journal_apply_owed(struct journal *jn);
