@@ -151,6 +151,12 @@ int staged_wait_locked(struct staged *st, uint64_t attempts_before, struct call 
 	return outcome_locked(st);
 }
 
+bool staged_asks_nothing(struct staged *st)
+{
+	SCOPED_LOCK(&st->sg->lock);
+	return !st->holds_removal; /* whose bytes are kept for who still reads them */
+}
+
 bool staged_wants_publishing(struct staged *st)
 {
 	SCOPED_LOCK(&st->sg->lock);

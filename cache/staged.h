@@ -166,6 +166,8 @@ int staged_writers(const struct staged *st);
 
 /* Would publishing it do anything?  Not for what is local or already there. */
 bool staged_wants_publishing(struct staged *st);
+/* Does publishing it wait for this disk alone, if nobody waits for its upload? */
+bool staged_asks_nothing(struct staged *st);
 /* Durable on this disk, whatever happens (fsync). */
 int staged_sync(struct staged *st);
 /* If something was written: seal it and upload it.  wait: return when the upload

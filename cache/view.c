@@ -241,6 +241,11 @@ int view_create(struct view *vw, const char *path, const struct object *base,
 	return staged_create(vw->sg, path, base, ret);
 }
 
+bool view_is_going(struct view *vw, const char *path)
+{
+	return !removal_none(vw->rm) && removal_pending(vw->rm, path);
+}
+
 int view_make_way(struct view *vw, const char *path, enum name_kind kind,
 		  struct call *call)
 {

@@ -59,6 +59,8 @@ int view_next(struct view_stream *vs, uint64_t *place, struct name *ret,
 void view_close(struct view_stream *vs);
 
 bool view_is_local(const struct view *vw, const char *path);
+/* Is its removal from the bucket still to come?  Who makes it anew may have to wait. */
+bool view_is_going(struct view *vw, const char *path);
 struct staging *view_staging(struct view *vw);
 /* What is about to have the name is of this kind: if one of the other kind was removed
  * and is still in the bucket, that is waited for.  Else it would be removed, or hidden,

@@ -227,9 +227,7 @@ static int create_at(struct task *t, const char *path, struct inode **ret_in,
 		     struct fuse_entry_param *ret, bool *ret_made, struct call *call)
 {
 	int r;
-	/* A name of the bucket's may have to wait for its DELETE; the application
-	 * saves its state under local names ten times a second. */
-	if (!call && !view_is_local(t->fs->vw, path))
+	if (!call && view_is_going(t->fs->vw, path))
 		return -EAGAIN;
 	do {
 		struct view_entry e;
@@ -451,6 +449,7 @@ int file_flush(struct task *t, struct call *call)
 	}
 	struct staged *st = inode_staged(h->in);
 	bool due = st && staged_wants_publishing(st);
+	bool here = due && t->fs->conf.upload_background && staged_asks_nothing(st);
 	staged_unref(st);
 	if (!due) {
 		handle_idle(h);
@@ -458,7 +457,10 @@ int file_flush(struct task *t, struct call *call)
 		return 0;
 	}
 	t->fn = publish;
-	task_later(t);
+	if (here)
+		task_here(t);
+	else
+		task_later(t);
 	return 0;
 }
 
@@ -484,8 +486,14 @@ int file_release(struct task *t, struct call *call)
 	struct handle *h = handle_of(t);
 	(void)call;
 	if (h->writable) {
+		struct staged *st = inode_staged(h->in);
+		bool here = !st || staged_asks_nothing(st);
+		staged_unref(st);
 		t->fn = release_writer;
-		task_later(t);
+		if (here)
+			task_here(t);
+		else
+			task_later(t);
 		return 0;
 	}
 	handle_free(t->fs, h);

@@ -44,6 +44,7 @@ struct fs_conf {
 	bool passthrough;	/* let the kernel read complete files itself */
 	bool upload_background; /* false: close() waits for the upload (P2) */
 	uint32_t uploaders;	/* requests that upload, at most */
+	uint32_t threads;	/* that take requests of the kernel, at most */
 	uint32_t rename_max;	/* files in a directory that is renamed, at most */
 };
 

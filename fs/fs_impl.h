@@ -36,6 +36,7 @@ struct fs {
 	/* How often what a directory shows may have changed: see dir_list.c. */
 	atomic_uint_fast64_t changes;
 	atomic_uint replies_ahead; /* of all directories */
+	atomic_uint here;	   /* threads of the session's that do a task_here */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;

@@ -330,6 +330,7 @@ static int start_fs(struct mount *m)
 		.passthrough = c->passthrough,
 		.upload_background = c->upload == UPLOAD_BACKGROUND,
 		.uploaders = c->uploaders,
+		.threads = c->max_threads,
 		.rename_max = c->rename_max,
 	};
 	return fs_new(&conf, m->backend, m->blocks, &m->fs);

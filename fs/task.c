@@ -177,6 +177,27 @@ void task_later(struct task *t)
 	submit(t, t->fs->writers);
 }
 
+static void run_here(struct task *t)
+{
+	t->call = (struct call){
+		.deadline_ns = clock_add(clock_now_ns(), t->fs->conf.read_timeout_ns),
+		.cancelled = &t->cancelled,
+	};
+	int r = t->fn(t, &t->call);
+	if (r)
+		reply_err(t, r);
+}
+
+void task_here(struct task *t)
+{
+	struct fs *fs = t->fs;
+	if (atomic_fetch_add(&fs->here, 1) < fs->conf.threads / 2)
+		run_here(t);
+	else
+		task_later(t);
+	atomic_fetch_sub(&fs->here, 1);
+}
+
 /* --- replies; that the kernel has gone meanwhile is no error of ours --- */
 
 void reply_err(struct task *t, int r)

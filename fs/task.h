@@ -52,6 +52,9 @@ void task_read(struct task *t);
 void task_cancel_all(struct fs *fs);
 /* On the writers' pool at once: it changes names, syncs or waits for uploads. */
 void task_later(struct task *t);
+/* What waits for this disk at most is done on this thread, which saves waking up another,
+ * while enough of them are left to who asks meanwhile; else as task_later. */
+void task_here(struct task *t);
 
 void reply_err(struct task *t, int r); /* r: 0 or a negative errno of ours */
 /* < 0: the kernel did not take it. */
