@@ -270,8 +270,10 @@ def test_removal_outlives_a_service_that_refuses(folder, s3d, identity, mount):
 
 
 def error_of(path, m):
+    """Of a new name each time: none is known.  Not so often that the directory is listed."""
+    time.sleep(.5)
     try:
-        os.stat(path + str(len(m.log())))  # a new name each time: none is known
+        os.stat(path + str(len(m.log())))
     except OSError as err:
         return err.errno
     return 0
