@@ -227,6 +227,7 @@ static int create_at(struct task *t, const char *path, struct inode **ret_in,
 		     struct fuse_entry_param *ret, bool *ret_made, struct call *call)
 {
 	int r;
+	/* Its DELETE may have to be waited for. */
 	if (!call && view_is_going(t->fs->vw, path))
 		return -EAGAIN;
 	do {

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 
 import pytest
 
@@ -18,11 +19,11 @@ def trace(folder):
     """trace(mount, calls): from here on these calls of the daemon are noted; the file."""
     log, started = os.path.join(folder, "strace"), []
 
-    def start(m, calls="fsync,fdatasync"):
+    def start(m, calls="fsync,fdatasync", *more):
         # Each thread waits for the tracer, so its line is there before the call returns.
-        tracer = subprocess.Popen(["strace", "-f", "-y", "-e", "trace=" + calls, "-o", log,
-                                   "-p", str(m.process.pid)], stderr=subprocess.PIPE,
-                                  text=True)
+        tracer = subprocess.Popen(["strace", "-f", "-y", "-e", "trace=" + calls, *more,
+                                   "-o", log, "-p", str(m.process.pid)],
+                                  stderr=subprocess.PIPE, text=True)
         started.append(tracer)
         line = tracer.stderr.readline()
         if "attached" not in line:
@@ -161,3 +162,25 @@ def test_row_of_the_copy_before_its_source_goes(s3d, mount, trace):
             break  # else the removal had gone before the rename came
     assert "journal" in seen[seen.index("PUT"):seen.index("DELETE")], seen
     assert read(m.path("b%d" % n)) == body(1000)
+
+
+@pytest.mark.skipif(bool(lib.SANITIZER), reason="LeakSanitizer does not end under strace")
+def test_slow_disk_leaves_threads_to_readers(s3d, mount, trace):
+    """P8: a close may wait for the disk on a thread that answers the kernel, but never on all
+    of them."""
+    count, closed = 12, []
+    s3d.put("r", b"read")
+    m = mount(s3d, upload="background", max_threads=4)
+    trace(m, "fdatasync", "-e", "inject=fdatasync:delay_enter=3000000")
+
+    def save(n):
+        write(m.path("w%d" % n), b"x")
+        closed.append(n)
+    writers = [threading.Thread(target=save, args=(n,)) for n in range(count)]
+    for w in writers:
+        w.start()
+    wait("all of them are there", lambda: len(os.listdir(m.point)) == count + 1)
+    assert read(m.path("r")) == b"read" and not closed
+    for w in writers:
+        w.join()
+    assert sorted(closed) == list(range(count))
