@@ -156,6 +156,8 @@ void lister_unref_locked(struct lister *lr);
 void lister_delist_locked(struct lister *lr);
 /* Its pages are only for those who read it already. */
 void lister_orphan_locked(struct names *nm, struct directory *d);
+/* It is over: what came is the directory's from now on, if it can be kept. */
+void lister_leave_locked(struct lister *lr, struct directory *d);
 /* All of it is asked for, if it is not on its way; who comes later finds it. */
 int lister_begin_locked(struct names *nm, struct directory *d);
 /* Whether there is such a directory.  1: yes, and since when that is known. */

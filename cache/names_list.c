@@ -70,6 +70,21 @@ void lister_orphan_locked(struct names *nm, struct directory *d)
 	lister_unref_locked(lr);
 }
 
+void lister_leave_locked(struct lister *lr, struct directory *d)
+{
+	struct names *nm = lr->nm;
+	/* P9: one that is longer than all that may be kept is for its readers alone. */
+	bool kept = !lr->error && lr->listing->n <= nm->conf.entries_max;
+	d->lister = NULL;
+	names_listed_locked(d, lr->pages, kept);
+	if (kept) {
+		names_install_locked(nm, d, lr->listing, lr->began_ns);
+		if (!lr->listing->hides) /* which is not kept with it */
+			keeper_wake_locked(nm, d);
+	}
+	lister_unref_locked(lr);
+}
+
 static struct lister *lister_new(struct names *nm, struct directory *d)
 {
 	struct lister *lr = calloc(1, sizeof(*lr));

@@ -462,7 +462,6 @@ static void note_refusal_locked(struct lister *lr)
 /* What ran for it is over: only its readers have it from now on. */
 static void finish_locked(struct lister *lr)
 {
-	struct names *nm = lr->nm;
 	struct directory *d = lr->dir;
 	lr->done = true;
 	lr->dir = NULL;
@@ -476,19 +475,9 @@ static void finish_locked(struct lister *lr)
 		report_hidden(lr);
 	}
 	ranges_free_locked(lr);
-	bool known = d->lister == lr;
-	d->lister = known ? NULL : d->lister;
-	/* P9: one that is longer than all that may be kept is for its readers alone. */
-	bool kept = known && !lr->error && lr->listing->n <= nm->conf.entries_max;
-	names_listed_locked(d, lr->pages, kept);
-	if (kept) {
-		names_install_locked(nm, d, lr->listing, lr->began_ns);
-		if (!lr->listing->hides) /* which is not kept with it */
-			keeper_wake_locked(nm, d);
-	}
+	if (d->lister == lr)
+		lister_leave_locked(lr, d);
 	d->pins--;
-	if (known)
-		lister_unref_locked(lr);
 	lister_unref_locked(lr); /* what ran */
 }
 

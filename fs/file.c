@@ -440,6 +440,16 @@ static bool is_still_held(struct task *t, struct handle *h)
 	return n == -EDEADLK || n > other_handles(h->in);
 }
 
+/* Sealing waits for this disk; what may wait for the bucket, on a thread of its own. */
+static void go_on(struct task *t, task_fn *fn, bool asks)
+{
+	t->fn = fn;
+	if (asks)
+		task_later(t);
+	else
+		task_here(t);
+}
+
 int file_flush(struct task *t, struct call *call)
 {
 	struct handle *h = handle_of(t);
@@ -450,18 +460,14 @@ int file_flush(struct task *t, struct call *call)
 	}
 	struct staged *st = inode_staged(h->in);
 	bool due = st && staged_wants_publishing(st);
-	bool here = due && t->fs->conf.upload_background && staged_asks_nothing(st);
+	bool asks = due && !(t->fs->conf.upload_background && staged_asks_nothing(st));
 	staged_unref(st);
 	if (!due) {
 		handle_idle(h);
 		reply_err(t, 0);
 		return 0;
 	}
-	t->fn = publish;
-	if (here)
-		task_here(t);
-	else
-		task_later(t);
+	go_on(t, publish, asks);
 	return 0;
 }
 
@@ -488,13 +494,9 @@ int file_release(struct task *t, struct call *call)
 	(void)call;
 	if (h->writable) {
 		struct staged *st = inode_staged(h->in);
-		bool here = !st || staged_asks_nothing(st);
+		bool asks = st && !staged_asks_nothing(st);
 		staged_unref(st);
-		t->fn = release_writer;
-		if (here)
-			task_here(t);
-		else
-			task_later(t);
+		go_on(t, release_writer, asks);
 		return 0;
 	}
 	handle_free(t->fs, h);
