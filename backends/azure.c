@@ -184,6 +184,26 @@ int azure_head(struct backend *be, const char *key, struct object *ret, struct c
 	return r;
 }
 
+static int azure_peek(struct backend *be, const char *key, struct object *ret,
+		      struct first *first, struct call *call)
+{
+	struct azure *az = azure_of(be);
+	CLEANUP_REPLY struct http_reply reply;
+	http_reply_init(&reply);
+	struct request rq = {.op = "head", .method = "GET", .key = key};
+	int r = is_marker(key)
+			? -EOPNOTSUPP
+			: request_peek(&az->st, &rq, "x-ms-range", first, &reply, call);
+	if (!r && azure_is_folder(&reply))
+		return -ENOENT;
+	if (!r)
+		r = azure_parse_object(&reply, ret);
+	if (r != -EOPNOTSUPP && r != -EBADMSG)
+		return r;
+	first->len = 0;
+	return azure_head(be, key, ret, call);
+}
+
 static int azure_get(struct backend *be, const char *key, const struct object *obj,
 		     uint64_t off, uint64_t len, sink_fn *sink, void *arg,
 		     struct call *call)
@@ -261,6 +281,7 @@ static const struct backend_ops azure_ops = {
 	.free = azure_free,
 	.probe = azure_probe,
 	.head = azure_head,
+	.peek = azure_peek,
 	.warm = store_warm,
 	.get = azure_get,
 	.list = azure_list,

@@ -205,6 +205,25 @@ int backend_head(struct backend *be, const char *key, struct object *ret,
 	return r < 0 ? r : be->ops->head(be, key, ret, call);
 }
 
+int backend_peek(struct backend *be, const char *key, struct object *ret,
+		 struct first *first, struct call *call)
+{
+	if (first)
+		first->len = 0;
+	if (!first || !be->ops->peek)
+		return backend_head(be, key, ret, call);
+	int r = call_check(call);
+	if (!r)
+		r = check_key(key);
+	if (!r)
+		r = first->bytes && first->max ? 0 : -EINVAL;
+	if (!r)
+		r = be->ops->peek(be, key, ret, first, call);
+	if (r)
+		first->len = 0;
+	return r;
+}
+
 int backend_get(struct backend *be, const char *key, const struct object *obj,
 		uint64_t off, uint64_t len, sink_fn *sink, void *arg, struct call *call)
 {

@@ -41,6 +41,7 @@
  *   op           S3                      Azure Blob                Google (JSON)
  *   etag         ETag, quotes and all    ETag                      generation
  *   head         HEAD                    HEAD                      GET o (fields)
+ *   peek         GET Range               GET x-ms-range            NULL
  *   get          GET Range, If-Match     x-ms-range, If-Match      alt=media, generation
  *   list         ListObjectsV2           List Blobs, marker        o list, pageToken
  *                (no metadata)           (metadata with it)        (metadata with it)
@@ -136,6 +137,13 @@ struct part {
 	char receipt[ETAG_SIZE];
 };
 
+/* The first bytes of an object, which come with what is said of it. */
+struct first {
+	void *bytes; /* borrowed; room for max */
+	size_t max;  /* > 0 */
+	size_t len;  /* 0: none came; else the lesser of max and the object's size */
+};
+
 struct list_query {
 	const char *prefix; /* borrowed; "" = all; a directory's ends in '/' */
 	char delim;	    /* '/' = one level, 0 = everything below */
@@ -180,6 +188,12 @@ struct backend_ops {
 
 	int (*head)(struct backend *be, const char *key, struct object *ret,
 		    struct call *call);
+
+	/* head, and the first bytes in the same request: of the very version that *ret
+	 * is.  Where they cannot be had so (an object without bytes, one that is
+	 * archived, a server that sends others) it is a head.  NULL: it always is. */
+	int (*peek)(struct backend *be, const char *key, struct object *ret,
+		    struct first *first, struct call *call);
 
 	/* Deliver exactly the bytes [off, off + len) of the version obj (its etag
 	 * and size are used) to the sink; 0 < len, off + len <= obj->size.
@@ -331,6 +345,9 @@ int backend_probe(struct backend *be, bool writes, struct call *call);
 int backend_settle(struct backend *be, struct call *call);
 int backend_head(struct backend *be, const char *key, struct object *ret,
 		 struct call *call);
+/* first NULL: a head.  After a failure first->len is 0. */
+int backend_peek(struct backend *be, const char *key, struct object *ret,
+		 struct first *first, struct call *call);
 int backend_get(struct backend *be, const char *key, const struct object *obj,
 		uint64_t off, uint64_t len, sink_fn *sink, void *arg, struct call *call);
 int backend_list(struct backend *be, const struct list_query *q, char **token,

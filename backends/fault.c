@@ -97,17 +97,23 @@ static int fault_probe(struct backend *be, bool writes, struct call *call)
 	return r;
 }
 
-static int fault_head(struct backend *be, const char *key, struct object *ret,
-		      struct call *call)
+static int fault_peek(struct backend *be, const char *key, struct object *ret,
+		      struct first *first, struct call *call)
 {
 	struct rule rule = next_rule(fault_of(be), OP_HEAD);
 	struct object obj;
 	if (rule.action == BEFORE)
 		return rule.error;
-	int r = backend_head(fault_of(be)->inner, key, &obj, call);
+	int r = backend_peek(fault_of(be)->inner, key, &obj, first, call);
 	if (!r && rule.action != AFTER)
 		*ret = obj;
 	return outcome(&rule, r);
+}
+
+static int fault_head(struct backend *be, const char *key, struct object *ret,
+		      struct call *call)
+{
+	return fault_peek(be, key, ret, NULL, call);
 }
 
 /* Lets the first `left` bytes through. */
@@ -310,6 +316,7 @@ static struct backend_ops ops_around(const struct backend_ops *inner)
 		.free = fault_free,
 		.probe = fault_probe,
 		.head = fault_head,
+		.peek = inner->peek ? fault_peek : NULL,
 		.get = fault_get,
 		.list = fault_list,
 		.put = inner->put ? fault_put : NULL,

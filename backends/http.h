@@ -113,6 +113,9 @@ struct http_range {
  * etag; or 200 if the range is the whole object.  -ESTALE: the answer is sound but
  * of another version.  -EBADMSG: it is not what was asked for.  Pure. */
 int http_check_range(const struct http_reply *reply, const struct http_range *want);
+/* How large the whole object is by this answer: the total of a 206's Content-Range, else
+ * its Content-Length.  -EBADMSG: it does not tell.  Pure. */
+int http_whole_size(const struct http_reply *reply, uint64_t *ret);
 /* Take in one line of an answer, without its line end.  The first forgets what came
  * before it.  -EBADMSG: no header, two lengths, or too much. */
 void http_reply_status_line(struct http_reply *r, const char *line, size_t n);

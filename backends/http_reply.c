@@ -149,6 +149,16 @@ int http_check_range(const struct http_reply *reply, const struct http_range *wa
 	return 0;
 }
 
+int http_whole_size(const struct http_reply *reply, uint64_t *ret)
+{
+	uint64_t first, last;
+	const char *range = http_header(reply, "content-range");
+	if (reply->status == 206)
+		return range ? parse_content_range(range, &first, &last, ret) : -EBADMSG;
+	*ret = reply->length;
+	return reply->has_length ? 0 : -EBADMSG;
+}
+
 /* "HTTP/1.1 206 Partial Content": three digits, no more; 0: it is none. */
 static int parse_status(const char *line, size_t n)
 {

@@ -251,11 +251,17 @@ static int late_settle(struct backend *be, struct call *call)
 
 /* --- operations --- */
 
+static int late_peek(struct backend *be, const char *key, struct object *ret,
+		     struct first *first, struct call *call)
+{
+	int r = ready(late_of(be), "head", key, call);
+	return r ? r : backend_peek(late_of(be)->inner, key, ret, first, call);
+}
+
 static int late_head(struct backend *be, const char *key, struct object *ret,
 		     struct call *call)
 {
-	int r = ready(late_of(be), "head", key, call);
-	return r ? r : backend_head(late_of(be)->inner, key, ret, call);
+	return late_peek(be, key, ret, NULL, call);
 }
 
 static int late_get(struct backend *be, const char *key, const struct object *obj,
@@ -430,6 +436,7 @@ static struct backend_ops ops_around(const struct backend_ops *inner)
 		.probe = late_probe,
 		.settle = late_settle,
 		.head = late_head,
+		.peek = inner->peek ? late_peek : NULL,
 		.get = late_get,
 		.list = late_list,
 		.put = inner->put ? late_put : NULL,

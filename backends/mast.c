@@ -170,10 +170,10 @@ static int find_key(struct mast *m, const char *path, char key[KEY_SIZE], bool m
 /* --- operations --- */
 
 static int ask_head(struct mast *m, const char *path, const char *key, struct object *ret,
-		    struct call *call)
+		    struct first *first, struct call *call)
 {
 	uint64_t asked_ns = clock_now_ns();
-	int r = backend_head(m->inner, key, ret, call);
+	int r = backend_peek(m->inner, key, ret, first, call);
 	if (!r || r == -ENOENT)
 		remember(m, key, r ? NULL : ret, asked_ns);
 	if (r == -ENOENT || r == -EACCES)
@@ -181,8 +181,8 @@ static int ask_head(struct mast *m, const char *path, const char *key, struct ob
 	return r;
 }
 
-static int mast_head(struct backend *be, const char *path, struct object *ret,
-		     struct call *call)
+static int mast_peek(struct backend *be, const char *path, struct object *ret,
+		     struct first *first, struct call *call)
 {
 	struct mast *m = mast_of(be);
 	char key[KEY_SIZE];
@@ -191,7 +191,13 @@ static int mast_head(struct backend *be, const char *path, struct object *ret,
 	if (r)
 		return r;
 	r = recall(m, path, key, ret, &asked_ns);
-	return r == -EAGAIN ? ask_head(m, path, key, ret, call) : r;
+	return r == -EAGAIN ? ask_head(m, path, key, ret, first, call) : r;
+}
+
+static int mast_head(struct backend *be, const char *path, struct object *ret,
+		     struct call *call)
+{
+	return mast_peek(be, path, ret, NULL, call);
 }
 
 static int mast_get(struct backend *be, const char *path, const struct object *obj,
@@ -313,6 +319,7 @@ static const struct backend_ops mast_ops = {
 	.free = mast_free,
 	.probe = mast_probe,
 	.head = mast_head,
+	.peek = mast_peek,
 	.get = mast_get,
 	.list = mast_list,
 	.origin = mast_origin,

@@ -153,6 +153,10 @@ int request_send(struct store *st, const struct request *rq, struct http_reply *
 int request_get(struct store *st, struct request *rq, const char *range_header,
 		const struct http_range *want, sink_fn *sink, void *arg,
 		struct call *call);
+/* The same for the first bytes of whatever version is there (backend.h: peek); the
+ * answer, checked, is in *reply.  -EOPNOTSUPP: ask for the head alone. */
+int request_peek(struct store *st, struct request *rq, const char *range_header,
+		 struct first *first, struct http_reply *reply, struct call *call);
 /* An answer that came with a status of success is an error all the same: what e says,
  * as errno, logged. */
 int request_fail(const struct store *st, const struct request *rq,
@@ -171,7 +175,7 @@ int store_warm(struct backend *be, uint32_t n, struct call *call);
 /* The object key with the prefix in front, appended.  -ENAMETOOLONG. */
 int store_full_key(const struct store *st, const char *key, struct buf *ret);
 
-/* What the headers of an answer say of an object; size from Content-Length, times and
+/* What the headers of an answer say of an object, whole or in part; times and
  * tag from the metadata, which meta reads by its bare name.  -EBADMSG. */
 int store_parse_object(const struct http_reply *reply, meta_get_fn *meta,
 		       const char *tag_name, struct object *ret);

@@ -91,16 +91,22 @@ static int retry_probe(struct backend *be, bool writes, struct call *call)
 	return r == -EHOSTUNREACH ? -ETIMEDOUT : r;
 }
 
-static int retry_head(struct backend *be, const char *key, struct object *ret,
-		      struct call *call)
+static int retry_peek(struct backend *be, const char *key, struct object *ret,
+		      struct first *first, struct call *call)
 {
 	struct retry *retry = retry_of(be);
 	struct tries t = try_start(retry, "head", key, call);
 	int r;
 	do
-		r = backend_head(retry->inner, key, ret, &t.call);
+		r = backend_peek(retry->inner, key, ret, first, &t.call);
 	while (tries_more(&t, &r));
 	return r;
+}
+
+static int retry_head(struct backend *be, const char *key, struct object *ret,
+		      struct call *call)
+{
+	return retry_peek(be, key, ret, NULL, call);
 }
 
 /* What the sink got so far. */
@@ -421,6 +427,7 @@ static struct backend_ops ops_around(const struct backend_ops *inner)
 		.free = retry_free,
 		.probe = retry_probe,
 		.head = retry_head,
+		.peek = inner->peek ? retry_peek : NULL,
 		.get = retry_get,
 		.list = retry_list,
 		.put = inner->put ? retry_put : NULL,

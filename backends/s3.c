@@ -79,6 +79,22 @@ int s3_parse_object(const struct http_reply *reply, struct object *ret)
 	return store_parse_object(reply, get_meta, "mastfs-tag", ret);
 }
 
+static int s3_peek(struct backend *be, const char *key, struct object *ret,
+		   struct first *first, struct call *call)
+{
+	struct s3 *s3 = s3_of(be);
+	CLEANUP_REPLY struct http_reply reply;
+	http_reply_init(&reply);
+	struct request rq = {.op = "head", .method = "GET", .key = key};
+	int r = request_peek(&s3->st, &rq, "range", first, &reply, call);
+	if (!r)
+		r = s3_parse_object(&reply, ret);
+	if (r != -EOPNOTSUPP && r != -EBADMSG)
+		return r;
+	first->len = 0;
+	return s3_head(be, key, ret, call);
+}
+
 static int s3_get(struct backend *be, const char *key, const struct object *obj,
 		  uint64_t off, uint64_t len, sink_fn *sink, void *arg, struct call *call)
 {
@@ -155,6 +171,7 @@ static const struct backend_ops s3_ops = {
 	.free = s3_free,
 	.probe = s3_probe,
 	.head = s3_head,
+	.peek = s3_peek,
 	.warm = store_warm,
 	.get = s3_get,
 	.list = s3_list,

@@ -10,11 +10,11 @@
 int store_parse_object(const struct http_reply *reply, meta_get_fn *meta,
 		       const char *tag_name, struct object *ret)
 {
-	struct object obj = {.size = reply->length};
+	struct object obj = {0};
 	const char *etag = http_header(reply, "etag");
 	const char *modified = http_header(reply, "last-modified");
 	const char *tag = meta(reply, tag_name);
-	if (!reply->has_length || !etag || http_parse_etag(etag, obj.etag))
+	if (http_whole_size(reply, &obj.size) || !etag || http_parse_etag(etag, obj.etag))
 		return -EBADMSG;
 	if (!meta_mtime(meta, reply, &obj.mtime_ns))
 		if (!modified || date_parse_http(modified, &obj.mtime_ns))

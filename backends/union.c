@@ -96,12 +96,12 @@ static int under_dir(struct both *u, const char *key, struct object *ret,
 
 /* What the second source shows there.  -ENOENT too if it was removed. */
 static int under_head(struct both *u, const char *key, struct object *ret,
-		      struct call *call)
+		      struct first *first, struct call *call)
 {
 	struct object obj;
 	bool dir = is_dir_key(key);
 	int r = dir ? under_dir(u, key, &obj, call)
-		    : backend_head(u->under, key, &obj, call);
+		    : backend_peek(u->under, key, &obj, first, call);
 	if (r)
 		return union_cannot_have(r) ? -ENOENT : r;
 	r = whites_hide(u->whites, key, call);
@@ -113,16 +113,22 @@ static int under_head(struct both *u, const char *key, struct object *ret,
 	return r;
 }
 
-static int union_head(struct backend *be, const char *key, struct object *ret,
-		      struct call *call)
+static int union_peek(struct backend *be, const char *key, struct object *ret,
+		      struct first *first, struct call *call)
 {
 	struct both *u = both_of(be);
 	if (whites_reserved(key))
 		return -EILSEQ;
-	int r = backend_head(u->own, key, ret, call);
+	int r = backend_peek(u->own, key, ret, first, call);
 	if (!r)
 		return union_check_own(u, key, ret);
-	return r == -ENOENT ? under_head(u, key, ret, call) : r;
+	return r == -ENOENT ? under_head(u, key, ret, first, call) : r;
+}
+
+static int union_head(struct backend *be, const char *key, struct object *ret,
+		      struct call *call)
+{
+	return union_peek(be, key, ret, NULL, call);
 }
 
 static int union_get(struct backend *be, const char *key, const struct object *obj,
@@ -279,7 +285,7 @@ static int needs_white(struct both *u, const char *key, struct call *call)
 			     .outer = call};
 	if (call && call->deadline_ns < brief.deadline_ns)
 		brief.deadline_ns = call->deadline_ns;
-	int r = under_head(u, key, &obj, &brief);
+	int r = under_head(u, key, &obj, NULL, &brief);
 	if (r == -EINTR || r == -ENOMEM)
 		return r;
 	return r != -ENOENT;
@@ -352,11 +358,13 @@ static struct backend_ops ops_around(const struct backend *own,
 				     const struct backend *under)
 {
 	bool checks = own->ops->check || under->ops->check;
+	bool peeks = own->ops->peek || under->ops->peek;
 	return (struct backend_ops){
 		.scheme = own->ops->scheme,
 		.free = union_free,
 		.probe = union_probe,
 		.head = union_head,
+		.peek = peeks ? union_peek : NULL,
 		.get = union_get,
 		.list = union_list,
 		.put = own->ops->put ? union_put : NULL,

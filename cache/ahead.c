@@ -1,6 +1,7 @@
 /* ahead.c - see ahead.h. */
 #include "cache/ahead.h"
 #include "backends/util/cleanup.h"
+#include "cache/scan.h"
 #include "cache/version.h"
 #include "backends/util/banned.h"
 
@@ -179,8 +180,11 @@ void ahead_opened(struct version *v)
 	struct walk once = {0}; /* what is asked for by a guess may not be there */
 	if (!v->is_fits)
 		return;
+	bool named = atomic_exchange(&v->named, false);
+	if (named)
+		scan_ahead(v);
 	(void)pthread_mutex_lock(&v->lock);
-	bool cold = block_state_locked(v, 0) == BLOCK_ABSENT;
+	bool cold = named || block_state_locked(v, 0) == BLOCK_ABSENT;
 	const struct layout *l = cold ? guess_locked(v) : &v->layout;
 	size_t n = !cold ? 0 : walk_open(l == &v->alike ? &once : &v->walk, l, want);
 	(void)pthread_mutex_unlock(&v->lock);

@@ -68,6 +68,14 @@ uint64_t version_cached_bytes(struct version *v);
  * any more, but somebody has it open.  Counted; dropped with the last unref. */
 void version_keep(struct version *v);
 
+/* Would the first block of the object be read, whoever asks for its name now?  It is a
+ * FITS file by its name, and nothing of any of its versions is here.  Asks the index. */
+bool blocks_want_first(struct blocks *bl, const char *key);
+/* They came with the name: the first len bytes of this version, a block or all of it.
+ * What cannot be kept is fetched when it is read. */
+void blocks_take_first(struct blocks *bl, const char *key, const struct object *obj,
+		       const void *bytes, size_t len);
+
 /* Read exactly [off, off + len) into dst.  off + len <= size.
  *  0        all of it
  * -EAGAIN   (only with call == NULL) something is not on disk: nothing was asked

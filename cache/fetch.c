@@ -120,6 +120,16 @@ static int get(struct run *run, enum prio prio)
 	return !r && run->pos != run_end(run) ? -EIO : r;
 }
 
+/* Where the bytes come from. */
+static int bring(struct run *run, enum prio prio)
+{
+	if (!run->given)
+		return get(run, prio);
+	atomic_fetch_add(&run->v->bl->gets, 1);
+	atomic_fetch_add(&run->v->bl->fetched_bytes, run_end(run) - run->pos);
+	return receive(run, run->given, run_end(run) - run->pos);
+}
+
 static int fetch(struct run *run, enum prio prio)
 {
 	struct version *v = run->v;
@@ -139,7 +149,7 @@ static int fetch(struct run *run, enum prio prio)
 	if (!buffer)
 		return -ENOMEM;
 	run->buffer = buffer;
-	return get(run, prio);
+	return bring(run, prio);
 }
 
 /* P9: a file that is read past a full cache would leave all of its extents in memory. */
@@ -175,6 +185,17 @@ static void end(struct run *run, int r)
 	waiters_wake_locked(v, run);
 }
 
+/* The version must outlive its last run, until its lock is free. */
+static void run_unref(struct run *run)
+{
+	struct version *v = run->v;
+	version_hold(v);
+	(void)pthread_mutex_lock(&v->lock);
+	run_unref_locked(run);
+	(void)pthread_mutex_unlock(&v->lock);
+	version_release(v);
+}
+
 static void run_job(void *arg)
 {
 	struct run *run = arg;
@@ -190,13 +211,7 @@ static void run_job(void *arg)
 		end(run, fetch(run, prio));
 		scan_ahead(v);
 	}
-
-	/* The version must outlive its last run, until its lock is free. */
-	version_hold(v);
-	(void)pthread_mutex_lock(&v->lock);
-	run_unref_locked(run);
-	(void)pthread_mutex_unlock(&v->lock);
-	version_release(v);
+	run_unref(run);
 }
 
 /* -- starting -- */
@@ -220,14 +235,15 @@ static int submit_locked(struct run *run)
 	return r;
 }
 
-int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
-			 uint64_t starter, enum prio prio)
+/* It has claimed its blocks; NULL: no memory, or there are none to claim. */
+static struct run *run_new_locked(struct version *v, uint64_t first, uint64_t last,
+				  uint64_t starter, enum prio prio)
 {
 	struct run *run = calloc(1, sizeof *run);
 	uint64_t n = run ? claim_locked(v, first, last) : 0;
 	if (!n) {
 		free(run);
-		return -ENOMEM;
+		return NULL;
 	}
 	*run = (struct run){
 		.v = v,
@@ -245,7 +261,16 @@ int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
 	version_hold(v);
 	if (run->hint)
 		atomic_fetch_add(&v->bl->n_hints, 1);
+	return run;
+}
 
+int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
+			 uint64_t starter, enum prio prio)
+{
+	struct run *run = run_new_locked(v, first, last, starter, prio);
+	if (!run)
+		return -ENOMEM;
+	uint64_t n = run->n;
 	int r = submit_locked(run);
 	if (r) {
 		for (uint64_t b = first; b < first + n; b++)
@@ -257,6 +282,24 @@ int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
 	run_unref_locked(run);
 	/* -EAGAIN is a word that readers know otherwise. */
 	return r == -EAGAIN ? -ENOMEM : r ? r : (int64_t)n;
+}
+
+bool run_given(struct version *v, const void *bytes)
+{
+	(void)pthread_mutex_lock(&v->lock);
+	struct run *run = run_new_locked(v, 0, 0, 0, PRIO_DEMAND);
+	if (run) {
+		run->state = RUN_STARTED;
+		run->given = bytes;
+	}
+	(void)pthread_mutex_unlock(&v->lock);
+	if (!run)
+		return false;
+	run->started_ns = clock_now_ns();
+	int r = fetch(run, PRIO_DEMAND);
+	end(run, r);
+	run_unref(run);
+	return !r;
 }
 
 struct run *run_find_locked(struct version *v, uint64_t block)

@@ -71,6 +71,8 @@ int index_find(struct index *ix, const struct store_id *id, struct index_row *re
 typedef int index_version_fn(void *arg, const struct store_id *id, uint64_t disk_bytes);
 int index_each(struct index *ix, index_version_fn *fn, void *arg);
 bool index_has(struct index *ix, const uint8_t name[STORE_NAME_BYTES]);
+/* Is there any version of the key? */
+bool index_has_key(struct index *ix, const char *key);
 
 /* The user's mtime of a version.  Kept for the last million versions. */
 int index_set_mtime(struct index *ix, const char *key, const char *etag,

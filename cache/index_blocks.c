@@ -14,6 +14,7 @@ static const char schema[] =
 	" name BLOB NOT NULL UNIQUE, key BLOB NOT NULL, etag BLOB NOT NULL,"
 	" size INTEGER NOT NULL, bytes INTEGER NOT NULL, atime INTEGER NOT NULL);"
 	"CREATE INDEX IF NOT EXISTS version_atime ON version(atime);"
+	"CREATE INDEX IF NOT EXISTS version_key ON version(key);"
 	/* present: a bit a block; crc: CRC32C of each, little endian; sum: of the
 	 * row, bound to the version's name and the extent's number */
 	"CREATE TABLE IF NOT EXISTS extent(version INTEGER NOT NULL, no INTEGER NOT NULL,"
@@ -29,6 +30,7 @@ static const char tidy[] = "DELETE FROM extent WHERE version IN"
 
 enum statement {
 	ST_FIND,
+	ST_HAS_KEY,
 	ST_ROW,
 	ST_EXTENTS,
 	ST_PUT_VERSION,
@@ -44,6 +46,7 @@ enum statement {
 
 static const char *const sql[ST_COUNT] = {
 	[ST_FIND] = "SELECT id, bytes, size FROM version WHERE name=?1",
+	[ST_HAS_KEY] = "SELECT 1 FROM version WHERE key=?1 LIMIT 1",
 	[ST_ROW] = "SELECT key, etag, atime FROM version WHERE name=?1",
 	[ST_EXTENTS] = "SELECT no, present, crc, sum FROM extent WHERE version=?1",
 	[ST_PUT_VERSION] = "INSERT INTO version(name, key, etag, size, bytes, atime)"
@@ -333,6 +336,17 @@ bool index_has(struct index *ix, const uint8_t name[STORE_NAME_BYTES])
 	SCOPED_LOCK(&ix->lock);
 	sqlite3_stmt *st = statement(ix, ST_FIND);
 	index_bind_name(st, 1, name);
+	int r = db_step(&ix->db, st);
+	if (r == 1)
+		index_reset(st);
+	return r == 1;
+}
+
+bool index_has_key(struct index *ix, const char *key)
+{
+	SCOPED_LOCK(&ix->lock);
+	sqlite3_stmt *st = statement(ix, ST_HAS_KEY);
+	index_bind_bytes(st, 1, key);
 	int r = db_step(&ix->db, st);
 	if (r == 1)
 		index_reset(st);

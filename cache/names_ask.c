@@ -7,11 +7,23 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/banned.h"
 
+/* With its first block, if somebody is about to open it. */
+static int head(struct names *nm, const char *path, struct object *ret, struct call *call)
+{
+	CLEANUP_FREE void *bytes =
+		blocks_want_first(nm->bl, path) ? malloc(BLOCK_SIZE) : NULL;
+	struct first first = {.bytes = bytes, .max = BLOCK_SIZE};
+	int r = backend_peek(nm->be, path, ret, bytes ? &first : NULL, call);
+	if (!r && first.len)
+		blocks_take_first(nm->bl, path, ret, bytes, first.len);
+	return r;
+}
+
 static int ask_file(struct names *nm, const char *path, struct object *ret,
 		    struct call *call)
 {
 	uint64_t asked_ns = clock_now_ns();
-	int r = backend_head(nm->be, path, ret, call);
+	int r = head(nm, path, ret, call);
 	if (r)
 		return r;
 	/* What we uploaded carries the user's mtime, which no listing will tell. */

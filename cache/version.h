@@ -4,6 +4,7 @@
  *             version.c  the table of loaded versions
  *             state.c    their blocks' states
  *             fetch.c    runs: one GET each, published block by block
+ *             first.c    the block that comes with a name
  *             evict.c    room: the cap, the disk, and what is given up for it
  *             flush.c    the thread that writes the index and unloads versions
  *             recover.c  index and files at start
@@ -115,6 +116,7 @@ struct run {
 	uint64_t block;	   /* next block to publish */
 	uint64_t reserved; /* disk bytes not yet a block's */
 	char *buffer;	   /* the current block's bytes, up to pos */
+	const char *given; /* borrowed: its bytes; NULL = they must be fetched */
 	int fault;	   /* why the sink gave up; -EAGAIN: the file was damaged */
 
 	/* atomic */
@@ -175,6 +177,7 @@ struct version {
 	atomic_bool pinned; /* kept, as the evictor sees it */
 	/* What somebody who read it has told: see ahead.h. */
 	atomic_bool tail_read, hopped, read_through;
+	atomic_bool named;	  /* its first block came with its name: see first.c */
 	_Atomic int64_t atime_ns; /* wall clock; 0 = as in its row */
 };
 
@@ -312,6 +315,8 @@ void version_drop_files(struct version *v);
  * Returns how many there were, or -ENOMEM, -ESHUTDOWN. */
 int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
 			 uint64_t starter, enum prio prio);
+/* The bytes of the first block, which nobody has asked for: kept, if it is ABSENT. */
+bool run_given(struct version *v, const void *bytes);
 /* The run that brings this BUSY block, with a reference; NULL: an evictor has it. */
 struct run *run_find_locked(struct version *v, uint64_t block);
 /* This reader waits for it now: it goes in front of what nobody waits for. */

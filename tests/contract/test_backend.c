@@ -57,6 +57,30 @@ static bool put_head_get_of_many_sizes(void)
 	return true;
 }
 
+/* What a name is asked for with says what a head says, and brings no other bytes (P1). */
+static bool names_come_with_their_first_bytes(void)
+{
+	static const size_t sizes[] = {0, 1, 4095, 4096, 4097, BIG};
+	char bytes[4096];
+	struct object head, obj;
+	struct first first = {.bytes = bytes, .max = sizeof bytes};
+	struct put_opts opts = {.tag = tag_a, .mtime_ns = INT64_C(1234567890123456789)};
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		size_t want = sizes[i] < first.max ? sizes[i] : first.max;
+		MUST_BE(put_at("first +", pattern + i, sizes[i], &opts, NULL), 0);
+		MUST_BE(backend_head(be, k("first +"), &head, NULL), 0);
+		MUST_BE(backend_peek(be, k("first +"), &obj, &first, NULL), 0);
+		MUST(obj.size == sizes[i] && obj.mtime_ns == head.mtime_ns);
+		MUST(!strcmp(obj.etag, head.etag) && !strcmp(obj.tag, head.tag));
+		MUST(first.len == (be->ops->peek ? want : 0));
+		MUST(!memcmp(bytes, pattern + i, first.len));
+	}
+	first.len = 1;
+	MUST_BE(backend_peek(be, k("first none"), &obj, &first, NULL), -ENOENT);
+	MUST(!first.len);
+	return true;
+}
+
 static bool ranges_at_the_edges(void)
 {
 	struct object obj;
@@ -285,6 +309,7 @@ static bool deadlines_hold(void)
 const struct test object_tests[] = {
 	TEST(caps_agree_with_ops),
 	TEST(put_head_get_of_many_sizes),
+	TEST(names_come_with_their_first_bytes),
 	TEST(ranges_at_the_edges),
 	TEST(errors_of_sinks_propagate),
 	TEST(other_versions_are_stale),

@@ -111,7 +111,7 @@ def put_kind(s3d, path, names):
 
 
 def opening(s3d, m, name):
-    """What comes though nothing is read."""
+    """What comes though nothing is read: the first block does, with the name."""
     s3d.server.mark()
     with open(m.path(name), "rb", buffering=0):
         return quiet(s3d)
@@ -122,16 +122,17 @@ def test_files_of_one_kind_are_laid_out_alike(s3d, mount, images):
     by a mount that never saw any of its kind too."""
     path, offsets = images
     want = lib.read(path)
-    put_kind(s3d, path, "ab")
+    put_kind(s3d, path, "abc")
     m = mount(s3d)
     fits.info(m.path("jw01_a_cal.fits"), output=False)
     quiet(s3d)
     m.umount()
     m.mount()
-    assert opening(s3d, m, "jw01_b_cal.fits") == [], "nobody has hopped yet"
+    came = opening(s3d, m, "jw01_b_cal.fits")
+    assert [first(r) for r in came] == [0], "nobody has hopped yet: %s" % show(came)
     fits.info(m.path("jw01_a_cal.fits"), output=False)
     s3d.server.mark()
-    with open(m.path("jw01_b_cal.fits"), "rb", buffering=0) as f:
+    with open(m.path("jw01_c_cal.fits"), "rb", buffering=0) as f:
         guessed = quiet(s3d)
         all_headers(f.fileno(), want, offsets)
         assert len(quiet(s3d)) == len(guessed), show(gets(s3d)[len(guessed):])

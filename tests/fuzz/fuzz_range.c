@@ -5,6 +5,8 @@
  * asked for.  What the answer says is read a second time here, by other code, from the
  * input itself.
  *
+ * The same of what comes with a name, of whatever version it says that it is.
+ *
  * An input: the store, offset, length, bytes behind the range, pieces; then the answer.
  */
 #include <errno.h>
@@ -194,6 +196,49 @@ static void get(struct input *in, unsigned store)
 	be->ops->free(be);
 }
 
+static void run_peek(struct backend *be, size_t max, const struct input *in)
+{
+	char bytes[64];
+	struct object obj;
+	struct first first = {.bytes = bytes, .max = max};
+	struct http_range want = {0};
+	struct answer a = {.want = &want};
+	int r = be->ops->peek(be, "d/k", &obj, &first, NULL);
+	MUST(r <= 0 && first.len <= max);
+	if (r || !first.len || wire_asked() != 1)
+		return;
+	want.len = first.len;
+	want.total = obj.size;
+	MUST(want.len == (obj.size < max ? obj.size : max));
+	/* As it may have been written: in quotes, or not. */
+	char bare[ETAG_SIZE];
+	(void)snprintf(bare, sizeof bare, "%s", obj.etag + (*obj.etag == '"'));
+	size_t n = strlen(bare);
+	if (n && *obj.etag == '"')
+		bare[n - 1] = '\0';
+	read_answer(&a, in, "etag", (const char *const[]){obj.etag, bare});
+	check_accepted(&a);
+	MUST(!memcmp(bytes, a.body, first.len));
+}
+
+static void peek(struct input *in)
+{
+	const struct dialect_of *d = &dialects[take_byte(in) % 2];
+	struct backend_conf conf = {
+		.url = d->kind->url,
+		.endpoint = ORIGIN,
+		.region = "r",
+		.anonymous = true,
+	};
+	struct backend *be;
+	size_t max = 1 + take_byte(in) % 64, piece = take_byte(in) % 16;
+	MUST(!d->kind->open(&conf, &be));
+	wire_load(in->p, in->n, piece);
+	wire_bind(ORIGIN "/");
+	run_peek(be, max, in);
+	be->ops->free(be);
+}
+
 /* --- single values --- */
 
 static void check_number(const char *s)
@@ -251,6 +296,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
 	uint8_t what = take_byte(&in);
+	if (what == 'p') {
+		peek(&in);
+		return 0;
+	}
 	if (what != 'v') {
 		get(&in, what);
 		return 0;
