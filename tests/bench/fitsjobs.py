@@ -50,7 +50,8 @@ def first_header(path, local):
     yield
     start = now()
     got = job(path)
-    done = result(start, limit=on_disk(lambda: job(local)))
+    done = result(start)
+    done["limit"] = on_disk(lambda: job(local))
     assert got == want, "the header differs"
     yield done
 
@@ -65,7 +66,8 @@ def info(path, local):
     yield
     start = now()
     got = job(path)
-    done = result(start, limit=on_disk(lambda: job(local)))
+    done = result(start)
+    done["limit"] = on_disk(lambda: job(local))
     assert got == want, "headers differ"
     yield done
 
@@ -87,7 +89,8 @@ def cutouts(path, local, how, seed):
     yield
     start = now()
     got = job(path)
-    done = result(start, limit=on_disk(lambda: job(local)))
+    done = result(start)
+    done["limit"] = on_disk(lambda: job(local))
     assert got == job(local), "pixels differ"
     yield done
 
