@@ -1,6 +1,7 @@
 """mastfs status: what is said of a mount that is well, and of one that is not."""
 import ctypes
 import errno
+import glob
 import json
 import mmap
 import os
@@ -115,11 +116,19 @@ def test_of_a_daemon_that_was_killed(local, mount):
     assert ask(m)[1]["pid"] == m.process.pid
 
 
+def stopped(pid):
+    """All of its threads: each goes on until it hears of it."""
+    states = [lib.read(path).rsplit(b")", 1)[1].split()[0]
+              for path in glob.glob("/proc/%d/task/*/stat" % pid)]
+    return all(s == b"T" for s in states)
+
+
 def test_of_a_daemon_that_hangs(local, mount):
     """Nothing hangs past its deadline (P8), the one who asks least of all."""
     m = mount(local)
     m.process.send_signal(signal.SIGSTOP)
     try:
+        wait("it to stop", lambda: stopped(m.process.pid))
         assert quiet(m) == DEAD
         code, s = ask(m)
         assert (code, s["state"]) == (DEAD, "dead")
