@@ -54,6 +54,18 @@ static inline void canned_sweeps(canned_open_fn *open, const struct canned_op *o
 	}
 }
 
+/* An object of these five bytes: all of them come, or none. */
+static inline int canned_peek(struct backend *be, const char *want)
+{
+	char bytes[16];
+	struct object obj;
+	struct first first = {.bytes = bytes, .max = sizeof(bytes)};
+	int r = backend_peek(be, "a b/c+", &obj, &first, NULL);
+	CHECK(r || (obj.size == 5 && (!first.len || first.len == 5)));
+	CHECK(!first.len || (!r && !memcmp(bytes, want, 5)));
+	return r;
+}
+
 /* A listing as text: "key=size prefix/ ". */
 struct canned_list {
 	char text[1024];

@@ -20,6 +20,11 @@ static int head(struct backend *be)
 	return r;
 }
 
+static int peek(struct backend *be)
+{
+	return canned_peek(be, "12345");
+}
+
 static int get(struct backend *be)
 {
 	return canned_get(be, &five, "12345");
@@ -74,6 +79,7 @@ static const struct canned_op ops[] = {
 	 "az://acc/cont/p",
 	 {BLOB("5", "x-ms-meta-mtime: " LONG_AGO "\r\nx-ms-meta-mastfs_tag: t1\r\n")},
 	 head},
+	{"azure-peek", "az://acc/cont/p", {FIVE, BLOB("5", "")}, peek},
 	{"azure-get", "az://acc/cont", {FIVE}, get},
 	{"azure-put", "az://acc/cont/p", {MADE}, put},
 	{"azure-del", "az://acc/cont", {ANSWER("202", "")}, del},

@@ -24,6 +24,11 @@ static int head(struct backend *be)
 	return r;
 }
 
+static int peek(struct backend *be)
+{
+	return canned_peek(be, "12345");
+}
+
 static int get(struct backend *be)
 {
 	return canned_get(be, &five, "12345");
@@ -102,6 +107,7 @@ static int refused(struct backend *be)
 
 static const struct canned_op ops[] = {
 	{"s3-head", "s3://b/p", {HEAD_OK}, head},
+	{"s3-peek", "s3://b/p", {FIVE, HEAD_OK}, peek},
 	{"s3-elsewhere",
 	 "s3://b",
 	 {"HTTP/1.1 301 X\r\nx-amz-bucket-region: eu-x-1\r\nContent-Length: 0\r\n\r\n",
