@@ -120,6 +120,14 @@ struct cond {
 struct source {
 	int fd;
 	uint64_t off, len;
+	/* Borrowed; NULL = nobody asks.  A store that reads the bytes for a sum of its
+	 * own notes theirs as well, so that nobody has to read them once more for it. */
+	struct source_sum *sum;
+};
+
+struct source_sum {
+	bool known;
+	uint32_t crc32c; /* if known */
 };
 
 /* What goes into the bucket with the bytes. */

@@ -47,6 +47,7 @@ int sums_of_source(const struct source *src, struct sums *s)
 	CLEANUP_DIGEST struct digest *md5 = NULL, *sha256 = NULL;
 	s->crc32c = 0;
 	s->crc64nvme = 0;
+	s->want_crc32c |= src->sum != NULL;
 	int r = s->want_md5 ? digest_new(DIGEST_MD5, &md5) : 0;
 	if (!r && s->want_sha256)
 		r = digest_new(DIGEST_SHA256, &sha256);
@@ -56,5 +57,7 @@ int sums_of_source(const struct source *src, struct sums *s)
 		r = digest_end(md5, s->md5);
 	if (!r && sha256)
 		r = digest_end(sha256, s->sha256);
+	if (!r && src->sum)
+		*src->sum = (struct source_sum){.known = true, .crc32c = s->crc32c};
 	return r;
 }

@@ -16,7 +16,7 @@ struct sums {
 	uint64_t crc64nvme;
 };
 
-/* -ENOTSUP: MD5 was asked for and this host has none (FIPS); else what reading
- * failed with, -EIO if there are fewer bytes than src says. */
+/* Notes src->sum, too.  -ENOTSUP: MD5 was asked for and this host has none (FIPS); else
+ * what reading failed with, -EIO if there are fewer bytes than src says. */
 int sums_of_source(const struct source *src, struct sums *s);
 #endif

@@ -150,16 +150,17 @@ int parts_sum(int fd, uint64_t off, uint64_t len, uint32_t *ret)
 static int send_slot(struct parts *p, uint32_t at, uint64_t len, const char *id,
 		     struct part *part, uint32_t *ret_crc)
 {
-	struct source src = {.fd = p->conf.fd, .off = at * p->part_size, .len = len};
+	struct source_sum sum = {0};
+	struct source src = {
+		.fd = p->conf.fd, .off = at * p->part_size, .len = len, .sum = &sum};
 	struct call call = parts_call(p);
 	*part = (struct part){.number = at + 1, .size = len};
 	/* The disk may begin: whoever seals the file waits for the rest only. */
 	(void)sync_file_range(src.fd, (off_t)src.off, (off_t)src.len,
 			      SYNC_FILE_RANGE_WRITE);
-	int r = parts_sum(src.fd, src.off, src.len, ret_crc);
-	return r ? r
-		 : backend_upload_part(p->conf.be, p->key, id, src.off, &src, part,
-				       &call);
+	int r = backend_upload_part(p->conf.be, p->key, id, src.off, &src, part, &call);
+	*ret_crc = sum.crc32c;
+	return r || sum.known ? r : parts_sum(src.fd, src.off, src.len, ret_crc);
 }
 
 /* False: it was written to meanwhile, or is of an upload that is over. */
