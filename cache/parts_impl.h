@@ -8,7 +8,9 @@
 #include "cache/parts.h"
 
 enum {
-	PARTS_AT_ONCE = 8,   /* of one file */
+	/* Of one file, if the pool has so many threads.  They share the link and end
+	 * together, and each such wave costs a round trip. */
+	PARTS_AT_ONCE = 16,
 	PARTS_WAIT_MS = 1000 /* between two looks, should a signal be missed */
 };
 

@@ -93,7 +93,7 @@ const struct option options[] = {
 
 	{"fetchers", OPTION_COUNT, AT(fetchers), "64", 1, 256, NULL,
 	 "requests that read, at most"},
-	{"uploaders", OPTION_COUNT, AT(uploaders), "8", 1, 256, NULL,
+	{"uploaders", OPTION_COUNT, AT(uploaders), "16", 1, 256, NULL,
 	 "requests that upload, at most"},
 	{"rename_max", OPTION_COUNT, AT(rename_max), "10000", 0, 1000000, NULL,
 	 "files in a directory that is renamed, at most; else EXDEV"},

@@ -73,6 +73,18 @@ def test_ordinary_name_goes_up_too(s3d, mount):
     same(s3d.get("f"), body(41 * MIB))
 
 
+def test_sixteen_parts_are_on_their_way_at_once(s3d, mount):
+    """They share the link and end together; each wave costs a round trip."""
+    m = mount(s3d)
+    s3d.server.rule("delay", op="part", key="(^|/)f$", secs=4 * lib.SLOW)
+    append(m.path("f.part"), 17 * PART)
+    os.rename(m.path("f.part"), m.path("f"))
+    wait("the server to note their ends", lambda: len(parts(s3d)) == 17)
+    first_end = min(r["t1"] for r in parts(s3d))
+    assert sum(r["t0"] < first_end for r in parts(s3d)) == 16
+    same(s3d.get("f"), body(17 * PART))
+
+
 @EVERY
 def test_every_store(store, mount):
     m = mount(store)

@@ -196,7 +196,7 @@ static void config__user_file_is_read_if_it_is_there(void)
 	config_done(&c);
 	CHECK_EQ(unlink(path.data), 0);
 	CHECK_EQ(load(&c, ""), 0);
-	CHECK_EQ(c.uploaders, 8);
+	CHECK_EQ(c.uploaders, 16);
 	config_done(&c);
 	CHECK_EQ(load_once("config=/nonexistent/x"), -ENOENT);
 }
