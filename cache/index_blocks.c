@@ -331,24 +331,24 @@ int index_each(struct index *ix, index_version_fn *fn, void *arg)
 	return r;
 }
 
-bool index_has(struct index *ix, const uint8_t name[STORE_NAME_BYTES])
+static bool finds(struct index *ix, sqlite3_stmt *st)
 {
-	SCOPED_LOCK(&ix->lock);
-	sqlite3_stmt *st = statement(ix, ST_FIND);
-	index_bind_name(st, 1, name);
 	int r = db_step(&ix->db, st);
 	if (r == 1)
 		index_reset(st);
 	return r == 1;
 }
 
+bool index_has(struct index *ix, const uint8_t name[STORE_NAME_BYTES])
+{
+	SCOPED_LOCK(&ix->lock);
+	index_bind_name(statement(ix, ST_FIND), 1, name);
+	return finds(ix, statement(ix, ST_FIND));
+}
+
 bool index_has_key(struct index *ix, const char *key)
 {
 	SCOPED_LOCK(&ix->lock);
-	sqlite3_stmt *st = statement(ix, ST_HAS_KEY);
-	index_bind_bytes(st, 1, key);
-	int r = db_step(&ix->db, st);
-	if (r == 1)
-		index_reset(st);
-	return r == 1;
+	index_bind_bytes(statement(ix, ST_HAS_KEY), 1, key);
+	return finds(ix, statement(ix, ST_HAS_KEY));
 }

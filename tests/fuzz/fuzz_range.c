@@ -144,6 +144,23 @@ static const struct dialect_of dialects[] = {
 	{&store_gcs, "x-goog-generation", {"1", "1"}},
 };
 
+/* What it is sent is the rest of the input. */
+static struct backend *open_before(const struct dialect_of *d, const struct input *in,
+				   size_t piece)
+{
+	struct backend_conf conf = {
+		.url = d->kind->url,
+		.endpoint = ORIGIN,
+		.region = "r",
+		.anonymous = true,
+	};
+	struct backend *be;
+	MUST(!d->kind->open(&conf, &be));
+	wire_load(in->p, in->n, piece);
+	wire_bind(ORIGIN "/");
+	return be;
+}
+
 static void check_accepted(const struct answer *a)
 {
 	const struct http_range *w = a->want;
@@ -173,13 +190,6 @@ static void run_get(struct backend *be, const struct dialect_of *d,
 static void get(struct input *in, unsigned store)
 {
 	const struct dialect_of *d = &dialects[store % 3];
-	struct backend_conf conf = {
-		.url = d->kind->url,
-		.endpoint = ORIGIN,
-		.region = "r",
-		.anonymous = true,
-	};
-	struct backend *be;
 	bool far = take_byte(in) == 'F';
 	struct http_range want = {.off = take_byte(in) % 64};
 	want.len = 1 + take_byte(in) % 64;
@@ -189,9 +199,7 @@ static void get(struct input *in, unsigned store)
 					       : (UINT64_C(1) << 62);
 	want.total = want.off + want.len + take_byte(in) % 64;
 	size_t piece = take_byte(in) % 16;
-	MUST(!d->kind->open(&conf, &be));
-	wire_load(in->p, in->n, piece);
-	wire_bind(ORIGIN "/");
+	struct backend *be = open_before(d, in, piece);
 	run_get(be, d, &want, in);
 	be->ops->free(be);
 }
@@ -224,17 +232,8 @@ static void run_peek(struct backend *be, size_t max, const struct input *in)
 static void peek(struct input *in)
 {
 	const struct dialect_of *d = &dialects[take_byte(in) % 2];
-	struct backend_conf conf = {
-		.url = d->kind->url,
-		.endpoint = ORIGIN,
-		.region = "r",
-		.anonymous = true,
-	};
-	struct backend *be;
 	size_t max = 1 + take_byte(in) % 64, piece = take_byte(in) % 16;
-	MUST(!d->kind->open(&conf, &be));
-	wire_load(in->p, in->n, piece);
-	wire_bind(ORIGIN "/");
+	struct backend *be = open_before(d, in, piece);
 	run_peek(be, max, in);
 	be->ops->free(be);
 }
