@@ -416,10 +416,16 @@ int request_get(struct store *st, struct request *rq, const char *range_header,
 	return request_send(st, rq, &reply, call);
 }
 
-/* How many bytes the answer to a peek must have; 0 of an object that has none. */
-static int peek_len(const struct first *first, const struct http_reply *reply,
-		    size_t *ret)
+/* A peek under way, and how many bytes its answer must have: 0 of an object that has
+ * none. */
+struct peek {
+	struct first *first;
+	uint64_t len;
+};
+
+static int peek_accept(void *arg, const struct http_reply *reply)
 {
+	struct peek *p = arg;
 	char etag[ETAG_SIZE];
 	const char *given = http_header(reply, "etag");
 	struct http_range want = {.etag = etag};
@@ -428,20 +434,14 @@ static int peek_len(const struct first *first, const struct http_reply *reply,
 		r = http_whole_size(reply, &want.total);
 	if (r)
 		return r;
-	want.len = want.total < first->max ? want.total : first->max;
-	*ret = (size_t)want.len;
+	want.len = want.total < p->first->max ? want.total : p->first->max;
+	p->len = want.len;
 	return http_check_range(reply, &want);
-}
-
-static int peek_accept(void *arg, const struct http_reply *reply)
-{
-	size_t len;
-	return peek_len(arg, reply, &len);
 }
 
 static int peek_sink(void *arg, uint64_t off, const void *bytes, size_t len)
 {
-	struct first *first = arg;
+	struct first *first = ((struct peek *)arg)->first;
 	if (off != first->len || len > first->max - first->len)
 		return -EBADMSG;
 	memcpy((char *)first->bytes + first->len, bytes, len);
@@ -451,21 +451,26 @@ static int peek_sink(void *arg, uint64_t off, const void *bytes, size_t len)
 
 /* What is no answer to a range may be one to a head: 416 of an object without bytes, that
  * of an archived one, all of it from a server that knows no ranges. */
+static bool peek_is_answered(int r)
+{
+	return !r || r == -ENOENT || r == -EINTR ||
+	       (r != -EBADMSG && store_errno_is_transient(r));
+}
+
 int request_peek(struct store *st, struct request *rq, const char *range_header,
 		 struct first *first, struct http_reply *reply, struct call *call)
 {
-	size_t len = 0;
+	struct peek p = {.first = first};
 	char range[64];
 	(void)snprintf(range, sizeof range, "bytes=0-%zu", first->max - 1);
 	request_header(rq, range_header, range);
 	rq->accept = peek_accept;
 	rq->sink = peek_sink;
-	rq->arg = first;
+	rq->arg = &p;
 	rq->quiet = true;
 	first->len = 0;
 	int r = request_send(st, rq, reply, call);
-	if (!r && (peek_len(first, reply, &len) || len != first->len))
+	if (!r && first->len != p.len)
 		r = -EBADMSG;
-	bool final = r && r != -EBADMSG && store_errno_is_transient(r);
-	return !r || r == -ENOENT || r == -EINTR || final ? r : -EOPNOTSUPP;
+	return peek_is_answered(r) ? r : -EOPNOTSUPP;
 }

@@ -174,13 +174,22 @@ static const struct layout *guess_locked(struct version *v)
 	return guesses ? &v->alike : &v->layout;
 }
 
+/* Nothing of it is here but what came with its name (first.c), and nobody has read that.
+ */
+static bool is_named_only(struct version *v)
+{
+	SCOPED_LOCK(&v->lock);
+	return block_state_locked(v, 0) == BLOCK_PRESENT &&
+	       !block_at_locked(v, 0)->read && v->bytes == block_len(v, 0);
+}
+
 void ahead_opened(struct version *v)
 {
 	struct range want[WALK_RANGES];
 	struct walk once = {0}; /* what is asked for by a guess may not be there */
 	if (!v->is_fits)
 		return;
-	bool named = atomic_exchange(&v->named, false);
+	bool named = is_named_only(v);
 	if (named)
 		scan_ahead(v);
 	(void)pthread_mutex_lock(&v->lock);

@@ -284,7 +284,7 @@ int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
 	return r == -EAGAIN ? -ENOMEM : r ? r : (int64_t)n;
 }
 
-bool run_given(struct version *v, const void *bytes)
+void run_given(struct version *v, const void *bytes)
 {
 	(void)pthread_mutex_lock(&v->lock);
 	struct run *run = run_new_locked(v, 0, 0, 0, PRIO_DEMAND);
@@ -294,12 +294,10 @@ bool run_given(struct version *v, const void *bytes)
 	}
 	(void)pthread_mutex_unlock(&v->lock);
 	if (!run)
-		return false;
+		return;
 	run->started_ns = clock_now_ns();
-	int r = fetch(run, PRIO_DEMAND);
-	end(run, r);
+	end(run, fetch(run, PRIO_DEMAND));
 	run_unref(run);
-	return !r;
 }
 
 struct run *run_find_locked(struct version *v, uint64_t block)

@@ -33,7 +33,7 @@ void blocks_take_first(struct blocks *bl, const char *key, const struct object *
 	struct version *v;
 	if (!len || version_get(bl, key, obj, &v))
 		return;
-	if (len == block_len(v, 0) && run_given(v, bytes))
-		atomic_store(&v->named, true);
+	if (len == block_len(v, 0))
+		run_given(v, bytes);
 	version_unref(v);
 }

@@ -177,7 +177,6 @@ struct version {
 	atomic_bool pinned; /* kept, as the evictor sees it */
 	/* What somebody who read it has told: see ahead.h. */
 	atomic_bool tail_read, hopped, read_through;
-	atomic_bool named;	  /* its first block came with its name: see first.c */
 	_Atomic int64_t atime_ns; /* wall clock; 0 = as in its row */
 };
 
@@ -316,7 +315,7 @@ void version_drop_files(struct version *v);
 int64_t run_start_locked(struct version *v, uint64_t first, uint64_t last,
 			 uint64_t starter, enum prio prio);
 /* The bytes of the first block, which nobody has asked for: kept, if it is ABSENT. */
-bool run_given(struct version *v, const void *bytes);
+void run_given(struct version *v, const void *bytes);
 /* The run that brings this BUSY block, with a reference; NULL: an evictor has it. */
 struct run *run_find_locked(struct version *v, uint64_t block);
 /* This reader waits for it now: it goes in front of what nobody waits for. */
