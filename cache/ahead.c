@@ -174,8 +174,8 @@ static const struct layout *guess_locked(struct version *v)
 	return guesses ? &v->alike : &v->layout;
 }
 
-/* Nothing of it is here but what came with its name (first.c), and nobody has read that.
- */
+/* Nothing of it is here but what came with its name (first.c), and that was not read: who
+ * opens it first reads the header in it. */
 static bool is_named_only(struct version *v)
 {
 	SCOPED_LOCK(&v->lock);
