@@ -140,9 +140,10 @@ class Look:
         self.none_unfinished()
 
     def unfinished(self):
-        """Uploads, but for one of each temporary file, which goes on when that is renamed, and
-        what the server began for a daemon that we had killed."""
-        left = sorted(self.store.uploads())
+        """Uploads, but for one of each temporary file, which goes on when that is renamed,
+        those of a cache that we wiped, and what the server began for a daemon that we had
+        killed."""
+        left = [u["key"] for u in self.store.server.uploads() if u["id"] not in self.lost]
         for key in self.store.late_uploads([t for m in self.mounts for t in m.deaths]):
             left.remove(key)
         for side in self.sides:

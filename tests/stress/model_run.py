@@ -35,6 +35,7 @@ class Run(Look, Names):
         store.server.config(log=False)  # of a million requests
         self.sides = [Side(self.bucket, ttl) for _ in mounts]
         self.handles, self.done, self.counts = [], 0, {}
+        self.lost = set()  # uploads of which no journal knows any more
         self.rand = random.Random(1)
 
     @staticmethod
@@ -479,7 +480,12 @@ class Run(Look, Names):
         side.listed = side.sized = -1
 
     def do_wipe(self, op, i, path):
-        """What was here only is gone with it."""
+        """What was here only is gone with it, and with it the ids of uploads that were begun
+        for files that have temporary names."""
+        self.close_all()
+        self.mounts[i].umount()
+        self.lost.update(uid for uid, in self.mounts[i].journal(
+            "SELECT upload_id FROM upload UNION SELECT upload_id FROM staged"))
         self.do_remount(op, i, path, True)
         self.sides[i].staged.clear()
 
