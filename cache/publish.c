@@ -186,23 +186,6 @@ void staged_owe(struct staged *st)
 		owe_locked(st);
 }
 
-/* What fsync promised stays, but what the last write left of it is no file to publish,
- * nor is it after a remount (7). */
-static int keep_torn(struct staged *st)
-{
-	struct row_image image;
-	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
-	(void)pthread_mutex_lock(&st->sg->lock);
-	staged_row_locked(st, &image);
-	(void)pthread_mutex_unlock(&st->sg->lock);
-	int r = journal_commit(st->sg->jn, &c, 1, true);
-	if (r == -ENOSPC) {
-		staged_make_room(st, 0);
-		r = journal_commit(st->sg->jn, &c, 1, true);
-	}
-	return r;
-}
-
 static int seal_if_written(struct staged *st)
 {
 	struct staging *sg = st->sg;
@@ -211,13 +194,12 @@ static int seal_if_written(struct staged *st)
 	bool due = staged_get_state(st) == STAGED_OPEN && !st->local &&
 		   !atomic_load(&st->nameless) && atomic_load(&st->dirty);
 	int torn = due && atomic_load(&st->torn) ? st->torn_error : 0;
-	bool promised = torn && st->synced;
 	(void)pthread_mutex_unlock(&sg->lock);
-	/* If that fails the journal has said why; the close fails anyway. */
-	if (promised)
-		(void)keep_torn(st);
 	/* The key changes only by who has claimed it. */
 	int r = torn ? torn : due ? staged_seal(st, st->key, NULL, NULL, 0) : 0;
+	/* If that fails the journal has said why; the close fails anyway. */
+	if (r)
+		(void)staged_keep_torn(st);
 	(void)pthread_mutex_lock(&sg->lock);
 	if (r)
 		owe_locked(st);
@@ -251,7 +233,7 @@ static bool is_owed_locked(const struct staged *st)
 {
 	return st->owed && staged_get_state(st) == STAGED_OPEN && st->mapped &&
 	       !st->local && atomic_load(&st->dirty) && !atomic_load(&st->writers) &&
-	       !atomic_load(&st->torn) && !atomic_load(&st->suspect);
+	       !atomic_load(&st->torn);
 }
 
 bool staged_is_left_locked(const struct staged *st)

@@ -22,8 +22,9 @@
  *      (P9).
  *  (6) A local name (P6) is never sealed: it stays OPEN, on this disk.
  *  (7) A file into which a write failed is not published: what is missing must be
- *      written or cut off first (P9).  Where fsync had promised to keep it, the next
- *      mount keeps it as it is, and then all of it counts as missing.
+ *      written or cut off first (P9); all of it after a sync that failed.  Where fsync
+ *      had promised to keep it, the next mount keeps it as it is, and then all of it
+ *      counts as missing.
  *
  * A staged file is refcounted; whoever has it open keeps its descriptor.
  */

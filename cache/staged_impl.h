@@ -36,6 +36,7 @@ struct staging {
 	/* set once */
 	struct staging_conf conf; /* its strings owned */
 	char *dir, *local_only;	  /* owned */
+	int dir_fd;		  /* owned: dir's, to be synced */
 	struct backend *be;	  /* borrowed, as all of these */
 	struct blocks *bl;
 	struct journal *jn;
@@ -83,9 +84,9 @@ struct staged {
 	_Atomic int state; /* enum staged_state; changes under lock */
 	atomic_bool dirty; /* written since it was last sealed */
 	atomic_bool retired, cancel;
-	atomic_bool suspect;   /* a sync of it failed: nobody knows what the disk has */
-	atomic_bool torn;      /* a write into it failed: missing says where */
+	atomic_bool torn;      /* a write into it failed, or a sync: missing says where */
 	atomic_bool nameless;  /* no row, no name: its file goes with it */
+	atomic_bool entered;   /* the disk has its name in staged/ */
 	atomic_bool mtime_set; /* by hand, after the last write */
 	atomic_bool unsure;    /* OPEN, but the commit that was to seal it failed, and may
 				  be in the journal all the same */
@@ -117,7 +118,7 @@ struct staged {
 				      CONFLICT: kept until this one is uploaded */
 	uint64_t retry_at_ns, attempts;
 	int error;	      /* of the last attempt */
-	struct torn missing;  /* of writes that failed ... */
+	struct torn missing;  /* of writes and syncs that failed ... */
 	int torn_error;	      /* ... with this, the last of them; 0 = none is */
 	struct object object; /* DONE */
 };
@@ -145,9 +146,12 @@ struct row_image {
 	char base[ETAG_SIZE], base_tags[TAGS_SIZE];
 };
 void staged_row_locked(const struct staged *st, struct row_image *ret);
-/* fdatasync.  Once it has failed it fails for ever: what the kernel could not write
- * it has forgotten, and a second sync would say that all is well. */
+/* fdatasync, of what is not sealed yet.  Once it has failed all bytes count as missing
+ * (staged (7)): what the kernel could not write it has forgotten, and a second sync would
+ * say that all is well. */
 int staged_sync_bytes(struct staged *st);
+/* If its row promises it and it is torn: that the row says so, too. */
+int staged_keep_torn(struct staged *st);
 /* The tags of all uploads of ours that the bucket may have under this name, as far
  * as st knows. */
 void staged_tags_locked(const struct staged *st, const char *key, char ret[TAGS_SIZE]);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "cache/staged_impl.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/io.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
@@ -470,15 +471,52 @@ int staged_writable(struct staged *st, uint64_t keep, struct staged **ret)
 	return r;
 }
 
+/* Once for each file: ext4 and others have done it with its bytes, and this costs little
+ * then. */
+static int sync_entry(struct staged *st)
+{
+	if (atomic_load(&st->entered))
+		return 0;
+	int r = io_sync_names(st->sg->dir_fd);
+	if (r)
+		staged_log_error(st, "sync the directory of", r);
+	else
+		atomic_store(&st->entered, true);
+	return r;
+}
+
 int staged_sync_bytes(struct staged *st)
 {
-	if (st->fd < 0 || atomic_load(&st->suspect))
+	uint64_t size;
+	int64_t mtime_ns;
+	if (st->fd < 0)
 		return -EIO;
 	if (!fdatasync(st->fd))
-		return 0;
+		return sync_entry(st);
 	int r = -errno;
-	atomic_store(&st->suspect, true);
+	/* Which of its bytes the kernel has given up nobody knows, and the next sync
+	 * would say that all is well. */
+	staged_stat(st, &size, &mtime_ns);
+	note_torn(st, 0, size, r);
 	staged_log_error(st, "sync", r);
+	return r;
+}
+
+int staged_keep_torn(struct staged *st)
+{
+	struct row_image image;
+	struct journal_change c = {.kind = JOURNAL_PUT_ROW, .row = &image.row};
+	{
+		SCOPED_LOCK(&st->sg->lock);
+		if (!atomic_load(&st->torn) || !st->synced || st->local)
+			return 0;
+		staged_row_locked(st, &image);
+	}
+	int r = journal_commit(st->sg->jn, &c, 1, true);
+	if (r == -ENOSPC) {
+		staged_make_room(st, 0);
+		r = journal_commit(st->sg->jn, &c, 1, true);
+	}
 	return r;
 }
 
@@ -506,8 +544,11 @@ int staged_sync(struct staged *st)
 	(void)pthread_mutex_unlock(&sg->lock);
 	/* What is sealed is durable already, and what is removed has no row: a row
 	 * made here would bring the name back. */
-	if (!r && is_being_written(st))
+	if (!r && is_being_written(st)) {
 		r = staged_sync_bytes(st);
+		if (r && !atomic_load(&st->nameless))
+			(void)staged_keep_torn(st);
+	}
 	if (!r && staged_get_state(st) == STAGED_OPEN && !atomic_load(&st->nameless))
 		r = commit_synced(st);
 	(void)pthread_mutex_lock(&sg->lock);

@@ -350,7 +350,7 @@ static int rename_now(struct move *m)
 	/* What goes with the old name or under the new one was promised: so must be
 	 * what takes its place, before it goes. */
 	bool plain = st->local && m->local && !m->mv->over;
-	int r = plain ? 0 : staged_sync_bytes(st);
+	int r = plain || m->was != STAGED_OPEN ? 0 : staged_sync_bytes(st);
 	m->synced = !plain && !r;
 	enum row_state state = state_after(m) == STAGED_OPEN ? ROW_OPEN : ROW_SEALED;
 	if (!r)
@@ -428,8 +428,8 @@ static int upload_under(struct move *m, struct call *call)
 	int r = st->sending ? staged_wait_locked(st, before, call) : -ENOMEM;
 	if (r)
 		staged_stop_sending_locked(st);
-	/* It may have got through after all. */
-	return staged_get_state(st) == STAGED_DONE ? 0 : r;
+	/* It may have got through after all; and nothing else is success. */
+	return staged_get_state(st) == STAGED_DONE ? 0 : r ? r : -EIO;
 }
 
 static void set_no_retry(struct staged *st, bool no_retry)
@@ -487,6 +487,10 @@ static int look_at_source(struct move *m)
 	enum staged_state state = staged_get_state(st);
 	if (state == STAGED_DONE || state == STAGED_DROPPED || staged_retired(st))
 		return -EALREADY;
+	/* Its bytes are in the bucket, under this name, if anywhere: that is being asked.
+	 */
+	if (st->fd < 0)
+		return -EBUSY;
 	/* Under an ordinary name it would be uploaded (staged (7)). */
 	return atomic_load(&st->torn) && !m->local ? st->torn_error : 0;
 }

@@ -1,12 +1,15 @@
 /* staging.c - the set of staged files: its birth and end.  See staged.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "cache/staged_impl.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/cond.h"
+#include "backends/util/io.h"
 #include "backends/util/log.h"
 #include "backends/util/banned.h"
 
@@ -24,6 +27,24 @@ static int make_pools(struct staging *sg)
 	return r ? r : pool_new(&parts, &sg->parts);
 }
 
+static int open_dir(struct staging *sg)
+{
+	const char *in = sg->conf.dir;
+	if (asprintf(&sg->dir, "%s/staged", in) < 0) {
+		sg->dir = NULL;
+		return -ENOMEM;
+	}
+	int r = mkdir(sg->dir, 0700) ? -errno : io_sync_directory(in);
+	sg->dir_fd = open(sg->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (sg->dir_fd < 0)
+		r = r && r != -EEXIST ? r : -errno;
+	else if (r == -EEXIST)
+		r = 0;
+	if (r)
+		log_error("journal", "make %s: %s", sg->dir, strerror(-r));
+	return r;
+}
+
 int staging_new(const struct staging_conf *conf, struct backend *be, struct blocks *bl,
 		struct journal *jn, struct names *nm, struct removal *rm,
 		struct staging **ret)
@@ -32,6 +53,7 @@ int staging_new(const struct staging_conf *conf, struct backend *be, struct bloc
 	if (!sg)
 		return -ENOMEM;
 	sg->conf = *conf;
+	sg->dir_fd = -1;
 	sg->be = be;
 	sg->bl = bl;
 	sg->jn = jn;
@@ -48,15 +70,7 @@ int staging_new(const struct staging_conf *conf, struct backend *be, struct bloc
 	cond_init_monotonic(&sg->ends);
 	(void)pthread_mutex_init(&sg->lock, NULL);
 	sg->local_only = strdup(conf->local_only);
-	int r = sg->local_only ? 0 : -ENOMEM;
-	if (!r && asprintf(&sg->dir, "%s/staged", conf->dir) < 0) {
-		sg->dir = NULL;
-		r = -ENOMEM;
-	}
-	if (!r && mkdir(sg->dir, 0700) && errno != EEXIST) {
-		r = -errno;
-		log_error("journal", "make %s: %s", sg->dir, strerror(-r));
-	}
+	int r = sg->local_only ? open_dir(sg) : -ENOMEM;
 	if (!r)
 		r = make_pools(sg);
 	if (!r)
@@ -107,6 +121,8 @@ void staging_free(struct staging *sg)
 	(void)pthread_mutex_destroy(&sg->lock);
 	free(sg->dropped);
 	free(sg->local_only);
+	if (sg->dir_fd >= 0)
+		(void)close(sg->dir_fd);
 	free(sg->dir);
 	free(sg);
 }

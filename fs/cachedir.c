@@ -14,6 +14,7 @@
 #include "backends/crypto.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/io.h"
 #include "backends/util/log.h"
 #include "cache/spare.h"
 #include "fs/notify.h"
@@ -404,8 +405,9 @@ int cachedir_enter(struct cachedir *d, const char *identity)
 	CLEANUP_BUF struct buf sub;
 	buf_init(&sub, PATH_MAX);
 	buf_addf(&sub, "%s/%.*s", d->path, ID_DIGITS, hex);
-	if (mkdir(sub.data, 0700) < 0 && errno != EEXIST)
-		return refuse(d->path, "make a directory: ", strerror(errno), -errno);
+	r = mkdir(sub.data, 0700) < 0 ? -errno : io_sync_directory(d->path);
+	if (r < 0 && r != -EEXIST)
+		return refuse(d->path, "make a directory: ", strerror(-r), r);
 	r = cachedir_check(sub.data);
 	if (r < 0)
 		return r;

@@ -1,5 +1,6 @@
 """kill -9 at any moment: what was acknowledged is there after the next mount (P3, P4)."""
 import errno
+import glob
 import os
 import subprocess
 import sys
@@ -267,3 +268,29 @@ def test_recovered_file_is_there_all_the_time(s3d, mount):
         end = time.monotonic() + 0.5
         while time.monotonic() < end:
             same(read(m.path(name)), body(100000, n))
+
+
+def test_rename_of_what_may_only_be_in_the_bucket(s3d, mount):
+    """P2: after a loss of power a row may say that a file is to be uploaded that was, and that
+    the disk has no more.  Until the bucket has told, its name does not change: what was sent
+    has the old one, and would be removed there."""
+    m = mount(s3d, read_timeout="2s")
+    with open(m.path("f"), "wb", buffering=0) as f:
+        f.write(body(5000))
+        s3d.server.rule("drop_reply", method="PUT", key="f$")
+        s3d.server.rule("status", method="HEAD", key="f$", status=503)
+        with pytest.raises(OSError):
+            f.close()
+    m.kill()
+    s3d.server.clear()
+    assert s3d.get("f") == body(5000)
+    path, = glob.glob(os.path.join(m.cache, "*", "staged", "*"))
+    os.unlink(path)
+    s3d.server.rule("delay", method="HEAD", key="f$", secs=3)
+    m.mount()
+    fails(errno.EBUSY, os.rename, m.path("f"), m.path("g"))
+    s3d.server.clear()
+    wait("the bucket's answer", lambda: not m.journal("SELECT 1 FROM staged"))
+    assert read(m.path("f")) == body(5000) == s3d.get("f")
+    os.rename(m.path("f"), m.path("g"))
+    assert s3d.files() == ["g"] and read(m.path("g")) == body(5000)

@@ -1,9 +1,13 @@
 """P3 against a loss of power: what has been acknowledged was synced first, bytes before the
 row that names them.  kill -9 does not lose what the kernel has, so the calls are watched."""
+import errno
+import glob
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -30,10 +34,14 @@ def trace(folder):
             pytest.skip("strace: " + line)
         return log
 
+    def end():
+        while started:
+            tracer = started.pop()
+            tracer.terminate()
+            tracer.wait()
+    start.end = end
     yield start
-    for tracer in started:
-        tracer.terminate()
-        tracer.wait()
+    end()
 
 
 @pytest.fixture
@@ -42,11 +50,14 @@ def watch(trace):
     def start(m):
         log = trace(m)
 
-        def syncs(words=("staged", "journal")):
-            """staged: a file's bytes; journal: a row; blocks: what the cache has."""
+        def syncs(words=("staged", "names", "journal")):
+            """staged: a file's bytes; names: that it is there; journal: a row; blocks: what
+            the cache has."""
+            parts = {"staged": "/staged/", "names": "/staged>", "journal": "/journal",
+                     "blocks": "/blocks"}
             with open(log) as f:
-                found = re.findall(r"f(?:data)?sync\(\d+<([^>]*)>", f.read())
-            return [w for path in found for w in words if "/%s" % w in path]
+                found = re.findall(r"f(?:data)?sync\(\d+<([^>]*>)", f.read())
+            return [w for path in found for w in words if parts[w] in path]
         return syncs
     return start
 
@@ -58,7 +69,7 @@ def test_bytes_then_row_before_close_returns(local, mount, watch):
         with open(m.path("f%d" % n), "wb", buffering=0) as f:
             f.write(body(100000, n))
             before = len(syncs())
-        assert syncs()[before:before + 2] == ["staged", "journal"]
+        assert syncs()[before:before + 3] == ["staged", "names", "journal"]
 
 
 def test_bytes_then_row_before_fsync_returns(local, mount, watch):
@@ -67,7 +78,9 @@ def test_bytes_then_row_before_fsync_returns(local, mount, watch):
     with open(m.path("f.part"), "wb", buffering=0) as f:
         f.write(body(100000))
         os.fsync(f.fileno())
-        assert syncs()[-2:] == ["staged", "journal"]
+        assert syncs()[-3:] == ["staged", "names", "journal"]
+        os.fsync(f.fileno())
+        assert syncs()[-2:] == ["staged", "journal"], "its name is there already"
 
 
 def test_bytes_then_row_before_rename_returns(local, mount, watch):
@@ -75,7 +88,7 @@ def test_bytes_then_row_before_rename_returns(local, mount, watch):
     write(m.path("f.part"), body(100000))
     syncs = watch(m)
     os.rename(m.path("f.part"), m.path("f"))
-    assert syncs()[:2] == ["staged", "journal"]
+    assert syncs()[:3] == ["staged", "names", "journal"]
     wait("the upload", lambda: local.files() == ["f"])
 
 
@@ -184,3 +197,78 @@ def test_slow_disk_leaves_threads_to_readers(s3d, mount, trace):
     for w in writers:
         w.join()
     assert sorted(closed) == list(range(count))
+
+
+class Elsewhere:
+    """Has the file open in a process of its own: to start strace in the one that has would
+    close it there once, and that uploads it."""
+    CODE = ("import os, sys\nfd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
+            "for line in sys.stdin:\n try:\n  exec(line)\n  print(0, flush=True)\n"
+            " except OSError as err:\n  print(err.errno, flush=True)\n")
+
+    def __init__(self, path):
+        self.process = subprocess.Popen([sys.executable, "-c", self.CODE, path], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def do(self, code, want=0):
+        self.process.stdin.write(code + "\n")
+        self.process.stdin.flush()
+        assert int(self.process.stdout.readline()) == want, code
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@pytest.fixture
+def elsewhere():
+    started = []
+
+    def start(path):
+        started.append(Elsewhere(path))
+        return started[-1].do
+    yield start
+    for e in started:
+        e.end()
+
+
+def fail_sync(m, trace):
+    """Of the one staged file, the next one."""
+    path, = glob.glob(os.path.join(m.cache, "*", "staged", "*"))
+    trace(m, "fdatasync", "-P", path, "-e", "inject=fdatasync:error=EIO:when=1")
+
+
+@pytest.mark.parametrize("call", ["close", "fsync"])
+def test_failed_sync_is_not_believed_later(s3d, mount, trace, elsewhere, call):
+    """P3, P9: the disk lost bytes, and the next sync says that all is well.  The file is
+    neither uploaded by this mount nor by the next, until it is written anew."""
+    s3d.put("f", b"old")
+    m = mount(s3d)
+    do = elsewhere(m.path("f"))
+    do("os.write(fd, bytes(50000))")
+    do("os.fsync(fd)")
+    do("os.write(fd, bytes(50000))")
+    fail_sync(m, trace)
+    if call == "fsync":
+        do("os.fsync(fd)", errno.EIO)
+    do("os.close(fd)", errno.EIO)
+    trace.end()
+    m.umount()
+    m.mount()
+    assert s3d.get("f") == b"old", "what the disk may have lost is in the bucket"
+    assert json.loads(m.run("status", "--json", m.point).stdout)["files_failed"] == 1
+    write(m.path("f"), body(70000, 3))
+    assert s3d.get("f") == body(70000, 3)
+
+
+def test_failed_sync_is_mended_by_writing_again(s3d, mount, trace, elsewhere):
+    m = mount(s3d)
+    do = elsewhere(m.path("f"))
+    do("os.write(fd, bytes(50000))")
+    fail_sync(m, trace)
+    do("os.fsync(fd)", errno.EIO)
+    do("os.fsync(fd)", errno.EIO)
+    do("os.pwrite(fd, bytes(50000), 0)")
+    do("os.fsync(fd)")
+    do("os.close(fd)")
+    assert s3d.get("f") == bytes(50000)
