@@ -140,7 +140,20 @@ static int correct_mtime(struct backend *be, const struct upload_job *job, bool 
 	if (!r)
 		*obj = now;
 	/* Somebody else's object has a time of its own. */
-	return r == -ESTALE || r == -ENOENT ? 0 : r;
+	if (!r || r == -ESTALE || r == -ENOENT)
+		return 0;
+	/* It may have been set all the same, and the ETag with it. */
+	if (r == -EINTR || (may_have_arrived(r) && look_again(be, job, r, obj) < 0))
+		return r;
+	if (obj->mtime_ns == job->mtime_ns)
+		return 0;
+	/* That is not worth the upload: the bytes are there and checked, and the next
+	 * attempt might end the same, as with a class that cannot be copied. */
+	log_warn("upload",
+		 "%s is in the bucket, with the time of its upload: its own could not be "
+		 "set (%s)",
+		 job->key, strerror(-r));
+	return 0;
 }
 
 /* 0, and *ret is the object, *ret_found if that was there already; -ENXIO: the store

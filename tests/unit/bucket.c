@@ -238,6 +238,8 @@ static int mem_copy(struct backend *be, const char *from, const struct object *f
 {
 	struct bucket *b = enter(be, &((struct bucket *)be)->copies);
 	int r = wait_held(b, call);
+	if (!r)
+		r = atomic_load(&b->no_copy);
 	if (r)
 		return r;
 	SCOPED_LOCK(&b->lock);

@@ -225,6 +225,44 @@ static void upload__found_object_gets_the_exact_time(void)
 	}
 }
 
+/* P2: the bytes are there and checked.  A class that cannot be copied refuses for ever, and
+ * a copy that takes longer than it may is not done the next time either. */
+static void upload__time_that_cannot_be_set_fails_no_upload(void)
+{
+	static const int errors[] = {-ENODATA, -EACCES, -ETIMEDOUT};
+	for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+		struct rig rig;
+		struct object obj, there;
+		start(&rig, 4);
+		bucket_set(&rig.p.b, "k", "done", "mine");
+		rig.job.look_first = true;
+		rig.job.exact_mtime = true;
+		atomic_store(&rig.p.b.no_copy, errors[i]);
+		CHECK_EQ(upload_run(&rig.p.b.be, &rig.job, &obj), 0);
+		CHECK_EQ(bucket_head(&rig.p.b, "k", &there), 0);
+		CHECK_STR(obj.etag, there.etag);
+		CHECK(obj.mtime_ns != 5);
+		end(&rig);
+	}
+}
+
+/* The answer to it was lost: the version is the one that it made. */
+static void upload__time_that_was_set_is_found(void)
+{
+	struct rig rig;
+	struct object obj, there;
+	start(&rig, 4);
+	bucket_set(&rig.p.b, "k", "done", "mine");
+	rig.job.look_first = true;
+	rig.job.exact_mtime = true;
+	atomic_store(&rig.p.b.lose, 1);
+	CHECK_EQ(upload_run(&rig.p.b.be, &rig.job, &obj), 0);
+	CHECK_EQ(bucket_head(&rig.p.b, "k", &there), 0);
+	CHECK_STR(obj.etag, there.etag);
+	CHECK_EQ(obj.mtime_ns, 5);
+	end(&rig);
+}
+
 /* A store may keep whole seconds: what was just sent has its time all the same. */
 static void upload__rounded_time_is_no_copy(void)
 {
@@ -264,6 +302,8 @@ int main(void)
 	RUN(upload__cancelled_begins_nothing);
 	RUN(upload__early_parts_and_an_exact_time);
 	RUN(upload__found_object_gets_the_exact_time);
+	RUN(upload__time_that_cannot_be_set_fails_no_upload);
+	RUN(upload__time_that_was_set_is_found);
 	RUN(upload__rounded_time_is_no_copy);
 	RUN(upload__forgotten_parts_are_sent_anew);
 	return 0;
