@@ -16,7 +16,9 @@
 #define TOKEN_URL   "https://oauth2.googleapis.com/token"
 #define JWT_BEARER  "urn:ietf:params:oauth:grant-type:jwt-bearer"
 #define SCOPE_READ  "https://www.googleapis.com/auth/devstorage.read_only"
-#define SCOPE_WRITE "https://www.googleapis.com/auth/devstorage.read_write"
+/* read_write is not enough to change an object's metadata (objects.patch), which is how a
+ * time is set: the API's description allows this one or cloud-platform. */
+#define SCOPE_WRITE "https://www.googleapis.com/auth/devstorage.full_control"
 
 enum { ASSERTION_S = 3600 };
 

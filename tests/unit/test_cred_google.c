@@ -140,7 +140,7 @@ static void google__a_file_holds_anothers_token(void)
 			     "token-exchange"));
 	CHECK(strstr(s.seen, "audience=%2F%2Fiam.googleapis.com%2Fp"));
 	CHECK(strstr(s.seen, "scope=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fdevstorage."
-			     "read_write"));
+			     "full_control"));
 	write_file("subject", "{\"field\":\"inside\"}");
 	buf_reset(&text);
 	buf_addf(&text,
@@ -169,7 +169,7 @@ static void google__a_url_gives_anothers_token(void)
 	CHECK(strstr(s.seen, "POST /sa:generateAccessToken HTTP/1.1\r\n"));
 	CHECK(strstr(s.seen, "Authorization: Bearer T\r\n"));
 	CHECK(strstr(s.seen, "{\"scope\":[\"https://www.googleapis.com/auth/devstorage."
-			     "read_write\"],\"lifetime\":\"3600s\"}"));
+			     "full_control\"],\"lifetime\":\"3600s\"}"));
 	server_stop(&s);
 }
 
