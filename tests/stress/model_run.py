@@ -194,7 +194,10 @@ class Run(Look, Names):
         return got if got is not None else 0
 
     def fate(self, node):
-        """What publishing it gives; None: either."""
+        """What publishing it gives; None: either.  A conflict stays one until it is written
+        on, also if the bucket has its base again by now."""
+        if node.conflict and not node.dirty:
+            return errno.ESTALE
         now = self.bucket.etag(node.path)
         if now == node.base and not node.also:
             return 0
