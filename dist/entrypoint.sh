@@ -8,9 +8,14 @@
 # Started as root, with /dev/fuse and SYS_ADMIN.  Mounts what the environment says, runs the
 # command as APP_USER (1001:1001) without these rights, and when it has ended waits for what
 # is still to be uploaded.  What it left running is ended if it keeps the mount busy.  The
-# exit status is the command's; 75 instead of 0 if files were left to the next start.
+# exit status is the command's; 75 instead of 0 if files were left to the next start; 2 if there
+# is no command.
 set -eu
 
+[ $# -gt 0 ] || {
+	echo "mastfs-entrypoint: no command given: what is to run beside the mount?" >&2
+	exit 2
+}
 user=${APP_USER:-1001:1001}
 point=/app/data/mast
 app='' ended=''

@@ -13,4 +13,6 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
 COPY --from=mastfs /usr/bin/mastfs /usr/bin/mastfs-entrypoint /usr/bin/
 ENV MASTFS_ALLOW_OTHER=yes MASTFS_UID=1001 MASTFS_GID=1001 MASTFS_DRAIN=110s
 VOLUME /var/cache/mastfs
+# This takes the place of the application's ENTRYPOINT, and its CMD is forgotten: say here
+# what is to run, as in  CMD ["python3", "-m", "app"]  or give it to "docker run".
 ENTRYPOINT ["mastfs-entrypoint"]

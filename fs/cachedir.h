@@ -30,6 +30,8 @@ int cachedir_open(const char *path, struct cachedir *ret);
 int cachedir_lock(struct cachedir *d);
 /* The subdirectory of the source; checks that the disk has room.  Logs. */
 int cachedir_enter(struct cachedir *d, const char *identity);
+/* A warning for each other source that has left written files here. */
+void cachedir_log_others(const struct cachedir *d);
 /* Releases the lock, last of all. */
 void cachedir_done(struct cachedir *d);
 

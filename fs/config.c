@@ -118,7 +118,7 @@ static int apply_item(struct config *c, char *item)
 	return apply(c, "-o", item, value);
 }
 
-static int apply_items(struct config *c, const struct buf *items)
+int config_load_items(struct config *c, const struct buf *items)
 {
 	for (size_t off = 0; off < items->len;) {
 		CLEANUP_FREE char *item = strdup(items->data + off);
@@ -273,6 +273,6 @@ int config_load(struct config *c, const struct buf *items)
 	if (r == 0)
 		r = apply_environment(c);
 	if (r == 0)
-		r = apply_items(c, items);
+		r = config_load_items(c, items);
 	return r;
 }

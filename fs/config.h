@@ -57,4 +57,6 @@ int config_collect(struct buf *items, const char *text);
 /* Files, environment, then the collected items; logs one line for what is wrong.
  * -EINVAL: the user's mistake; else a file that cannot be read. */
 int config_load(struct config *c, const struct buf *items);
+/* The collected items alone. */
+int config_load_items(struct config *c, const struct buf *items);
 #endif

@@ -181,7 +181,9 @@ static void tell_free(struct doctor *d)
 		report_ok(r, "cache_lock", "free");
 		return;
 	}
-	report_remedy(r, "mastfs mount %s %s", report_quote(r, d->config.store.url),
+	bool sure = d->known & KNOWN_SOURCE; /* or none, or one with a secret in it */
+	report_remedy(r, "mastfs mount %s %s",
+		      sure ? report_quote(r, d->config.store.url) : "SOURCE",
 		      report_quote(r, d->config.mountpoint));
 	report_warning(r, "cache_lock",
 		       "%llu changes in it are not in the bucket yet: the next mount "

@@ -37,7 +37,9 @@ static int ask(const struct mounted *m, const char *level)
 	CLEANUP_BUF struct buf line;
 	buf_init(&line, 1 << 16);
 	utf8_show(&line, m->path, strlen(m->path));
-	(void)printf("%s: %s\n", line.data, answer.data);
+	buf_adds(&line, ": ");
+	utf8_show(&line, answer.data, answer.len); /* by whoever made the mount */
+	(void)printf("%s\n", line.data);
 	return 0;
 }
 

@@ -222,7 +222,11 @@ static int prepare_cache(struct mount *m)
 		r = cachedir_open(path.data, &m->cache);
 	if (r == 0)
 		r = cachedir_lock(&m->cache);
-	return r == 0 ? cachedir_enter(&m->cache, identity.data) : r;
+	if (r == 0)
+		r = cachedir_enter(&m->cache, identity.data);
+	if (r == 0)
+		cachedir_log_others(&m->cache);
+	return r;
 }
 
 /* A volume that comes empty, shared with the application, has no such directory.  Root's
@@ -243,8 +247,6 @@ static int prepare(struct mount *m)
 	if (r == 0)
 		r = open_log(m);
 	if (r == 0)
-		r = scrape_open(c->metrics, &m->scrape);
-	if (r == 0)
 		r = mount_check_allow_other(c);
 	if (r == 0)
 		make_default_mountpoint(c->mountpoint);
@@ -252,7 +254,10 @@ static int prepare(struct mount *m)
 		r = mountpoint_prepare(c->mountpoint, c->nonempty, &m->mountpoint);
 	if (r == 0)
 		r = mount_check_fuse();
-	return r == 0 ? prepare_cache(m) : r;
+	if (r == 0)
+		r = prepare_cache(m);
+	/* A daemon that drains has its port for as long as its cache directory's lock. */
+	return r == 0 ? scrape_open(c->metrics, &m->scrape) : r;
 }
 
 static int start_backend(struct mount *m)
@@ -372,8 +377,8 @@ static void tell_left(const struct mount *m, uint64_t left)
 	buf_init(&names, NAMES_MAX);
 	fs_name_left(m->fs, &names);
 	log_warn("mount",
-		 "%s: %llu changes are not in the bucket yet; the next mount with cache "
-		 "directory %s goes on",
+		 "%s: %llu changes are not in the bucket yet; the next mount of the same "
+		 "source with cache directory %s goes on",
 		 m->config.store.url, (unsigned long long)left, m->cache.path);
 	cachedir_log_left("mount", names.data);
 	cachedir_tell_left(&m->cache, left, names.data);

@@ -46,7 +46,7 @@ extern const struct option options[];
 
 /* NULL: there is none. */
 const struct option *option_find(const char *name);
-/* The option or mount(8) word that was probably meant; NULL: nothing is near. */
+/* The option that was probably meant; NULL: none is near. */
 const char *option_nearest(const char *name);
 /* Does a name that is no option smell of a credential? */
 bool option_is_secret(const char *name);

@@ -30,6 +30,7 @@ static void add_duration(struct buf *ret, uint64_t ns)
 		buf_addf(ret, "%" PRIu64 " s", s);
 }
 
+/* Whoever may mount answers for his daemon: nothing of it steers the terminal. */
 static void add_shown(struct buf *ret, const char *text)
 {
 	utf8_show(ret, text, strlen(text));
@@ -46,11 +47,15 @@ static void add_share(struct buf *ret, uint64_t part, uint64_t rest)
 
 static void add_daemon(const struct status *s, struct buf *ret)
 {
-	buf_addf(ret, "  daemon   mastfs %s, pid %" PRIu64 ", %s for ", s->version,
-		 s->pid, s->state);
+	buf_adds(ret, "  daemon   mastfs ");
+	add_shown(ret, s->version);
+	buf_addf(ret, ", pid %" PRIu64 ", ", s->pid);
+	add_shown(ret, s->state);
+	buf_adds(ret, " for ");
 	add_duration(ret, s->uptime_ns);
-	buf_addf(ret, "%s, log level %s\n", s->read_only ? ", read-only" : "",
-		 s->log_level);
+	buf_addf(ret, "%s, log level ", s->read_only ? ", read-only" : "");
+	add_shown(ret, s->log_level);
+	buf_addc(ret, '\n');
 }
 
 static void add_store(const struct status *s, struct buf *ret)
@@ -140,8 +145,11 @@ void status_write_text(const struct status *s, struct buf *ret)
 	buf_adds(ret, ": ");
 	add_shown(ret, s->source);
 	buf_addc(ret, '\n');
-	if (s->problem[0])
-		buf_addf(ret, "  problem  %s\n", s->problem);
+	if (s->problem[0]) {
+		buf_adds(ret, "  problem  ");
+		add_shown(ret, s->problem);
+		buf_addc(ret, '\n');
+	}
 	if (!status_answered(s))
 		return;
 	add_daemon(s, ret);

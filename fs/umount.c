@@ -237,8 +237,8 @@ static int tell_left(uint64_t left, const char *cache_dir)
 	CLEANUP_BUF struct buf names;
 	buf_init(&names, NAMES_MAX);
 	log_error("umount",
-		  "%llu changes are not in the bucket yet; the next mount with cache "
-		  "directory %s goes on",
+		  "%llu changes are not in the bucket yet; the next mount of the same "
+		  "source with cache directory %s goes on",
 		  (unsigned long long)left, cache_dir);
 	cachedir_names_left(cache_dir, &names);
 	cachedir_log_left("umount", names.data);
@@ -254,8 +254,8 @@ static int look_at_end(int pid, const char *cache_dir)
 	if (h.state == CACHEDIR_ENDED)
 		return h.number ? tell_left(h.number, cache_dir) : 0;
 	log_error("umount",
-		  "pid %d died; what is not in the bucket yet the next mount with cache "
-		  "directory %s uploads",
+		  "pid %d died; what is not in the bucket yet the next mount of the same "
+		  "source with cache directory %s uploads",
 		  pid, cache_dir);
 	return -EAGAIN;
 }
@@ -328,6 +328,22 @@ static int unmount(const struct config *c, const struct command_line *cl)
 	return unmount_live(c, mountpoint);
 }
 
+/* -o is the caller's mistake.  What is wrong in a file or the environment, maybe since
+ * the mount was made, is told; nobody's mount stays for it. */
+static int load(struct config *c, const struct command_line *cl)
+{
+	int r = config_init(c);
+	if (r == 0)
+		r = config_load_items(c, &cl->items);
+	/* What is wrong there has been said by the mount that died of it. */
+	if (r < 0 || cl->dead || cl->lazy || config_load(c, &cl->items) == 0)
+		return r;
+	log_warn("umount", "goes on with the defaults");
+	config_done(c);
+	r = config_init(c);
+	return r == 0 ? config_load_items(c, &cl->items) : r;
+}
+
 int umount_verb(int argc, char **argv)
 {
 	struct command_line cl;
@@ -341,10 +357,7 @@ int umount_verb(int argc, char **argv)
 	} else if (r == 0 && cl.n_args == 0) {
 		log_error("umount", "no mount point given");
 	} else if (r == 0) {
-		r = config_init(&c);
-		/* What is wrong there has been said by the mount that died of it. */
-		if (r == 0 && !cl.dead)
-			r = config_load(&c, &cl.items);
+		r = load(&c, &cl);
 		if (r == 0)
 			status = unmount(&c, &cl) < 0;
 		else

@@ -171,3 +171,22 @@ def test_help_and_version(local, mount):
         done = m.run(arg)
         assert done.returncode == 0 and done.stderr == "" and "mastfs" in done.stdout
     assert "cache_size" in m.run("mount", "--help").stdout + m.run("--help").stdout
+
+
+def test_what_was_written_for_another_source_is_told(s3d, mount):
+    """P3: a source that is spelled otherwise is another one, and goes on with nothing."""
+    m = mount(s3d, upload="background")
+    s3d.server.rule("status", "PUT", status=503, code="SlowDown")
+    write(m.path("f"), b"bytes")
+    m.kill()
+    s3d.server.clear()
+    first, s3d.source = s3d.source, s3d.source + "/below"
+    m.mount()
+    assert "1 files in it were written for another source, %s at " % first in m.log()
+    assert not os.path.exists(m.path("f"))
+    m.umount()
+    s3d.source = first
+    m.mount()
+    assert m.log().count("another source") == 1
+    m.umount()
+    assert s3d.get("f") == b"bytes"

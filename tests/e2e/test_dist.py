@@ -198,3 +198,10 @@ def test_completion_has_every_verb_and_every_option():
 def test_completion(folder, line, want):
     os.mkdir(os.path.join(folder, "subdirectory"))
     assert complete(line, folder) == want
+
+
+def test_entrypoint_without_a_command():
+    """An image made from the application's has forgotten its CMD: said before it mounts."""
+    done = subprocess.run(["sh", os.path.join(os.path.dirname(lib.TESTS), "dist", "entrypoint.sh")], text=True, timeout=60,
+                          stderr=subprocess.PIPE)
+    assert done.returncode == 2 and "no command" in done.stderr, done.stderr

@@ -183,6 +183,20 @@ def test_cache_with_changes_that_wait(local, make):
     doctor(m).only("cache_lock", "warning", "3 changes", "mastfs mount " + local.source)
 
 
+@pytest.mark.parametrize("source", [None, "s3://user:hunter2@bucket/prefix"])
+def test_changes_that_wait_for_a_source_that_is_not_known(local, make, source):
+    """None, or one that is refused as there is a secret in it."""
+    m = make(local)
+    os.mkdir(m.cache, 0o700)
+    write(m.cache + "/lock", b"ended 99 3\na.fits\n")
+    words = [source or "" if w == local.source else w for w in m.command()]
+    m.command = lambda: [w for w in words if w]
+    said = doctor(m)
+    assert "hunter2" not in said.text
+    found, = said.named("cache_lock")
+    assert "mastfs mount SOURCE " in found["remedy"], said.text
+
+
 def test_cache_smaller_than_asked(local, make):
     m = make(local, cache_size="500T")
     doctor(m).only("cache_room", "warning", "cache_size=")

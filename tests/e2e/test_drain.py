@@ -228,3 +228,19 @@ def test_removals_are_left_as_well(s3d, mount):
     assert os.listdir(m.point) == []
     m.umount()
     assert s3d.files() == []
+
+
+def test_the_port_of_a_daemon_that_drains(s3d, stuck):
+    """Its successor waits for it as well."""
+    m = stuck(drain="1000s", metrics="127.0.0.1:%d" % lib.free_port())
+    first = m.process
+    first.terminate()
+    draining(m)
+    m.start()
+    wait("the wait", lambda: "waiting for" in m.log() or m.process.poll() is not None)
+    assert m.process.poll() is None, m.tail()
+    s3d.server.clear()
+    m.until_mounted()
+    assert first.wait(60 * lib.SLOW) == 0
+    m.umount()
+    all_there(s3d)

@@ -133,3 +133,25 @@ def test_environment_that_names_no_bucket(local, mount, env, word):
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1 and word in done.stderr, done.stderr
     assert "planted" not in done.stderr
+
+
+@pytest.mark.parametrize("lazily", [[], ["-l"]])
+def test_a_mistake_in_a_file_keeps_no_mount(local, mount, folder, lazily):
+    """It may have been made since: what cannot be understood is told, and the mount goes."""
+    m = mount(local)
+    path = os.path.join(folder, "c.conf")
+    write(path, b"cache_sise = 1G\n")
+    m.extra_env = {"MASTFS_CONFIG": path}
+    done = m.run("umount", *lazily, m.point)
+    assert done.returncode == 0, done.stderr
+    assert ("cache_sise" in done.stderr) == (not lazily), done.stderr
+    assert not lib.mounted(m.point)
+    m.process.wait(60)
+    m.process = None
+
+
+def test_a_mistake_of_who_unmounts(local, mount):
+    m = mount(local)
+    done = m.run("umount", "-o", "drain=soon", m.point)
+    assert done.returncode == 2 and "drain" in done.stderr and len(done.stderr.split("\n")) == 2
+    assert lib.mounted(m.point)

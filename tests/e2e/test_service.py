@@ -301,6 +301,17 @@ def test_the_unit_without_a_source(local, service):
     assert s.stop() == 0
 
 
+def test_the_unit_and_a_source_with_a_blank(folder, service):
+    """systemd cuts a word of the command at its blanks."""
+    os.mkdir(os.path.join(folder, "with a blank"))
+    store = lib.LocalStore(os.path.join(folder, "with a blank"))
+    store.put("k", b"v")
+    s = service(store)
+    s.start()
+    assert read(s.path("k")) == b"v"
+    assert s.stop() == 0
+
+
 @needs_root
 @pytest.mark.skipif(bool(lib.SANITIZER), reason="a sanitizer needs more than the daemon")
 def test_what_the_unit_leaves_is_enough(s3d, service):

@@ -132,6 +132,27 @@ def test_conflicting_update_fails_and_keeps_both(s3d, mount, size):
     assert s3d.get("f") == b"theirs" and s3d.uploads() == []
 
 
+@pytest.mark.parametrize("way", ["rename", "unlink"])
+def test_ways_out_of_a_conflict(s3d, mount, way):
+    """P5: under another name the bytes go up, or they are given up; the name is the bucket's."""
+    s3d.put("f", body(5000, 1))
+    m = mount(s3d)
+    f = open(m.path("f"), "r+b", buffering=0)
+    f.write(b"MINE" * 1000)
+    s3d.put("f", b"theirs")
+    fails(errno.ESTALE, f.close)
+    assert os.getxattr(m.path("f"), "user.mastfs.state") == b"conflict"
+    if way == "rename":
+        os.rename(m.path("f"), m.path("mine"))
+        assert read(m.path("mine"))[:4000] == b"MINE" * 1000 == s3d.get("mine")[:4000]
+    else:
+        os.unlink(m.path("f"))
+    wait("theirs", lambda: os.path.exists(m.path("f")) and read(m.path("f")) == b"theirs")
+    m.umount()
+    assert s3d.files() == (["f", "mine"] if way == "rename" else ["f"])
+    assert s3d.get("f") == b"theirs"
+
+
 def test_conflict_with_a_deletion(s3d, mount):
     s3d.put("f", b"x" * 5000)
     m = mount(s3d)

@@ -63,10 +63,30 @@ static void status__refuses_what_is_none(void)
 		CHECK_EQ(status_read_json(bad[i], strlen(bad[i]), &s), -EBADMSG);
 }
 
+/* Whoever may mount answers for his own daemon. */
+static void status__shows_no_control_character(void)
+{
+	static const char json[] =
+		"{\"mountpoint\":\"/m\",\"source\":\"s\",\"problem\":\"a\\u001b[2J\","
+		"\"state\":\"b\\u001b[2J\",\"log_level\":\"c\\u001b[2J\","
+		"\"version\":\"d\\u001b[2J\",\"pid\":1}";
+	struct status s;
+	CLEANUP_BUF struct buf text;
+	buf_init(&text, 65536);
+	CHECK_EQ(status_read_json(json, strlen(json), &s), 0);
+	status_write_text(&s, &text);
+	CHECK(!strchr(text.data, '\x1b'));
+	for (const char *c = "abcd"; *c; c++) {
+		char want[] = {*c, '\\', 'x', '1', 'b', '[', '2', 'J', '\0'};
+		CHECK(strstr(text.data, want));
+	}
+}
+
 int main(void)
 {
 	RUN(status__is_read_as_it_was_written);
 	RUN(status__takes_what_another_version_tells);
 	RUN(status__refuses_what_is_none);
+	RUN(status__shows_no_control_character);
 	return 0;
 }

@@ -225,8 +225,8 @@ static void upload__found_object_gets_the_exact_time(void)
 	}
 }
 
-/* P2: the bytes are there and checked.  A class that cannot be copied refuses for ever, and
- * a copy that takes longer than it may is not done the next time either. */
+/* P2: the bytes are there and checked.  A class that cannot be copied refuses for ever,
+ * and a copy that takes longer than it may is not done the next time either. */
 static void upload__time_that_cannot_be_set_fails_no_upload(void)
 {
 	static const int errors[] = {-ENODATA, -EACCES, -ETIMEDOUT};
