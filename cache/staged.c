@@ -56,6 +56,7 @@ void staged_unref(struct staged *st)
 		(void)close(st->fd);
 	staged_unref(st->older);
 	(void)pthread_rwlock_destroy(&st->io);
+	(void)pthread_mutex_destroy(&st->fd_lock);
 	free(st->path);
 	free(st->key);
 	free(st);
@@ -217,6 +218,7 @@ int staged_alloc(struct staging *sg, uint64_t id, const char *key, struct staged
 	st->fd = -1;
 	atomic_store(&st->refs, 1);
 	(void)pthread_rwlock_init(&st->io, NULL);
+	(void)pthread_mutex_init(&st->fd_lock, NULL);
 	st->key = strdup(key);
 	if (!st->key ||
 	    asprintf(&st->path, "%s/%llu", sg->dir, (unsigned long long)id) < 0) {
@@ -329,6 +331,17 @@ int staged_create(struct staging *sg, const char *key, const struct object *base
 
 /* --- retiring --- */
 
+/* The kernel may remember the inode for long, and with it st: a descriptor of each file
+ * that was ever written, which no eviction could punch holes into. */
+static void close_file(struct staged *st)
+{
+	staged_stat(st, &st->last_bytes, &st->last_mtime_ns);
+	SCOPED_LOCK(&st->fd_lock);
+	if (st->fd >= 0)
+		(void)close(st->fd);
+	st->fd = -1;
+}
+
 static void adopt(struct staged *st)
 {
 	struct staging *sg = st->sg;
@@ -340,6 +353,7 @@ static void adopt(struct staged *st)
 	else
 		(void)unlink(st->path);
 	atomic_store(&st->retired, true);
+	close_file(st);
 	(void)pthread_rwlock_unlock(&st->io);
 	version_unref(v);
 }

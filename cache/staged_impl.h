@@ -71,13 +71,19 @@ struct staged {
 	struct map_node node; /* in by_key while mapped; guarded by lock */
 	struct staging *sg;   /* borrowed */
 	uint64_t id;
-	int fd;		     /* owned; -1: the file is lost (recovery) ... */
-	uint64_t lost_bytes; /* ... which had so many: not one that is empty */
 	char *path; /* owned */
 
 	/* Held for reading around each pread and pwrite, for writing to seal and to
 	 * retire: no byte changes while a file is on its way. */
 	pthread_rwlock_t io;
+
+	/* Closed once, when it retires: by who holds io for writing and fd_lock.  Others
+	 * hold one of them, or have claimed the file, or see it in a state that is not
+	 * DONE. */
+	pthread_mutex_t fd_lock; /* the innermost */
+	int fd; /* owned; -1: the file is lost (recovery), or the cache's by now ... */
+	uint64_t last_bytes;   /* ... and had so many: not one that is empty; ... */
+	int64_t last_mtime_ns; /* ... and this time */
 
 	/* atomic */
 	atomic_int refs, writers;

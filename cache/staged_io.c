@@ -307,9 +307,13 @@ ssize_t staged_try_read(struct staged *st, void *dst, size_t len, uint64_t off)
 
 void staged_stat(struct staged *st, uint64_t *ret_size, int64_t *ret_mtime_ns)
 {
-	struct stat sb = {.st_size = (off_t)st->lost_bytes};
-	if (st->fd >= 0)
-		(void)fstat(st->fd, &sb);
+	struct stat sb;
+	SCOPED_LOCK(&st->fd_lock);
+	if (st->fd < 0 || fstat(st->fd, &sb)) {
+		*ret_size = st->last_bytes;
+		*ret_mtime_ns = st->last_mtime_ns;
+		return;
+	}
 	*ret_size = (uint64_t)sb.st_size;
 	*ret_mtime_ns =
 		(int64_t)sb.st_mtim.tv_sec * (int64_t)NS_PER_S + sb.st_mtim.tv_nsec;

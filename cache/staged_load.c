@@ -101,7 +101,7 @@ static void load_fields(struct staged *st, const struct journal_row *row)
 		[ROW_CONFLICT] = STAGED_CONFLICT,
 	};
 	st->local = row->local;
-	st->lost_bytes = st->fd < 0 ? row->size : 0;
+	st->last_bytes = row->size;
 	st->synced = row->synced;
 	st->recovered = true;
 	/* The daemon may have died after the last byte and before the row went. */

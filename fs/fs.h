@@ -16,7 +16,7 @@
  *
  *   gate.lock, tree.lock > inode.lock > staging.lock > staged.lock > removal.lock >
  *   names.lock > version.lock > blocks.lock > journal.lock > pool.lock > http.lock
- *   staging.lock > parts.lock > orphans.lock
+ *   staging.lock > parts.lock > orphans.lock; staging.lock > staged.fd_lock
  */
 #ifndef FS_FS_H
 #define FS_FS_H

@@ -261,10 +261,24 @@ void tree_forget(struct tree *tr, uint64_t id, uint64_t n)
 	tree_put(tr, in);
 }
 
+/* The kernel may remember the inode for long; the cache keeps those that were last used.
+ */
+static void forget_version(struct inode *in)
+{
+	(void)pthread_mutex_lock(&in->lock);
+	struct version *v = STEAL(in->version);
+	(void)pthread_mutex_unlock(&in->lock);
+	version_unref(v);
+}
+
 void tree_opened(struct tree *tr, struct inode *in, int n)
 {
-	SCOPED_LOCK(&tr->lock);
+	(void)pthread_mutex_lock(&tr->lock);
 	in->opens += (uint32_t)n;
+	bool last = !in->opens;
+	(void)pthread_mutex_unlock(&tr->lock);
+	if (last)
+		forget_version(in);
 }
 
 uint32_t tree_opens(struct tree *tr, struct inode *in)
@@ -480,6 +494,14 @@ void inode_set_object(struct inode *in, const struct object *obj)
 	version_unref(v);
 }
 
+/* The last one may have gone: then it is the cache's, and in knows no more of it. */
+static void rest(struct inode *in, struct staged *st)
+{
+	let_go(st);
+	SCOPED_LOCK(&in->lock);
+	take_over_locked(in);
+}
+
 void inode_add_writers(struct inode *in, int n)
 {
 	(void)pthread_mutex_lock(&in->lock);
@@ -489,7 +511,7 @@ void inode_add_writers(struct inode *in, int n)
 		staged_add_writers(st, n);
 	(void)pthread_mutex_unlock(&in->lock);
 	if (n < 0)
-		let_go(st);
+		rest(in, st);
 	else
 		staged_unref(st);
 }
@@ -504,7 +526,7 @@ void inode_leave(struct inode *in)
 
 void inode_rest(struct inode *in)
 {
-	let_go(inode_staged(in));
+	rest(in, inode_staged(in));
 }
 
 int inode_writers(struct inode *in)

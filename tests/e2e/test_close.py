@@ -175,3 +175,19 @@ def test_reopened_and_nothing_written(s3d, mount, size):
     os.close(second)
     s3d.put("f", b"theirs")
     wait("the new version", lambda: read(m.path("f")) == b"theirs", 10)
+
+
+@pytest.mark.parametrize("upload", ["close", "background"])
+def test_uploaded_files_keep_no_descriptor(local, mount, upload):
+    """P9: as long as the kernel remembers a name, if nobody has asked about it since."""
+    m = mount(local, upload=upload)
+
+    def descriptors():
+        return len(os.listdir("/proc/%d/fd" % m.process.pid))
+    for n in range(600):
+        write(m.path("f%d" % n), body(1000, n))
+        if n == 299:
+            wait("the uploads", lambda: len(local.files()) == 300)
+            before = descriptors()  # with those that the cache keeps open
+    wait("the uploads", lambda: len(local.files()) == 600)
+    wait("their end", lambda: descriptors() < before + 50)
