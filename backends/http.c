@@ -31,6 +31,7 @@ enum {
 	DEFAULT_STALL_MS = 30 * 1000,
 	TICK_MS = 100, /* how often a silent transfer looks whether it was cancelled */
 };
+#define SILENT_NS NS_PER_S /* without a byte: it is no load for the server */
 
 struct http {
 	/* set once */
@@ -223,16 +224,40 @@ static int judge(const struct http_transfer *t, CURLcode code, const char *cause
 	return r;
 }
 
-/* curl_easy_perform, but it looks at the call more often than once a second. */
-static CURLcode perform(const struct handle *h)
+/* When did it last move? */
+struct pulse {
+	uint64_t bytes, since_ns;
+	bool silent;
+};
+
+static void feel_pulse(struct pulse *p, struct http *http, const struct http_transfer *t)
 {
+	const struct http_reply *reply = t->answer.reply;
+	uint64_t bytes = t->sent + reply->headers.len + reply->received;
+	uint64_t now = clock_now_ns();
+	if (bytes != p->bytes || !p->since_ns)
+		*p = (struct pulse){bytes, now, p->silent};
+	bool silent = now - p->since_ns >= SILENT_NS;
+	if (silent != p->silent)
+		http_pool_silent(http->pool, t->call, silent);
+	p->silent = silent;
+}
+
+/* curl_easy_perform, but it looks at the call more often than once a second. */
+static CURLcode perform(struct http *http, const struct handle *h,
+			const struct http_transfer *t)
+{
+	struct pulse pulse = {0};
 	int running = 1, left;
 	CURLMcode m = curl_multi_add_handle(h->multi, h->easy);
 	while (!m && running) {
 		m = curl_multi_perform(h->multi, &running);
 		if (!m && running)
 			m = curl_multi_poll(h->multi, NULL, 0, TICK_MS, NULL);
+		feel_pulse(&pulse, http, t);
 	}
+	if (pulse.silent)
+		http_pool_silent(http->pool, t->call, false);
 	const CURLMsg *end = curl_multi_info_read(h->multi, &left);
 	CURLcode code = !m && end ? end->data.result : CURLE_OUT_OF_MEMORY;
 	(void)curl_multi_remove_handle(h->multi, h->easy);
@@ -279,13 +304,13 @@ static bool was_connected(CURL *easy)
 	       ready_us > 0;
 }
 
-static int send_on(struct handle *h, struct http_transfer *t)
+static int send_on(struct http *http, struct handle *h, struct http_transfer *t)
 {
 	char cause[CURL_ERROR_SIZE] = "";
 	uint64_t started_ns = clock_now_ns();
 	http_transfer_set(h->easy, t, cause);
 	metrics_add(METRIC_REQUESTS_NOW, 1);
-	int r = judge(t, perform(h), cause);
+	int r = judge(t, perform(http, h, t), cause);
 	t->answer.reply->connected = was_connected(h->easy);
 	metrics_sub(METRIC_REQUESTS_NOW, 1);
 	count_latency(h->easy, t);
@@ -313,7 +338,7 @@ static int send_on_new(struct http *http, struct http_transfer *t)
 	if (!h)
 		r = -ENOMEM;
 	if (!r)
-		r = send_on(h, t);
+		r = send_on(http, h, t);
 	curl_slist_free_all(t->headers);
 	if (h)
 		release(http, t->call, h, !r);
@@ -365,7 +390,7 @@ int http_send(struct http *http, const struct http_request *rq, struct http_repl
 	if (!r)
 		r = acquire(http, call, &h);
 	if (!r) {
-		r = send_on(h, &t);
+		r = send_on(http, h, &t);
 		tell_pool(http, ret, r);
 		if (!r && http_is_2xx(ret))
 			note_origin(http, rq);

@@ -28,6 +28,7 @@ struct http_pool {
 	void **idle; /* a stack of max */
 	uint32_t n_idle, n_busy;
 	uint32_t n_low; /* of n_busy: below PRIO_DEMAND */
+	uint32_t n_silent, n_low_silent; /* of these */
 	uint32_t n_waiting[PRIO_COUNT];
 	uint32_t limit;
 	uint32_t n_well;    /* since the limit changed */
@@ -81,9 +82,10 @@ static uint32_t reserved_locked(const struct http_pool *p)
 
 static bool is_room_locked(const struct http_pool *p, enum prio prio)
 {
-	if (p->n_busy >= p->limit)
+	if (p->n_busy >= p->max || p->n_busy - p->n_silent >= p->limit)
 		return false;
-	return prio == PRIO_DEMAND || p->n_low < p->limit - reserved_locked(p);
+	return prio == PRIO_DEMAND ||
+	       p->n_low - p->n_low_silent < p->limit - reserved_locked(p);
 }
 
 static bool may_go_locked(const struct http_pool *p, enum prio prio)
@@ -157,6 +159,15 @@ void http_pool_leave(struct http_pool *p, const struct call *call, void *handle)
 		p->idle[p->n_idle++] = handle;
 	p->n_busy--;
 	p->n_low -= prio_of(call) != PRIO_DEMAND;
+	wake_next_locked(p);
+}
+
+void http_pool_silent(struct http_pool *p, const struct call *call, bool silent)
+{
+	SCOPED_LOCK(&p->lock);
+	uint32_t low = prio_of(call) != PRIO_DEMAND;
+	p->n_silent += silent ? 1 : -1U;
+	p->n_low_silent += silent ? low : -low;
 	wake_next_locked(p);
 }
 

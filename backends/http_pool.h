@@ -7,7 +7,8 @@
  * that asks to slow down, or answers too late, takes a quarter of it away, at most once
  * a second and never below a floor, and what succeeds afterwards gives it back one by
  * one.  Of the limit, a few are for PRIO_DEMAND only, and whoever waits in a higher rank
- * goes first (P9).
+ * goes first (P9).  A request that is silent for long is no load and does not count, but
+ * for the maximum: hung ones would keep all others from a limit that was lowered (P8).
  */
 #ifndef BACKENDS_HTTP_POOL_H
 #define BACKENDS_HTTP_POOL_H
@@ -36,6 +37,10 @@ int http_pool_enter(struct http_pool *pool, const struct call *call, void **ret)
 int http_pool_enter_new(struct http_pool *pool, uint32_t n, const struct call *call);
 /* handle NULL: it was thrown away. */
 void http_pool_leave(struct http_pool *pool, const struct call *call, void *handle);
+
+/* This request, which is in flight, hears and sends nothing any more; and does again, or
+ * is about to leave. */
+void http_pool_silent(struct http_pool *pool, const struct call *call, bool silent);
 
 /* How a request ended, for the limit; now_ns by clock_now_ns. */
 void http_pool_went_well(struct http_pool *pool);

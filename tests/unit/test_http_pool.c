@@ -162,6 +162,40 @@ static void pool__success_gives_the_limit_back_slowly(void)
 	http_pool_free(pool);
 }
 
+/* P8: hung requests leave the few that a busy server is still sent to others. */
+static void pool__P8_silent_requests_hold_no_turn(void)
+{
+	struct http_pool *pool = new_pool(8);
+	struct call hint = {.deadline_ns = CLOCK_NEVER, .prio = PRIO_HINT};
+	CHECK_EQ(try_enter(pool, PRIO_HINT), 0);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(try_enter(pool, PRIO_DEMAND), 0);
+	for (uint64_t s = 1; s < 20; s++)
+		http_pool_overloaded(pool, s * 2 * NS_PER_S);
+	CHECK_EQ(http_pool_limit(pool), HTTP_POOL_FLOOR);
+	CHECK_EQ(try_enter(pool, PRIO_DEMAND), -ETIMEDOUT);
+	http_pool_silent(pool, &hint, true);
+	CHECK_EQ(try_enter(pool, PRIO_DEMAND), 0);
+	CHECK_EQ(try_enter(pool, PRIO_DEMAND), -ETIMEDOUT);
+	http_pool_silent(pool, NULL, true);
+	CHECK_EQ(try_enter(pool, PRIO_HINT), 0);
+	CHECK_EQ(try_enter(pool, PRIO_DEMAND), -ETIMEDOUT);
+	/* The maximum holds whatever they do. */
+	http_pool_silent(pool, NULL, true);
+	http_pool_silent(pool, NULL, true);
+	CHECK_EQ(try_enter(pool, PRIO_DEMAND), 0);
+	CHECK_EQ(try_enter(pool, PRIO_DEMAND), 0);
+	CHECK_EQ(try_enter(pool, PRIO_DEMAND), -ETIMEDOUT);
+	http_pool_silent(pool, &hint, false);
+	for (int i = 0; i < 3; i++)
+		http_pool_silent(pool, NULL, false);
+	for (int i = 0; i < 2; i++)
+		leave(pool, PRIO_HINT);
+	for (int i = 0; i < 6; i++)
+		leave(pool, PRIO_DEMAND);
+	http_pool_free(pool);
+}
+
 static void pool__a_small_pool_has_no_floor_above_it(void)
 {
 	struct http_pool *pool = new_pool(2);
@@ -182,6 +216,7 @@ int main(void)
 	RUN(pool__demand_goes_before_hint_before_fill);
 	RUN(pool__P9_overload_shrinks_it_once_a_second);
 	RUN(pool__success_gives_the_limit_back_slowly);
+	RUN(pool__P8_silent_requests_hold_no_turn);
 	RUN(pool__a_small_pool_has_no_floor_above_it);
 	return 0;
 }
