@@ -136,26 +136,31 @@ static void follow_up_locked(struct staged *st)
 	staged_submit_locked(next);
 }
 
-/* An older generation that nobody will upload: st has its bytes and has arrived. */
-static void drop_superseded(struct staged *st)
+/* An older generation that nobody will upload: st has its bytes and has arrived.  Ours,
+ * or NULL.  In one with what st has become: whoever claims it next sees no chain that is
+ * about to be taken apart. */
+static struct staged *take_superseded_locked(struct staged *st)
 {
-	struct staging *sg = st->sg;
-	struct staged *older = NULL;
-	(void)pthread_mutex_lock(&sg->lock);
-	if (st->older && staged_get_state(st) != STAGED_SEALED &&
-	    staged_get_state(st->older) != STAGED_SEALED) {
-		older = st->older;
-		st->older = STEAL(older->older);
-		staged_set_state_locked(older, STAGED_DROPPED);
-	}
-	(void)pthread_mutex_unlock(&sg->lock);
+	struct staged *older = st->older;
+	if (!older || staged_get_state(st) == STAGED_SEALED ||
+	    staged_get_state(older) == STAGED_SEALED)
+		return NULL;
+	st->older = STEAL(older->older);
+	staged_set_state_locked(older, STAGED_DROPPED);
+	return older;
+}
+
+static void drop_superseded(struct staged *older)
+{
 	if (!older)
 		return;
 	struct journal_change c = {.kind = JOURNAL_DEL_ROW, .id = older->id};
-	journal_forget(sg->jn, &c, 1, false);
+	journal_forget(older->sg->jn, &c, 1, false);
 	(void)unlink(older->path);
 	staged_unref(older);
 }
+
+#define HURRIED_NS NS_PER_S /* between two attempts: the mount ends, and waits for it */
 
 static void finish_locked(struct attempt *at, int r, const struct object *obj)
 {
@@ -165,7 +170,8 @@ static void finish_locked(struct attempt *at, int r, const struct object *obj)
 	st->error = r;
 	st->uncertain = r != 0;
 	st->uncertain_key = map_hash_string(at->key);
-	st->retry_at_ns = clock_add(clock_now_ns(), st->sg->conf.retry_ns);
+	st->retry_at_ns = clock_add(clock_now_ns(),
+				    st->sg->hurried ? HURRIED_NS : st->sg->conf.retry_ns);
 	if (!r) {
 		st->object = *obj;
 		staged_set_state_locked(st, STAGED_DONE);
@@ -250,8 +256,9 @@ static void attempt_run(struct attempt *at)
 
 	(void)pthread_mutex_lock(&st->sg->lock);
 	finish_locked(at, r, &obj);
+	struct staged *older = take_superseded_locked(st);
 	(void)pthread_mutex_unlock(&st->sg->lock);
-	drop_superseded(st);
+	drop_superseded(older);
 	staged_retire_if_idle(st);
 	staging_run_orphans(st->sg);
 	attempt_free(at);

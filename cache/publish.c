@@ -318,9 +318,10 @@ int staging_start(struct staging *sg)
 }
 
 /* What failed a while ago may go now, and there may be no time for its turn. */
-static void hurry_once_locked(struct staging *sg)
+void staging_hurry(struct staging *sg)
 {
 	struct map_node *node = NULL;
+	SCOPED_LOCK(&sg->lock);
 	if (sg->hurried)
 		return;
 	sg->hurried = true;
@@ -349,8 +350,8 @@ static uint64_t count_pending_locked(struct staging *sg)
 
 uint64_t staging_drain(struct staging *sg, uint64_t deadline_ns)
 {
+	staging_hurry(sg);
 	SCOPED_LOCK(&sg->lock);
-	hurry_once_locked(sg);
 	uint64_t left = count_pending_locked(sg);
 	while ((left || orphans_fresh(sg->orphans)) && clock_now_ns() < deadline_ns) {
 		staging_run_orphans(sg);

@@ -75,8 +75,10 @@ int staging_load_part(struct staging *sg, uint64_t upload, const struct part *pa
 		      uint32_t crc);
 /* After loading: removes files that no row names, starts the uploads. */
 int staging_start(struct staging *sg);
-/* Wait for uploads, at the end: those that have failed are tried once more at once, and
- * so are files that could not be sealed.  How many are left when the deadline passes. */
+/* The end comes: what has failed is tried once more at once, and so are files that could
+ * not be sealed; what fails from here on is tried again soon. */
+void staging_hurry(struct staging *sg);
+/* And wait for the uploads.  How many are left when the deadline passes. */
 uint64_t staging_drain(struct staging *sg, uint64_t deadline_ns);
 bool staging_is_local(const struct staging *sg, const char *key);
 enum local_only staging_local_kind(const struct staging *sg, const char *key);

@@ -58,7 +58,7 @@ struct staging {
 	struct map by_key;	/* the newest generation of each name */
 	struct attempt_queue queues[RANK_COUNT];
 	bool closing;
-	bool hurried; /* by staging_drain, once */
+	bool hurried; /* by staging_hurry, once */
 
 	/* atomic */
 	_Atomic uint64_t used_bytes;

@@ -7,6 +7,8 @@
 #include "cache/tags.h"
 #include "backends/util/banned.h"
 
+#define LOOK_NS (3 * NS_PER_S) /* of a bucket that has just not answered */
+
 static struct call job_call(const struct upload_job *job)
 {
 	return (struct call){
@@ -109,15 +111,16 @@ static bool may_have_arrived(int r)
 }
 
 /* r, or 0 if it is there after all.  A bucket that cannot be reached is not asked
- * for long: the attempt has failed then, and the next one looks first. */
+ * for long: the attempt has failed then, its time is over (P8), and the next one looks
+ * first. */
 static int look_again(struct backend *be, const struct upload_job *job, int r,
 		      struct object *ret)
 {
 	struct upload_job brief = *job;
 	struct object there;
 	bool rebase;
-	if (brief.timeout_ns > 10 * NS_PER_S)
-		brief.timeout_ns = 10 * NS_PER_S;
+	if (brief.timeout_ns > LOOK_NS)
+		brief.timeout_ns = LOOK_NS;
 	if (look_who_is_there(be, &brief, &rebase, &there) != 1)
 		return r;
 	*ret = there;

@@ -484,6 +484,10 @@ uint64_t view_drain(struct view *vw, uint64_t deadline_ns)
 {
 	if (vw->read_only)
 		return 0;
+	/* Uploads go on by themselves while removals are sent, and not the other way
+	 * round. */
+	staging_hurry(vw->sg);
+	(void)removal_drain(vw->rm, deadline_ns);
 	uint64_t left = staging_drain(vw->sg, deadline_ns);
 	return left + removal_drain(vw->rm, deadline_ns);
 }

@@ -230,6 +230,24 @@ def test_removals_are_left_as_well(s3d, mount):
     assert s3d.files() == []
 
 
+def test_an_upload_that_fails_while_it_drains(s3d, mount):
+    """It is sent again at once, and removals do not wait for its end."""
+    m = mount(s3d, read_timeout="2s")
+    write(m.path("g"), b"x")
+    s3d.server.rule("silent", op="put", key="/f$", secs=60, count=2)
+    lib.fails(errno.ETIMEDOUT, write, m.path("f"), body(5000))
+    os.unlink(m.path("g"))
+    began = time.monotonic()
+    m.umount()
+    assert time.monotonic() - began < 15 * lib.SLOW, "it waited for a turn in half a minute"
+    assert s3d.files() == ["f"]
+    log = [r for r in s3d.server.log() if r["key"].endswith(("/f", "/g"))]
+    gone = next(n for n, r in enumerate(log) if r["op"] == "delete")
+    there = next(n for n, r in enumerate(log) if r["op"] == "put" and r["key"].endswith("/f")
+                 and r["status"] == 200)
+    assert gone < there, [(r["op"], r["key"]) for r in log]
+
+
 def test_the_port_of_a_daemon_that_drains(s3d, stuck):
     """Its successor waits for it as well."""
     m = stuck(drain="1000s", metrics="127.0.0.1:%d" % lib.free_port())
