@@ -99,9 +99,12 @@ void azure_place_headers(const struct azure *az, struct request *rq, const char 
 	request_header(rq, "x-ms-access-tier", tier_of(az, key, meta));
 }
 
-static bool refuses_tags(int error)
+/* Is it the tags, perhaps, that were refused, and not the source of a copy? */
+static bool refuses_tags(int error, const struct http_reply *reply)
 {
-	return error == -EACCES || error == -EINVAL || error == -EOPNOTSUPP;
+	const char *code = http_header(reply, "x-ms-error-code");
+	return (error == -EACCES || error == -EINVAL || error == -EOPNOTSUPP) &&
+	       !(code && !strcmp(code, "CannotVerifyCopySource"));
 }
 
 int azure_send_tagged(struct azure *az, const struct request *rq,
@@ -117,7 +120,7 @@ int azure_send_tagged(struct azure *az, const struct request *rq,
 	int r = request_send(&az->st, &tagged, reply, call);
 	if (!r)
 		atomic_store(&az->tags, AZURE_TAGS_TAKEN);
-	if (!refuses_tags(r)) {
+	if (!refuses_tags(r, reply)) {
 		struct store_error e;
 		/* What reply holds may be an answer before it, to the old token. */
 		if (store_errno_is_transient(r) || r == -EINTR)

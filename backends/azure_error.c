@@ -10,7 +10,8 @@
 #include "backends/xml.h"
 #include "backends/util/banned.h"
 
-/* Codes that say more than their status. */
+/* Codes that say more than their status.  CannotVerifyCopySource is none: what came of
+ * asking for the source is the status, and 500 is a question that took too long. */
 static const struct {
 	const char *code;
 	int error;
@@ -26,7 +27,6 @@ static const struct {
 	{"ConditionNotMet", -ESTALE},
 	{"SourceConditionNotMet", -ESTALE},
 	{"TargetConditionNotMet", -ESTALE},
-	{"CannotVerifyCopySource", -ESTALE},
 	{"SourcePathNotFound", -ENOENT},
 	{"InvalidBlockList", -ENXIO},
 	{"BlobArchived", -ENODATA},

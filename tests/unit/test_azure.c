@@ -133,6 +133,11 @@ static void azure__errors_are_those_of_backend_h(void)
 	CHECK_EQ(errno_of(401, "InvalidAuthenticationInfo"), -EACCES);
 	CHECK_EQ(errno_of(403, "AuthenticationFailed"), -EACCES);
 	CHECK_EQ(errno_of(409, "SnapshotsPresent"), -EACCES);
+	/* only its status says what it was that the source of a copy is not */
+	CHECK_EQ(errno_of(404, "CannotVerifyCopySource"), -ENOENT);
+	CHECK_EQ(errno_of(412, "CannotVerifyCopySource"), -ESTALE);
+	CHECK_EQ(errno_of(403, "CannotVerifyCopySource"), -EACCES);
+	CHECK_EQ(errno_of(500, "CannotVerifyCopySource"), -EREMOTEIO);
 	/* a conflict that will not pass is not waited for */
 	CHECK_EQ(errno_of(409, "ContainerBeingDeleted"), -EBUSY);
 	CHECK_EQ(errno_of(409, "SomethingNew"), -EINVAL);

@@ -209,6 +209,9 @@ static void azure__copies_are_waited_for(void)
 	const char *target[] = {ANSWER("412", CODE("ConditionNotMet")), NULL};
 	const char *exists[] = {ANSWER("409", CODE("BlobAlreadyExists")), NULL};
 	const char *archived[] = {ANSWER("409", CODE("BlobArchived")), NULL};
+	const char *gone[] = {ANSWER("404", CODE("CannotVerifyCopySource")), NULL};
+	const char *late[] = {ANSWER("500", CODE("CannotVerifyCopySource")), NULL};
+	const char *unread[] = {ANSWER("403", CODE("CannotVerifyCopySource")), NULL};
 	CHECK_EQ(copy(at_once, &none, NULL), 0);
 	CHECK_EQ(copy(tagged, &ours, NULL), 0);
 	/* P1: of the same size, but another writer's. */
@@ -222,6 +225,10 @@ static void azure__copies_are_waited_for(void)
 	CHECK_EQ(copy(target, &absent, "if-none-match: *\r\n"), -EEXIST);
 	CHECK_EQ(copy(exists, &absent, NULL), -EEXIST);
 	CHECK_EQ(copy(archived, &none, NULL), -ENODATA);
+	CHECK_EQ(copy(gone, &none, NULL), -ESTALE);
+	CHECK_EQ(copy(late, &none, NULL), -EREMOTEIO);
+	/* and it is not the tags that are refused */
+	CHECK_EQ(copy(unread, &none, "x-ms-tags: "), -EACCES);
 }
 
 static void azure__metadata_of_others_is_kept(void)
