@@ -259,7 +259,8 @@ struct backend_ops {
 			    struct call *call);
 	/* part->number and part->size are given, receipt is filled in; obj_off is
 	 * where the part starts in the object.  Sending a number again replaces
-	 * it.  -ENXIO: the store does not know this upload (any more). */
+	 * it.  -ENXIO: the store does not know this upload (any more).  -EOPNOTSUPP: as
+	 * things lie there now it takes no parts for this key, but may take a put. */
 	int (*upload_part)(struct backend *be, const char *key, const char *id,
 			   uint64_t obj_off, const struct source *src, struct part *part,
 			   struct call *call);

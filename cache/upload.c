@@ -49,7 +49,7 @@ static bool store_checks(const struct backend *be, const struct upload_job *job)
 	return be->caps & (job->parts ? BACKEND_FINISH_IF : BACKEND_PUT_IF);
 }
 
-static int send_over(struct backend *be, const struct upload_job *job, const char *base,
+static int send_once(struct backend *be, const struct upload_job *job, const char *base,
 		     struct object *ret)
 {
 	struct put_opts opts = {.mtime_ns = job->mtime_ns, .tag = job->tag};
@@ -62,6 +62,16 @@ static int send_over(struct backend *be, const struct upload_job *job, const cha
 			return r;
 	}
 	return send_whole(be, job, &opts, ret);
+}
+
+/* Where no parts are taken it goes up in one piece, if that can be so large. */
+static int send_over(struct backend *be, const struct upload_job *job, const char *base,
+		     struct object *ret)
+{
+	struct upload_job one_piece = *job;
+	int r = send_once(be, job, base, ret);
+	one_piece.parts = NULL;
+	return r == -EOPNOTSUPP && job->parts ? send_once(be, &one_piece, base, ret) : r;
 }
 
 /* 1: the object there is this upload.  0: it is not; *ret_rebase: it is the

@@ -1,6 +1,7 @@
 /* upload.h - one whole file into the bucket, as one object, under a condition.
  *
- * Small files are one put; large ones go in parts, several at once.  A refused
+ * Small files are one put; large ones go in parts, several at once, unless the store
+ * takes no parts for that key: then they are one put, too, or -EFBIG.  A refused
  * precondition is looked into: if the object there carries our own tag, the
  * upload had succeeded and only its answer was lost; if it carries the tag of the
  * file's previous generation, that one's upload was the base, and it is tried

@@ -338,6 +338,8 @@ static int mem_part(struct backend *be, const char *key, const char *id, uint64_
 	int r = wait_held(b, call);
 	if (!r && atomic_load(&b->bad_part) == (int)part->number)
 		r = -EIO;
+	if (!r && b->no_parts)
+		r = -EOPNOTSUPP;
 	if (r)
 		return r;
 	char *bytes = load(src);
@@ -360,6 +362,8 @@ static int mem_finish(struct backend *be, const char *key, const char *id,
 {
 	struct bucket *b = enter(be, &((struct bucket *)be)->finishes);
 	int r = wait_held(b, call);
+	if (!r && b->no_finish)
+		r = -EOPNOTSUPP;
 	if (r)
 		return r;
 	SCOPED_LOCK(&b->lock);

@@ -36,6 +36,7 @@ struct bucket {
 	atomic_bool dies;    /* with such a write: from then on it is down */
 	atomic_int bad_part; /* the part of this number fails */
 	_Atomic int no_copy; /* copies fail with it */
+	bool no_parts, no_finish; /* each is -EOPNOTSUPP: set before use */
 	bool begin_meta;     /* BACKEND_BEGIN_META, as it says: set before use */
 	bool rounds_mtime;   /* to whole seconds: set before use */
 	bool blind_copies;   /* copies take no condition: set before use */

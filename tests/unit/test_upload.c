@@ -289,6 +289,54 @@ static void upload__forgotten_parts_are_sent_anew(void)
 	end(&rig);
 }
 
+/* What lies there takes no parts: one put, under the same condition (P4, P5). */
+static void upload__without_parts_in_one_piece(void)
+{
+	for (int late = 0; late < 2; late++) {
+		struct rig rig;
+		start(&rig, BIG);
+		rig.p.b.no_parts = !late;
+		rig.p.b.no_finish = late;
+		CHECK_EQ(run(&rig), 0);
+		CHECK(prig_has_file(&rig.p, "k"));
+		CHECK_EQ(rig.p.b.puts, 1);
+		CHECK_EQ(prig_abort_orphans(&rig.p), 0);
+		CHECK_EQ(bucket_uploads(&rig.p.b), 0);
+		bucket_set(&rig.p.b, "k", "theirs", "other");
+		CHECK_EQ(run(&rig), -ESTALE);
+		rig.job.base = "\"gone\"";
+		CHECK_EQ(run(&rig), -ESTALE);
+		/* a put that takes no condition is looked after by hand */
+		rig.p.b.be.caps &= ~(uint32_t)BACKEND_PUT_IF;
+		CHECK_EQ(run(&rig), -ESTALE);
+		CHECK_EQ(rig.p.b.puts, 3);
+		rig.p.b.be.limits.put_max = BIG - 1;
+		bucket_unset(&rig.p.b, "k");
+		rig.job.base = "";
+		CHECK_EQ(run(&rig), -EFBIG);
+		CHECK(bucket_has(&rig.p.b, "k", NULL));
+		end(&rig);
+	}
+}
+
+/* The same of one whose parts were to go up while it grew. */
+static void upload__early_parts_that_are_not_taken(void)
+{
+	struct rig rig;
+	start(&rig, 0);
+	rig.p.b.no_parts = true;
+	for (uint64_t off = 0; off < BIG; off += 1 << 20)
+		prig_write(&rig.p, 'x', off, 1 << 20);
+	rig.job.parts = rig.p.parts;
+	rig.job.size = BIG;
+	rig.job.tag = parts_tag(rig.p.parts);
+	CHECK_EQ(run(&rig), 0);
+	CHECK(prig_has_file(&rig.p, "k"));
+	CHECK_EQ(prig_abort_orphans(&rig.p), 0);
+	CHECK_EQ(rig.p.b.puts, 1);
+	end(&rig);
+}
+
 int main(void)
 {
 	RUN(upload__small_is_one_put);
@@ -306,5 +354,7 @@ int main(void)
 	RUN(upload__time_that_was_set_is_found);
 	RUN(upload__rounded_time_is_no_copy);
 	RUN(upload__forgotten_parts_are_sent_anew);
+	RUN(upload__without_parts_in_one_piece);
+	RUN(upload__early_parts_that_are_not_taken);
 	return 0;
 }
