@@ -1,10 +1,19 @@
 /* azure_block.c - uploads in blocks.
  *
- * Nothing is begun at the store: an upload is a nonce with which its blocks' ids
- * start.  So two writers of one blob, whose uncommitted blocks lie in one place, never
- * take each other's; and an upload that was given up leaves blocks that the store
- * forgets after a week, or when the blob is next written.  That it was given up is
- * remembered here, so that no late part revives it.
+ * Nothing is begun at the store: the id of an upload is a nonce.  That one was given up
+ * is remembered here, so that no late part revives it.
+ *
+ * The uncommitted blocks of a blob lie in one place, whoever sent them, until the blob is
+ * written or a week has passed; nothing else removes them and leaves the blob as it is
+ * (P4).  From that follows:
+ *
+ *  - The id of a block is random, and another one each time that a part is sent.  So two
+ *    writers of one blob never take each other's, and a request that arrives late does
+ * not change the bytes of a block that was sent since (P1).
+ *  - All ids have one length, or the store refuses the block.  An upload that was given
+ * up leaves its blocks there.  Our next one to that name takes them away.  AzCopy,
+ * Storage Explorer and the SDK for Java have ids as long as ours and go on over them; a
+ * program with others is refused until then.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,9 +26,9 @@
 
 enum {
 	NONCE_BYTES = (AZURE_NONCE_SIZE - 1) / 2,
-	SENDING_BYTES = 4,
-	BLOCK_ID_SIZE = 72,
-	BLOCK_LIST_MAX = 16 * 1024 * 1024, /* 50000 ids of 88 bytes with their tags */
+	BLOCK_ID_BYTES = 36,
+	BLOCK_ID_SIZE = 49,		   /* as text */
+	BLOCK_LIST_MAX = 16 * 1024 * 1024, /* 50000 of them with their tags */
 };
 
 int azure_upload_begin(struct backend *be, const char *key, uint64_t size,
@@ -54,21 +63,15 @@ static int check_upload(struct azure *az, const char *id)
 	return 0;
 }
 
-/* All of one length, as the store wants them.  Another one each time that a part is sent:
- * a request that arrives late must not change the bytes of a block that was sent since
- * (P1). */
-static int block_id(const char *id, uint32_t number, char ret[static BLOCK_ID_SIZE])
+static int block_id(char ret[static BLOCK_ID_SIZE])
 {
-	char text[AZURE_NONCE_SIZE + 8 + 2 * SENDING_BYTES], hex[2 * SENDING_BYTES + 1];
-	uint8_t sending[SENDING_BYTES];
+	uint8_t bytes[BLOCK_ID_BYTES];
 	CLEANUP_BUF struct buf coded;
-	int r = crypto_random(sending, sizeof sending);
+	int r = crypto_random(bytes, sizeof bytes);
 	if (r)
 		return r;
-	hex_encode(sending, sizeof sending, hex);
 	buf_init(&coded, BLOCK_ID_SIZE - 1);
-	(void)snprintf(text, sizeof text, "%s-%05u-%s", id, number % 100000, hex);
-	base64_encode(&coded, text, strlen(text));
+	base64_encode(&coded, bytes, sizeof bytes);
 	(void)snprintf(ret, BLOCK_ID_SIZE, "%s", coded.data);
 	return buf_error(&coded);
 }
@@ -84,7 +87,7 @@ int azure_upload_part(struct backend *be, const char *key, const char *id,
 	http_reply_init(&reply);
 	int r = check_upload(az, id);
 	if (!r)
-		r = block_id(id, part->number, block);
+		r = block_id(block);
 	if (r)
 		return r;
 	struct request rq = {

@@ -51,8 +51,8 @@
  *                UploadPartCopy          Block From URL
  *   del          DELETE, If-Match        DELETE, If-Match          DELETE, ifGeneration..
  *   rename       NULL                    dfs rename (HNS only)     moveTo
- *   upload_begin CreateMultipart: id     a nonce: block ids start  a mark below
- *                                        with it (no request)      .mastfs-parts/
+ *   upload_begin CreateMultipart: id     a nonce (no request)      a mark below
+ *                                                                  .mastfs-parts/
  *   upload_part  UploadPart: ETag        Put Block: block id       an object beside it
  *   upload_fin.. CompleteMultipart,      Put Block List,           compose, in two
  *                If-Match                If-Match                  levels; ifGener..
