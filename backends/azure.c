@@ -15,9 +15,9 @@
 #define MIB UINT64_C(1048576)
 
 static const struct backend_limits azure_limits = {
-	/* The service takes 5000 MiB; what fails half-way is sent again whole. */
-	.put_max = 256 * MIB, .part_min = 1,	  .part_max = 4000 * MIB,
-	.part_align = 1,      .parts_max = 50000, .object_max = 50000 * 4000 * MIB,
+	/* What is so large goes in blocks, but where none are taken: azure_block.c. */
+	.put_max = 5000 * MIB, .part_min = 1,	   .part_max = 4000 * MIB,
+	.part_align = 1,       .parts_max = 50000, .object_max = 50000 * 4000 * MIB,
 };
 
 /* --- what answers say --- */

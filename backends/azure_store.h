@@ -13,7 +13,15 @@
 
 enum {
 	AZURE_NONCE_SIZE = 33, /* 32 hex digits and a NUL: the id of an upload */
-	AZURE_GIVEN_UP_MAX = 64,
+	AZURE_UPLOADS_MAX = 64,
+};
+
+/* What azure_block.c remembers of an upload: it is lost with the mount, and learned
+ * again. */
+struct azure_upload {
+	char id[AZURE_NONCE_SIZE];
+	uint8_t id_bytes;	/* of each of its blocks */
+	bool given_up, refused; /* refused: no block of ours is taken there */
 };
 
 /* Does the account take index tags with a write? */
@@ -28,8 +36,8 @@ struct azure {
 	_Atomic int tags; /* enum azure_tags */
 
 	/* guarded by st.lock */
-	char given_up[AZURE_GIVEN_UP_MAX][AZURE_NONCE_SIZE]; /* uploads, a ring */
-	uint32_t n_given_up;
+	struct azure_upload uploads[AZURE_UPLOADS_MAX]; /* a ring */
+	uint32_t n_uploads;
 };
 
 static inline struct azure *azure_of(struct backend *be)

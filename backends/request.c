@@ -231,7 +231,8 @@ static bool mend(struct store *st, const struct store_error *e,
 int request_log(const struct store *st, const struct request *rq, int error,
 		const char *cause, const struct http_reply *reply)
 {
-	enum log_level level = rq->quiet || st->quiet || store_errno_is_expected(error) ||
+	enum log_level level = rq->quiet || st->quiet || error == rq->expected ||
+					       store_errno_is_expected(error) ||
 					       store_errno_is_transient(error)
 				       ? LOG_LEVEL_DEBUG
 				       : LOG_LEVEL_ERROR;

@@ -71,6 +71,7 @@ struct request {
 	bool quiet;	    /* an experiment: a failure is no news */
 	int also;	    /* a status that is success beside 2xx; 0 = none */
 	int on_404, on_412; /* what these mean here; 0: -ENOENT, -ESTALE */
+	int expected;	    /* an error that is no news: the caller knows what to do */
 };
 
 /* What an answer that is no success says. */

@@ -1,5 +1,6 @@
 """Each store that mastfs speaks to does the same: the application's calls, whatever others do
 to the bucket meanwhile, and one line where it cannot be reached."""
+import base64
 import errno
 import json
 import os
@@ -157,6 +158,82 @@ def test_azure_sas(azurite, mount):
     azurite.env = env("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z")
     line = refuse(mount(azurite, start=False), "AZURE_STORAGE_SAS_TOKEN")
     assert "sig=" not in line
+
+
+def leave_blocks(azurite, name, id_bytes):
+    """As a program does that died within an upload: blocks, and no list of them."""
+    for n in range(3):
+        block = base64.b64encode(b"%0*d" % (id_bytes, n)).decode()
+        azurite.client.call("PUT", "/" + PREFIX + name, b"theirs", comp="block", blockid=block)
+
+
+def blocks_left(azurite, name):
+    return azurite.client.call("GET", "/" + PREFIX + name, comp="blocklist",
+                               blocklisttype="uncommitted")[2].count(b"<Block>")
+
+
+@pytest.mark.parametrize("id_bytes", [9, 36, 48])
+@pytest.mark.parametrize("old", [None, body(3000, 1)], ids=["new", "over"])
+def test_azure_blocks_that_another_program_left(azurite, mount, old, id_bytes):
+    """All ids of a blob have one length, says the store: ours are as theirs, then.  P4: what
+    others see is the old blob until it is the new one.  AzCopy's are as ours."""
+    said = "blocks with ids of %d bytes" % id_bytes
+    if old:
+        azurite.put("f", old)
+    leave_blocks(azurite, "f", id_bytes)
+    m = mount(azurite)
+    with open(m.path("f"), "wb", buffering=0) as f:
+        f.write(body(41 << 20, 2))
+        wait("parts of ours", lambda: blocks_left(azurite, "f") > 3)
+        assert azurite.files() == (["f"] if old else []) and azurite.get("f") == old
+    same(azurite.get("f"), body(41 << 20, 2))
+    assert blocks_left(azurite, "f") == 0 and azurite.uploads() == []
+    with open(m.path("f"), "r+b", buffering=0) as f:
+        f.write(b"MINE")
+    same(azurite.get("f"), b"MINE" + body(41 << 20, 2)[4:])
+    assert m.log().count(said) == (id_bytes != 36)
+    assert ("InvalidBlobOrBlock" in m.log()) == (id_bytes != 36)
+
+
+def test_azure_blocks_of_another_program_are_no_excuse(azurite, mount):
+    """P5: who changed the blob meanwhile was first."""
+    azurite.put("f", body(3000, 1))
+    m = mount(azurite)
+    f = open(m.path("f"), "r+b", buffering=0)
+    f.write(body(17 << 20, 2))
+    azurite.put("f", b"theirs")
+    leave_blocks(azurite, "f", 20)
+    fails(errno.ESTALE, f.close)
+    assert azurite.get("f") == b"theirs"
+    m.kill()
+
+
+def test_azure_ids_that_are_too_short_for_ours(azurite, mount):
+    """Then it goes up in one piece, which is whole or not at all as well (P2, P4, P5)."""
+    azurite.put("f", body(3000, 1))
+    leave_blocks(azurite, "f", 4)
+    m = mount(azurite)
+    with open(m.path("f"), "r+b", buffering=0) as f:
+        f.write(body(41 << 20, 2))
+        assert azurite.get("f") == body(3000, 1)
+    same(azurite.get("f"), body(41 << 20, 2))
+    assert m.log().count("takes no blocks from us") == 1
+    f = open(m.path("f"), "r+b", buffering=0)
+    f.write(b"MINE")
+    azurite.put("f", b"theirs")
+    leave_blocks(azurite, "f", 4)
+    fails(errno.ESTALE, f.close)
+    assert azurite.get("f") == b"theirs"
+    m.kill()
+
+
+def test_azure_blob_that_is_not_made_of_blocks(azurite, mount):
+    azurite.client.put(PREFIX + "f", **{"x-ms-blob-type": "AppendBlob"})
+    m = mount(azurite)
+    with open(m.path("f"), "wb", buffering=0) as f:
+        f.write(body(17 << 20, 2))
+    same(azurite.get("f"), body(17 << 20, 2))
+    assert m.log().count("takes no blocks from us") == 1
 
 
 @pytest.fixture

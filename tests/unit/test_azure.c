@@ -125,6 +125,8 @@ static void azure__errors_are_those_of_backend_h(void)
 	CHECK_EQ(errno_of(409, "BlobArchived"), -ENODATA);
 	CHECK_EQ(errno_of(409, "BlobBeingRehydrated"), -ENODATA);
 	CHECK_EQ(errno_of(400, "InvalidBlockList"), -ENXIO);
+	/* of blocks it is more, of a copy this would mean one without a condition */
+	CHECK_EQ(errno_of(409, "BlobOperationNotSupported"), -EINVAL);
 	CHECK_EQ(errno_of(416, "InvalidRange"), -ESTALE);
 	CHECK_EQ(errno_of(503, "ServerBusy"), -EBUSY);
 	CHECK_EQ(errno_of(500, "OperationTimedOut"), -EREMOTEIO);

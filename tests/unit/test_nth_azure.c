@@ -96,6 +96,13 @@ static const struct canned_op ops[] = {
 	 {ANSWER("202", COPY("success")), BLOB("5", "")},
 	 copy},
 	{"azure-blocks", "az://acc/cont", {MADE, MADE, BLOB("5", "")}, blocks},
+	{"azure-blocks-left",
+	 "az://acc/cont",
+	 {ANSWER("400", CODE("InvalidBlobOrBlock")),
+	  XML("<BlockList><UncommittedBlocks><Block><Name>MDAwMDAwMDAw</Name>"
+	      "<Size>6</Size></Block></UncommittedBlocks></BlockList>"),
+	  MADE, MADE, BLOB("5", "")},
+	 blocks},
 	{"azure-rename",
 	 "az://acc/cont/p",
 	 {ANSWER("404", CODE("RenameDestinationParentPathNotFound")), MADE, MADE},
