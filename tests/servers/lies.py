@@ -15,6 +15,7 @@ concern the bytes on the connection are in wire.py:
   lie_range   answer with act.content_range, or the range that lies act.shift further on
   gzip        the body, compressed, and a header that says so
   sub         what the pattern act.find matches in the body becomes act.put
+  spoil       flip a bit at act.at of the request's body, as if on its way here
 """
 import gzip
 import re
@@ -61,6 +62,14 @@ def answer(server, req, act):
     if kind in BENDS:
         BENDS[kind](server, req, reply, act)
     return reply
+
+
+def spoiled(data, start, size, act):
+    """A piece that begins at start of a request's body."""
+    at = min(act.get("at", 0), size - 1) - start
+    if not 0 <= at < len(data):
+        return data
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
 
 
 def wrong_etag(server, _req, reply, act):

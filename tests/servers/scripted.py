@@ -273,6 +273,8 @@ class Connection:
             if not self.buf:
                 self.fill()
             data, self.buf = self.buf[:left], self.buf[left:]
+            if act.get("kind") == "spoil":
+                data = lies.spoiled(data, req.length - left, req.length, act)
             left -= len(data)
             if keep:
                 body.add(data, checks)

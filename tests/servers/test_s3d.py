@@ -191,6 +191,14 @@ def test_small_part_and_wrong_digest_are_refused(s3):
                    ContentMD5="AAAAAAAAAAAAAAAAAAAAAA==") == "BadDigest"
 
 
+def test_body_that_is_spoilt_on_its_way_is_not_taken(s3d, s3):
+    s3d.rule("spoil", op="put", count=1, at=3)
+    assert refused(s3.put_object, Key="a", Body=b"hello") in (
+        "BadDigest", "XAmzContentSHA256Mismatch")
+    s3.put_object(Bucket="test", Key="a", Body=b"hello")
+    assert [c["size"] for c in s3d.commits("a")] == [5]
+
+
 def test_faults_happen_when_and_as_often_as_told(s3d, s3):
     body = bytes(range(256)) * 4096
     s3.put_object(Bucket="test", Key="k", Body=body)
