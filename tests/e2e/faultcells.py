@@ -1,15 +1,16 @@
 """faultcells.py - one fault in the way of one operation: a cell of the matrix.
 
 Each cell has a folder of its own in the bucket, and rules that match nothing else, so that
-many run in one mount at the same time.  Its life: prepare() what is in the bucket, arm() the
-fault, act() through the mount, judge() what came of it; then the fault is lifted for all,
-after() looks through the mount, and settled() at the bucket when the daemon has left.
+many run in one mount at the same time.  Its life: prepare() what is in the bucket, begin()
+with what is not the fault's to meet, arm() the fault, act() through the mount, judge() what
+came of it; then the fault is lifted for all, after() looks through the mount, and settled()
+at the bucket when the daemon has left.
 """
 import errno
 import hashlib
 import os
+import re
 import time
-import zlib
 
 import lib
 from lib import PREFIX, body, difference, pread
@@ -29,6 +30,8 @@ def errnos(numbers):
 class Cell:
     asks = ()  # the server's words for the requests that are met
     tries = {"once": 1, "lasting": 0}
+    brief = False  # it takes the processor or a thread for long: "lasting" for a few faults
+    follows = False  # what is met goes out behind the caller's back
 
     def __init__(self, fault, op, mode, seed):
         self.fault, self.op, self.mode = fault, op, mode
@@ -56,6 +59,9 @@ class Cell:
 
     def prepare(self, store):
         store.put(self.key("f"), self.old())
+
+    def begin(self, mount):
+        pass
 
     def arm(self, server):
         act = dict(self.fault.act)
@@ -216,7 +222,8 @@ class Stat(List):
 
 
 class Fresh(Cell):
-    """F47: what was written here is seen here, whatever the listing says."""
+    """F47: what was written here is seen here for as long as the listing from before it is
+    kept, which is the ttl: no other is asked for.  Later it is the server that is believed."""
     asks = ("list", )
 
     def prepare(self, store):
@@ -233,7 +240,10 @@ class Fresh(Cell):
         self.same("read", self.read(mount, "new"), self.body(60))
 
     def judge(self, most, met, commits):
-        self.check(self.error is None, "ended with", errnos([self.error or 0]))
+        super().judge(most, met, commits)
+        done = [c["t"] for c in commits if c["key"].endswith("/new")]
+        self.check(done and not [r for r in met if r["op"] == "list" and r["t0"] > done[0]],
+                   "listed again within the ttl")
 
     def settled(self, store, commits):
         super().settled(store, commits)
@@ -250,8 +260,10 @@ class Put(Cell):
     def versions(self):
         return [self.old(), self.new()]
 
-    def act(self, mount):
+    def begin(self, mount):
         self.same("read first", self.read(mount, "f"), self.old())
+
+    def act(self, mount):
         fd = os.open(mount.path(self.key("f")), os.O_WRONLY | os.O_TRUNC)
         try:
             view = memoryview(self.new())
@@ -281,19 +293,61 @@ class Put(Cell):
 
 
 class Parts(Put):
-    size = PARTS
+    asks, size, brief = ("part", ), PARTS, True
 
-    def __init__(self, fault, op, mode, seed):
-        super().__init__(fault, op, mode, seed)
-        self.asks = (op, )
+
+class Begin(Parts):
+    asks = ("begin", )
+
+
+class Finish(Parts):
+    asks = ("finish", )
+
+
+class Download(Put):
+    """The rename of a .part is what uploads it, and nobody sees it before (P6): it succeeds,
+    or both names are what they were and it can be tried again."""
+    brief = True
+
+    def may(self):
+        """The kernel would try again by itself after ESTALE."""
+        may = super().may()
+        return may | {errno.EBUSY} if errno.ESTALE in may else may
+
+    def act(self, mount):
+        lib.write(mount.path(self.key("f.part")), self.new())
+        self.written = True
+        self.rename(mount)
+
+    def rename(self, mount):
+        os.rename(mount.path(self.key("f.part")), mount.path(self.key("f")))
+
+    def after(self, mount):
+        if self.error:
+            self.same("the .part", self.read(mount, "f.part"), self.new())
+            self.same("the old one", self.read(mount, "f"), self.old())
+            self.rename(mount)
+        self.same("read afterwards", self.read(mount, "f"), self.new())
+        self.check(os.listdir(mount.path(self.folder)) == ["f"], "not the new name alone")
+
+    def settled(self, store, commits):
+        Cell.settled(self, store, commits)
+        self.same("the object", store.get(self.key("f")), self.new())
+        self.check(not [c for c in commits if c["key"].endswith(".part")], "a .part went up")
+
+
+class LongDownload(Download, Finish):
+    asks, size = Finish.asks, Finish.size
 
 
 class Copy(Cell):
     """A rename: both or the old, never neither (V9)."""
     asks = ("copy", )
 
-    def act(self, mount):
+    def begin(self, mount):
         self.same("read first", self.read(mount, "f"), self.old())
+
+    def act(self, mount):
         os.rename(mount.path(self.key("f")), mount.path(self.key("to")))
 
     def after(self, mount):
@@ -311,51 +365,69 @@ class Copy(Cell):
 
 
 class Delete(Cell):
-    """unlink is done when it is journaled; the bucket follows."""
-    asks = ("delete", )
+    """unlink is done when it is journaled; the bucket follows, once it can.  If it refuses
+    that, it is said and shown."""
+    asks, follows = ("delete", ), True
+
+    def begin(self, mount):
+        self.same("read first", self.read(mount, "f"), self.old())
 
     def act(self, mount):
         os.unlink(mount.path(self.key("f")))
 
-    def judge(self, most, met, commits):
-        """No rule is in the way of looking the name up, which unlink does wait for."""
-        if met is None:
-            super().judge(most, met, commits)
-        else:
-            self.check(self.error is None, "ended with", errnos([self.error or 0]))
-
-    def undone(self):
-        return self.error or errno.EACCES in self.fault.lasting
+    def may(self):
+        """It waits for no answer, or for the first, whatever that is."""
+        return frozenset()
 
     def after(self, mount):
         there = os.path.exists(mount.path(self.key("f")))
-        self.check(not there or self.undone(), "it is still there")
+        self.check(there == self.fault.final, "it is there" if there else "it is hidden")
+        self.check(not self.fault.final or re.search(
+            r"error.*/%s/f: .*%s" % (self.folder, self.fault.act["code"]), mount.log()),
+                   "nothing in the log")
 
     def settled(self, store, commits):
         super().settled(store, commits)
         now = store.get(self.key("f"))
-        if self.fault.limit or self.undone():
-            self.check(now in (None, self.old()), "a part of it")
+        if self.fault.limit or self.fault.final:
+            self.same("the object", now, self.old())
         else:
             self.check(now is None, "it came back")
 
 
+class Moved(Delete):
+    """A rename's second half: it succeeds, and the old name goes when that can be; until then
+    there are both (P4)."""
+    brief = True
+
+    def act(self, mount):
+        os.rename(mount.path(self.key("f")), mount.path(self.key("to")))
+
+    def after(self, mount):
+        super().after(mount)
+        self.same("read afterwards", self.read(mount, "to"), self.old())
+
+    def settled(self, store, commits):
+        super().settled(store, commits)
+        self.same("the new name", store.get(self.key("to")), self.old())
+        done = [c["op"] for c in commits if c["op"] in ("copy", "delete")]
+        self.check(done in (["copy"], ["copy", "delete"]), "done:", done)
+
+
 OPS = {"read": Read, "pinned": Pinned, "list": List, "stat": Stat, "fresh": Fresh,
-       "put": Put, "part": Parts, "begin": Parts, "finish": Parts, "copy": Copy,
-       "delete": Delete}
+       "put": Put, "part": Parts, "begin": Begin, "finish": Finish, "copy": Copy,
+       "download": Download, "long_download": LongDownload, "moved": Moved, "delete": Delete}
 
 
-# A whole upload for each, and once more when the fault is lifted, is too much: these last.
+# Of what is brief, these last.
 LASTING = ("F3 ", "F16 500", "F23 403", "F28 error", "F31 two", "F42 done, and no", "F43",
            "F44")
 
 
 def of(fault, op, seed):
-    if op == "multi":
-        op = ("part", "finish")[zlib.crc32(fault.name.encode()) % 2]
-    heavy = OPS[op] is Parts and not fault.name.startswith(LASTING)
+    brief = OPS[op].brief and not fault.name.startswith(LASTING)
     return [OPS[op](fault, op, mode, seed)
-            for mode in (("once", ) if heavy else ("once", "lasting"))]
+            for mode in (("once", ) if brief else ("once", "lasting"))]
 
 
 def cells(faults, seed):

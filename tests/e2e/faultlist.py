@@ -12,17 +12,22 @@ SPENT = frozenset((EIO, ETIMEDOUT))  # the tries, or the time
 REFUSED = frozenset((EACCES,))
 CHANGED = frozenset((ESTALE,))
 LIED = frozenset((EIO, ESTALE))
-ALL = ("read", "stat", "list", "put", "multi", "copy", "delete")
-WRITES = ALL[3:]  # multi: a part, or the finish; a whole upload is too much for each
-BODIES = ("read", "list")
+# part, finish: of an upload in parts.  copy, moved: a rename's COPY, and its DELETE of the
+# old name.  download: a .part that is renamed.
+ALL = ("read", "stat", "list", "put", "part", "finish", "copy", "download", "moved", "delete")
+WRITES = ALL[3:]
+TOLD = ALL[:-2]  # to a DELETE, any 2xx says that it is done
+BODIES = ("read", "list", "finish", "copy")  # answers that have one
 LATE = 30  # seconds: longer than anything waits here
 
 
 class Fault:
-    def __init__(self, name, act, ops=ALL, once=GOES, lasting=SPENT, limit=None, nth=1):
+    def __init__(self, name, act, ops=ALL, once=GOES, lasting=SPENT, limit=None, nth=1,
+                 final=False):
         self.name, self.act, self.ops = name, act, ops
         self.once, self.lasting, self.nth = once, lasting, nth
         self.limit = limit  # in words: what nobody can see, and what is left then
+        self.final = final  # a refusal: what was journaled is not asked for again
 
 
 def kind(kind, **act):
@@ -48,7 +53,7 @@ TRANSPORT = [
     Fault("F5 FIN in the status line", kind("cut_head", at=7)),
     Fault("F6 FIN without a length", kind("wire", framing="close", at=100), BODIES),
     Fault("F6 no length, all there", kind("wire", framing="close"), BODIES),
-    Fault("F7 chunks that end early", kind("wire", framing="chunked", at=300), BODIES),
+    Fault("F7 chunks that end early", kind("wire", framing="chunked", at=150), BODIES),
     Fault("F7 chunks without an end", kind("wire", framing="chunked", no_end=True, at=1 << 40),
           BODIES),
     Fault("F7 chunks, all there", kind("wire", framing="chunked"), BODIES, lasting=GOES),
@@ -71,24 +76,29 @@ STATUS = [
     Fault("F18 429", status(429, "TooManyRequests")),
     Fault("F19 504", status(504)),
     Fault("F20 408", status(408, "RequestTimeout")),
-    Fault("F23 403", status(403, "AccessDenied"), once=REFUSED, lasting=REFUSED),
+    Fault("F23 403", status(403, "AccessDenied"), once=REFUSED, lasting=REFUSED, final=True),
     Fault("F23 401", status(401), once=REFUSED, lasting=REFUSED),
     Fault("F24 404", status(404, "NoSuchKey"), ("read", "put", "part", "copy", "finish"),
           once=LIED | {ENOENT}, lasting=LIED | {ENOENT}),
     Fault("F24 404 for the bucket", status(404, "NoSuchBucket"), once=SPENT, lasting=SPENT),
     Fault("F25 409", status(409, "ConditionalRequestConflict"), WRITES),
-    Fault("F25 412", status(412, "PreconditionFailed"), ("read", "put", "finish", "copy"),
-          once=LIED, lasting=LIED),
+    Fault("F25 412", status(412, "PreconditionFailed"),
+          ("read", "put", "finish", "copy", "download"), once=LIED, lasting=LIED),
     Fault("F26 416", status(416, "InvalidRange"), ("read",), once=LIED, lasting=LIED),
     Fault("F46 expired keys", status(400, "ExpiredToken"), once=REFUSED, lasting=REFUSED),
     Fault("F46 bad signature", status(403, "SignatureDoesNotMatch"), once=REFUSED,
           lasting=REFUSED),
     Fault("F46 skewed clock", status(403, "RequestTimeTooSkewed"), once=REFUSED,
           lasting=REFUSED),
-    Fault("nonsense 299", status(299), ALL[:-1], once=SPENT),
+    Fault("nonsense 299", status(299), TOLD, once=SPENT),
     Fault("nonsense 418", status(418), once=SPENT),
     Fault("nonsense 666", status(666)),
-]
+] + [
+    Fault("F46 %s, at part 2" % name, status(code, word), ("part", ), once=REFUSED,
+          lasting=REFUSED, nth=2)
+    for name, code, word in (("expired keys", 400, "ExpiredToken"),
+                             ("bad signature", 403, "SignatureDoesNotMatch"),
+                             ("skewed clock", 403, "RequestTimeTooSkewed"))]
 
 SHAPE = [
     Fault("F22 never told to go on", kind("wire", **{"continue": "never"}), ("part", "put"),
@@ -96,10 +106,10 @@ SHAPE = [
     Fault("F22 told late", kind("wire", **{"continue": 1}), ("part",), lasting=GOES),
     Fault("F22 503 before the body", kind("early", status=503, code="SlowDown"),
           ("part", "put")),
-    Fault("F27 204", kind("empty", status=204), ALL[:-1]),
-    Fault("F27 empty 200", kind("empty"), ALL[:-1]),
-    Fault("F28 error in a 200", kind("error_200"), ALL[:-1]),
-    Fault("F28 SlowDown in a 200", kind("error_200", code="SlowDown"), ALL[:-1]),
+    Fault("F27 204", kind("empty", status=204), TOLD),
+    Fault("F27 empty 200", kind("empty"), TOLD),
+    Fault("F28 error in a 200", kind("error_200"), TOLD),
+    Fault("F28 SlowDown in a 200", kind("error_200", code="SlowDown"), TOLD),
     Fault("F29 wrong start", kind("lie_range", shift=4096), ("read", )),
     Fault("F29 wrong total", kind("lie_range", content_range="bytes 0-599999/600001"),
           ("read", )),
@@ -139,6 +149,9 @@ SHAPE = [
 MEANING = [
     Fault("F35 bit flip", kind("corrupt", at=70000), ("read", ), lasting=GOES,
           limit="no store has a checksum for any range: one bit of a read differs"),
+    Fault("F35 bit flip on the way up", kind("spoil", at=3000),
+          ("put", "part", "finish", "download", "long_download")),
+    Fault("F35 told of a bit flip", status(400, "BadDigest"), ("put", "part", "download")),
     Fault("F36 zero page", kind("zero", at=4096), ("read", ), lasting=GOES,
           limit="the same: zeros with the right headers"),
     Fault("F37 another object's bytes", kind("other"), ("read", ), lasting=GOES,
@@ -155,24 +168,23 @@ MEANING = [
           lasting=CHANGED),
     Fault("F41 deleted in mid-read", kind("vanish"), ("pinned", ), once=CHANGED,
           lasting=CHANGED),
-    Fault("F42 done, and no answer", kind("drop_reply"), ("put", "begin", "part", "finish",
-                                                          "copy", "delete")),
+    Fault("F42 done, and no answer", kind("drop_reply"), WRITES + ("begin", "long_download")),
     Fault("F42 done, and 500", status(500, "InternalError", after=True), WRITES),
     Fault("F42 done, and an empty 200", kind("empty", after=True), WRITES),
-    Fault("F42 done, and an error in a 200", kind("error_200", after=True), WRITES[:-1]),
-    Fault("F43 200, and not done", kind("forge"), ("part", "begin", "finish", "copy"),
-          once=SPENT),
+    Fault("F42 done, and an error in a 200", kind("error_200", after=True), WRITES[:-2]),
+    Fault("F43 200, and not done", kind("forge"),
+          ("part", "begin", "finish", "copy", "long_download"), once=SPENT),
     Fault("F43 200 to a PUT, and not done", kind("forge"), ("put", ), lasting=GOES,
           limit="the answer is the one of success, with the MD5 that is right: the object is "
                 "the old one, whole"),
-    Fault("F43 204 to a DELETE, and not done", kind("forge"), ("delete", ), lasting=GOES,
-          limit="the object is still there, whole"),
+    Fault("F43 204 to a DELETE, and not done", kind("forge"), ("moved", "delete"),
+          lasting=GOES, limit="the object is still there, whole"),
     Fault("F44 NoSuchUpload after success", status(404, "NoSuchUpload", after=True),
-          ("finish", )),
+          ("finish", "long_download")),
     Fault("F44 the upload is lost", status(404, "NoSuchUpload"), ("part", "finish"),
           once=SPENT),
     Fault("F44 412 after success", status(412, "PreconditionFailed", after=True),
-          ("put", "finish", "copy"), lasting=CHANGED),
+          ("put", "finish", "copy", "download", "long_download"), lasting=CHANGED),
 ]
 
 LISTS = [Fault("F45 " + how, kind("listing", how=how), ("list", "stat"), **more)

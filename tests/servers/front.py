@@ -157,7 +157,7 @@ class Front:
     def pump(self, source, sink, mode):
         """Until either end hangs up, and then both."""
         try:
-            while data := source.recv(1 << 12 if mode == "capped" else 1 << 16):
+            while data := source.recv(self.rate >> 7 if mode == "capped" else 1 << 16):
                 if mode == "slow":
                     time.sleep(self.delay)
                 elif mode == "capped":
