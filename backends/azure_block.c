@@ -7,18 +7,18 @@
  * written or a week has passed; nothing else removes them and leaves the blob as it is
  * (P4).  From that follows:
  *
- *  - The id of a block is random, and another one each time that a part is sent.  So two
- *    writers of one blob never take each other's, and a request that arrives late does
- * not change the bytes of a block that was sent since (P1).
- *  - All ids have one length, or the store refuses the block (InvalidBlobOrBlock).  Where
- *    another program left some that are longer or shorter than ours, ours become as long.
- *    Of less than BLOCK_ID_MIN bytes two might be the same by chance: then no block is
- *    sent, and the file goes up in one piece (upload.h), as it does over one that was
- * made by the Data Lake API (BlobOperationNotSupported).  Either way theirs are gone
- * then.
+ *  - The id of a block is random, and another one each time that a part is sent.  So
+ *    two writers of one blob never take each other's, and a request that arrives late
+ *    does not change the bytes of a block that was sent since (P1).
+ *  - All ids have one length, or the store refuses the block (InvalidBlobOrBlock).
+ *    Where another program left some that are longer or shorter than ours, ours become
+ *    as long.  Of less than BLOCK_ID_MIN bytes two might be the same by chance: then no
+ *    block is sent, and the file goes up in one piece (upload.h), as it does over one
+ *    that was made by the Data Lake API (BlobOperationNotSupported).  Either way theirs
+ *    are gone then.
  *  - An upload that was given up leaves its blocks there.  Our next one to that name
- * takes them away.  AzCopy, Storage Explorer and the SDK for Java have ids as long as
- * ours and go on over them; a program with others is refused until then.
+ *    takes them away.  AzCopy, Storage Explorer and the SDK for Java have ids as long
+ *    as ours and go on over them; a program with others is refused until then.
  */
 #include <errno.h>
 #include <stdio.h>

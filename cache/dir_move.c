@@ -216,17 +216,6 @@ static int hold(struct dir_move *m, struct dir_item *it)
 	return 0;
 }
 
-static struct journal_change gone(const char *key, const char *etag, const char *tags)
-{
-	return (struct journal_change){
-		.kind = JOURNAL_PUT_GONE, .key = key, .etag = etag, .tag = tags};
-}
-
-static struct journal_change not_gone(const char *key)
-{
-	return (struct journal_change){.kind = JOURNAL_DEL_GONE, .key = key};
-}
-
 /* A staged file that is all there is of its name takes the place of what was removed
  * under the other one.  What it had to replace is gone: by somebody else, and then it is
  * a conflict there, too (P5), unless an earlier daemon of ours may have removed it. */
@@ -250,38 +239,11 @@ static int announce(struct dir_move *m)
 	for (size_t i = 0; !r && i < m->n; i++) {
 		struct dir_item *it = &m->items[i];
 		r = hold(m, it);
-		changes[i] = it->left ? gone(it->to, it->left->etag, it->left->tags)
-				      : gone(it->to, "", m->tag);
+		changes[i] = dir_announced(m, it);
 	}
 	for (size_t i = 0; !r && i < m->staged.n; i++)
 		take_place(m, &m->staged.leaves[i]);
 	return r || !m->n ? r : journal_commit(m->vw->jn, changes, m->n, true);
-}
-
-/* Nothing has another name; the copies that were made go again. */
-static void withdraw(struct dir_move *m)
-{
-	CLEANUP_FREE struct journal_change *changes = calloc(m->n + 1, sizeof(*changes));
-	size_t n = 0;
-	bool any = false;
-	for (size_t i = 0; i < m->n; i++)
-		any = any || m->items[i].tried;
-	for (size_t i = 0; i < m->n; i++) {
-		struct dir_item *it = &m->items[i];
-		bool untouched =
-			changes && !it->left && !it->tried && !(it->phantom && any);
-		if (it->held && untouched) {
-			changes[n++] = not_gone(it->to);
-			removal_settled(m->vw->rm, it->to);
-		} else if (it->held) {
-			removal_release(m->vw->rm, it->to);
-		}
-	}
-	for (size_t i = 0; i < m->staged.n; i++)
-		if (m->staged.leaves[i].took)
-			removal_release(m->vw->rm, m->staged.leaves[i].other);
-	if (n)
-		journal_forget(m->vw->jn, changes, n, false);
 }
 
 /* --- the commit --- */
@@ -331,11 +293,11 @@ static void add_item_changes(const struct dir_item *it, struct commit *c)
 	const struct staged_leaf *leaf = it->leaf;
 	/* It was removed here, and what takes its place is not in the bucket yet. */
 	if (leaf && leaf->holds_removal)
-		add_change(c, gone(it->to, it->is.etag, NULL));
+		add_change(c, dir_gone(it->to, it->is.etag, NULL));
 	else
-		add_change(c, not_gone(it->to));
+		add_change(c, dir_not_gone(it->to));
 	if (it->from && !it->gone)
-		add_change(c, gone(it->from, it->was.etag, tags_of(it)));
+		add_change(c, dir_gone(it->from, it->was.etag, tags_of(it)));
 }
 
 /* What the bucket may yet come to have under the old name, of uploads of ours. */
@@ -350,9 +312,9 @@ static int add_leaf_changes(struct staged_leaf *leaf, struct commit *c)
 	bool any;
 	int r = staged_leaf_row(leaf, &row, &any);
 	if (leaves_something(leaf))
-		add_change(c, gone(leaf->key, leaf->left_etag, leaf->left_tags));
+		add_change(c, dir_gone(leaf->key, leaf->left_etag, leaf->left_tags));
 	if (leaf->took && !leaf->holds_removal)
-		add_change(c, not_gone(leaf->other));
+		add_change(c, dir_not_gone(leaf->other));
 	if (!r && any)
 		add_change(c, row);
 	return r;
@@ -387,7 +349,7 @@ static int commit(struct dir_move *m, const char *top)
 		add_change(&c, (struct journal_change){.kind = JOURNAL_PUT_DIR,
 						       .key = m->local_to.names[i]});
 	if (!view_is_local(m->vw, m->from))
-		add_change(&c, gone(top, "", NULL));
+		add_change(&c, dir_gone(top, "", NULL));
 	return r ? r : journal_commit(m->vw->jn, c.changes, c.n, true);
 }
 
@@ -537,7 +499,7 @@ static int carry_out(struct dir_move *m)
 	if (!r)
 		r = dir_copy(m);
 	if (r) {
-		withdraw(m);
+		dir_withdraw(m);
 		return r;
 	}
 	/* What is kept of the directories for the next mount goes before the rows that
@@ -545,7 +507,8 @@ static int carry_out(struct dir_move *m)
 	believe(m);
 	r = commit(m, top);
 	if (r) {
-		withdraw(m);
+		if (!dir_take_back(m, top))
+			dir_withdraw(m);
 		doubt(m);
 		return r;
 	}
@@ -584,6 +547,8 @@ int view_rename_dir(struct view *vw, const char *from, const char *to, bool over
 		r = carry_out(&m);
 	if (!r) {
 		follow(&m, followers);
+		/* Who closes one of them need not wait for the old names' end. */
+		staged_tree_release(&m.staged);
 		send_removals(&m);
 	}
 	done(&m);

@@ -1,4 +1,5 @@
-/* dir_move_impl.h - what dir_move.c and dir_copy.c share.  Nobody else includes this. */
+/* dir_move_impl.h - what dir_move.c, dir_copy.c and dir_undo.c share.  Nobody else
+ * includes this. */
 #ifndef CACHE_DIR_MOVE_IMPL_H
 #define CACHE_DIR_MOVE_IMPL_H
 #include <stdatomic.h>
@@ -47,4 +48,31 @@ struct dir_move {
 
 /* Copy them all; on an error as few more as can be. */
 int dir_copy(struct dir_move *m);
+
+static inline struct journal_change dir_gone(const char *key, const char *etag,
+					     const char *tags)
+{
+	return (struct journal_change){
+		.kind = JOURNAL_PUT_GONE, .key = key, .etag = etag, .tag = tags};
+}
+
+static inline struct journal_change dir_not_gone(const char *key)
+{
+	return (struct journal_change){.kind = JOURNAL_DEL_GONE, .key = key};
+}
+
+/* dir_move (1), of one name. */
+static inline struct journal_change dir_announced(const struct dir_move *m,
+						  const struct dir_item *it)
+{
+	return it->left ? dir_gone(it->to, it->left->etag, it->left->tags)
+			: dir_gone(it->to, "", m->tag);
+}
+
+/* After a commit that failed and may be in the journal all the same: that it is not.  If
+ * this fails, too, nobody knows which of the names the next mount removes, and no copy
+ * may go in this one. */
+int dir_take_back(struct dir_move *m, const char *top);
+/* Nothing has another name; the copies that were made go again. */
+void dir_withdraw(struct dir_move *m);
 #endif

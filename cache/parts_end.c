@@ -178,6 +178,9 @@ void parts_give_up(struct parts *p)
 	p->row = 0;
 	parts_over_locked(p);
 	(void)pthread_mutex_unlock(&p->lock);
+	/* Until it can be aborted: no later mount goes on with it, and with its tag. */
+	if (id)
+		parts_disown_row(p, row, id);
 	if (id)
 		orphans_add(p->conf.orphans, row, p->key, id);
 	else

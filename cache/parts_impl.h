@@ -76,5 +76,7 @@ int parts_begun_locked(struct parts *p);
 int parts_sum(int fd, uint64_t off, uint64_t len, uint32_t *ret);
 /* An error after which the store may still have done it. */
 bool parts_is_transient(int r);
+/* The row of one that is given up: no file goes on with it. */
+void parts_disown_row(struct parts *p, uint64_t row, const char *id);
 void parts_forget_row(struct parts *p, uint64_t row);
 #endif

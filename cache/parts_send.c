@@ -36,6 +36,14 @@ static int save_id(struct parts *p, uint64_t row, const char *id, const char *ta
 	return journal_commit(p->conf.jn, &c, 1, false);
 }
 
+void parts_disown_row(struct parts *p, uint64_t row, const char *id)
+{
+	struct journal_upload up = {.id = row, .key = p->key, .upload_id = id, .tag = ""};
+	struct journal_change c = {.kind = JOURNAL_PUT_UPLOAD, .upload = &up};
+	if (row)
+		(void)journal_commit(p->conf.jn, &c, 1, false);
+}
+
 void parts_forget_row(struct parts *p, uint64_t row)
 {
 	struct journal_change c = {.kind = JOURNAL_DEL_UPLOAD, .id = row};

@@ -41,8 +41,9 @@ int copy_range(struct task *t, struct call *call)
 	struct object obj;
 	if (!to->writable)
 		return -EBADF;
+	/* The answer has 32 bits (struct fuse_write_out): a larger one would be cut. */
 	if (from->in == to->in || !clean_object(from->in, &obj) || !obj.size ||
-	    t->size < obj.size)
+	    t->size < obj.size || obj.size > UINT32_MAX)
 		return -EOPNOTSUPP;
 	handle_wake(to);
 	int r = gate_enter_inode(t->fs, &pass, to->in, call);

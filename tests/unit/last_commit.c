@@ -20,6 +20,8 @@ int __wrap_journal_commit(struct journal *jn, const struct journal_change *chang
 	if (last && fate == FAILS)
 		return -ENOSPC;
 	int r = __real_journal_commit(jn, changes, n, durable);
+	if (last && fate == LIES)
+		return -EIO;
 	if (last)
 		_exit(0);
 	return r;

@@ -7,7 +7,8 @@
 #define TESTS_UNIT_LAST_COMMIT_H
 #include <stdatomic.h>
 
-enum fate { GOES_ON, DIES_AFTER, FAILS };
+/* LIES: it fails, and the next mount finds it all the same. */
+enum fate { GOES_ON, DIES_AFTER, FAILS, LIES };
 
 extern enum fate fate;
 extern atomic_int commits_left;
