@@ -77,7 +77,7 @@ class KillLoop(Watched):
                 "recoveries killed, %(terminated)d terminated, %(stopped)d stopped first, "
                 "%(faulty)d with faults, %(refused)d mounts refused under faults, %(wiped)d "
                 "times wiped and verified; lost %(lost)d, wrong %(wrong)d, out of order "
-                "%(order)d, failed mounts %(mount)d" % n)
+                "%(order)d, failed mounts %(mount)d, crashed %(crashed)d" % n)
 
     def one(self, wipes):
         big = self.rand.random() < 0.08
@@ -134,14 +134,14 @@ class KillLoop(Watched):
             self.count["stopped"] += 1
             self.mount.process.send_signal(signal.SIGSTOP)
             time.sleep(self.rand.uniform(0, 1))
-        self.mount.kill()
+        self.kill()
 
     def recover(self, faults):
         if self.rand.random() < 0.2:
             self.count["recoveries"] += 1
             self.mount.start()
             time.sleep(self.rand.uniform(0, 0.15) * lib.SLOW)
-            self.mount.kill()
+            self.kill(may_end=bool(faults))
         if faults and self.rand.random() < 0.5:
             self.timed("mount", self.start_under_faults)
         elif faults:
@@ -156,12 +156,15 @@ class KillLoop(Watched):
         before = len(self.mount.log())
         try:
             self.mount.mount()
-        except AssertionError:
+        except AssertionError as err:
+            if self.mount.process.poll() is None:
+                raise Broken("hung", "%s: %s" % (self.where, err)) from None
+            self.judge_end(self.mount.process.returncode, killed=False, may_end=True)
             if "error: " not in self.mount.log()[before:]:
                 raise Broken("mount", self.where + ": a mount ended and did not say why"
                              ) from None
             self.count["refused"] += 1
-            self.mount.process = None
+            self.mount.ended()
             self.honest()
 
     def honest(self):

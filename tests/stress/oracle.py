@@ -15,7 +15,7 @@ DUE_MANY = 1000  # of one name
 
 
 class Broken(AssertionError):
-    """A promise was.  kind: lost, wrong, order, mount."""
+    """A promise was.  kind: lost, wrong, order, mount, crashed, hung, vacuous."""
 
     def __init__(self, kind, text):
         super().__init__(text)

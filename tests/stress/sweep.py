@@ -124,6 +124,7 @@ class Run(Watched):
         mount = lib.Mount(folder, store, {**OPTIONS, "upload": upload}, user=wrap)
         super().__init__(folder, store, mount, "s", commits)
         self.where, self.ended, self.is_hung = str(point), False, False
+        self.kind = point.kind if point else "none"
 
     def run(self):
         self.store.server.reset()
@@ -144,9 +145,8 @@ class Run(Watched):
         """Ends with the daemon dead, by the point or by us."""
         try:
             self.mount.mount()
-        except AssertionError:
-            self.ended, self.mount.process = True, None
-            self.has_said_why()
+        except AssertionError as err:
+            self.did_not_mount(err)
             return
         timer = threading.Timer(RUN_SECS * lib.SLOW, self.hung)
         timer.start()
@@ -158,7 +158,7 @@ class Run(Watched):
             raise Broken("hung", "%s: an operation hung for %d s\n%s" % (
                 self.where, RUN_SECS * lib.SLOW, self.mount.tail()))
         self.ended = self.mount.process.poll() is not None
-        self.mount.kill()
+        self.judge(self.mount.kill(any_end=True))
         self.listen()
         self.oracle.hear({"by": "", "kill": self.where})
 
@@ -166,10 +166,19 @@ class Run(Watched):
         self.is_hung = True
         self.mount.process.kill()
 
-    def has_said_why(self):
-        """A mount that did not come up, and was not killed."""
-        if ":kill:" not in self.where and not re.search(" (error|warning): |: error ",
-                                                         self.mount.log()):
+    def judge(self, code):
+        """A call that fails may end the daemon, but by no signal: that is a crash."""
+        self.judge_end(code, killed=self.kind == "kill" or not self.ended,
+                       may_end=self.kind not in ("kill", "none"))
+
+    def did_not_mount(self, err):
+        """It was killed, or has said why."""
+        if self.mount.process.poll() is None:
+            raise Broken("hung", "%s: %s" % (self.where, err)) from None
+        self.ended, code = True, self.mount.process.returncode
+        self.mount.ended()
+        self.judge(code)
+        if code >= 0 and not re.search(" (error|warning): |: error ", self.mount.log()):
             raise Broken("mount", self.where + ": a mount ended and did not say why")
 
     def no_strays(self):

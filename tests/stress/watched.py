@@ -2,6 +2,7 @@
 import collections
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -78,6 +79,17 @@ class Watched:
             self.mount.mount()
         except AssertionError as err:
             raise Broken("mount", "%s: %s" % (self.where, err)) from None
+
+    def kill(self, may_end=False):
+        """By our signal.  A daemon that had died of another would hide behind ours."""
+        killed = self.mount.process.poll() is None
+        self.judge_end(self.mount.kill(any_end=True), killed, may_end)
+
+    def judge_end(self, code, killed, may_end):
+        """killed: SIGKILL was sent on purpose.  may_end: by itself it may have ended, too."""
+        if not (killed and code == -signal.SIGKILL or may_end and code >= 0):
+            raise Broken("crashed", "%s: the daemon ended with %d\n%s" % (
+                self.where, code, self.mount.tail()))
 
     def listen(self):
         """After the writers have ended."""
