@@ -130,8 +130,12 @@ class Writer:
         """Written, with an fsync in the middle: from there on a crash leaves what is there."""
         return self.op_write(sync=True)
 
-    def op_write(self, sync=False):
-        name, (seed, size) = self.any_name(), self.new(self.size())
+    def op_large(self):
+        """The smallest that goes up in parts."""
+        return self.op_write(size=2 * PART + 1)
+
+    def op_write(self, sync=False, size=None):
+        name, (seed, size) = self.any_name(), self.new(self.size() if size is None else size)
         half = size // 2 if sync else None
         yield {"do": "write", "set": {name: [seed, size]}, "sync": half}
         with Descriptor(self.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)) as fd:
@@ -184,6 +188,15 @@ class Writer:
                 self.write_all(fd.number, memoryview(data)[have:have + chunk])
                 have += chunk
                 yield {"wrote": have}
+
+    def op_touch(self):
+        """A time of its own, also for what is not finished: the bytes stay as they are."""
+        names = sorted(n for n in self.names if self.is_file(n))
+        if not names:
+            return
+        name = self.rand.choice(names)
+        yield {"do": "touch", "set": {name: self.has(name)}}
+        os.utime(name, (self.rand.randrange(1 << 30),) * 2, dir_fd=self.root)
 
     def op_finish(self):
         """The end of a download: NAME.part becomes NAME."""
