@@ -381,7 +381,8 @@ class Delete(Cell):
 
     def after(self, mount):
         there = os.path.exists(mount.path(self.key("f")))
-        self.check(there == self.fault.final, "it is there" if there else "it is hidden")
+        self.check(there == self.fault.final or self.fault.limit,
+                   "it is there" if there else "it is hidden")
         self.check(not self.fault.final or re.search(
             r"error.*/%s/f: .*%s" % (self.folder, self.fault.act["code"]), mount.log()),
                    "nothing in the log")
