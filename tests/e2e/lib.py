@@ -30,6 +30,15 @@ PREFIX = "some/prefix/"
 KEPT_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")
 
 
+def seed_of_the_day():
+    """Tomorrow what is random, and what is taken of what is too much for a day, is another; in
+    one run it is the same everywhere (tests/run says which).  It is in a failure's output."""
+    seed = int(os.environ.get("MASTFS_SEED") or os.environ.get("MASTFS_DAY")
+               or time.time() // 86400)
+    print("again: MASTFS_SEED=%d" % seed)
+    return seed
+
+
 def wait(what, condition, secs=20):
     """Poll until condition() is true; what it gave is returned."""
     end = time.monotonic() + secs * SLOW

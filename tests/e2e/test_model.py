@@ -1,8 +1,9 @@
 """Random operations against a model.
 
 Over s3d, whose log of commits is the oracle: two mounts and another client, the model of
-tests/stress, which `tests/torture model` runs for hours.  Over a local bucket: one mount and a
-few files, against bytes in memory.  A failure prints its seed; MASTFS_SEED=N repeats it.
+tests/stress, which `tests/torture model` runs for hours, with other operations each day.
+Over a local bucket: one mount and a few files, against bytes in memory, others each time.
+A failure prints its seed; MASTFS_SEED=N repeats it.
 """
 import mmap
 import os
@@ -23,7 +24,7 @@ SHARED_OPS = 100 if lib.SANITIZER else 1000  # each way to upload
 
 @pytest.mark.parametrize("upload", ["close", "background"])
 def test_two_mounts_and_another_client(folder, mount, upload):
-    seed = int(os.environ.get("MASTFS_SEED", 1))
+    seed = lib.seed_of_the_day()
     print("again: tests/torture model --seed %d --ops %d --upload %s" % (
         seed, SHARED_OPS, upload))
     commits = os.path.join(folder, "commits")

@@ -17,7 +17,7 @@ EVERY = int(os.environ.get("MASTFS_SWEEP", 60 if os.environ.get("CI") else 150))
 @pytest.mark.parametrize("upload", ["close", "background"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_call_may_be_the_last(folder, mount, upload, kind):
-    seed = int(os.environ.get("MASTFS_SEED", 0))
+    seed = lib.seed_of_the_day()
     commits = os.path.join(folder, "commits")
     store = lib.S3dStore(folder, "--commits", commits)
     try:
