@@ -149,8 +149,10 @@ def run(store, mount, server, cells):
     server.clear()
     each(cells, lambda cell: looked_after(cell, m))
     m.umount()
-    commits = by_folder(server.commits())
+    commits, overlaps = by_folder(server.commits()), by_folder(server.overlaps())
     each(cells, lambda cell: cell.settled(store, commits[cell.folder]))
+    for cell in cells:
+        cell.check(not overlaps[cell.folder], "finished twice at a time")
 
 
 @pytest.mark.skipif(bool(lib.SANITIZER), reason="the sample has some of them")

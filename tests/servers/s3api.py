@@ -82,6 +82,11 @@ def op_of(req):
     return req.method.lower()
 
 
+def only_one(req):
+    """Two that finish one upload at a time: which of them did it, the other cannot tell."""
+    return req.args.get("uploadId") if req.op == "finish" else None
+
+
 def handle(store, req):
     if not req.bucket:
         names = "".join("<Bucket><Name>%s</Name></Bucket>" % b for b in store.buckets)

@@ -101,6 +101,10 @@ class Scripted:
     def uploads(self):
         return self.call("GET", "uploads")
 
+    def overlaps(self):
+        """Of requests that are to come one after the other, those that did not."""
+        return self.call("GET", "overlaps")
+
     def clients(self):
         """How many connections somebody has.  At 0, all that one who was killed had sent was
         seen, under the rules of its time."""

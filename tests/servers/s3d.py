@@ -39,6 +39,9 @@ class S3Server(scripted.Server):
     def op_of(self, req):
         return s3api.op_of(req)
 
+    def only_one(self, req):
+        return s3api.only_one(req)
+
     def checks(self, req):
         return s3api.checksums(req)
 

@@ -36,6 +36,9 @@ class Proxy(scripted.Server):
     def op_of(self, req):
         return s3api.op_of(req)
 
+    def only_one(self, req):
+        return s3api.only_one(req)
+
     def fail(self, _req, err):
         return error_document(err)
 

@@ -13,6 +13,8 @@ Control, unsigned and not logged (the answers are JSON):
   POST /_control/reset    forgets rules, log, objects and uploads; the buckets stay
   GET  /_control/log?since=N   GET /_control/commits?since=N   GET /_control/uploads
   GET  /_control/clients  how many connections there are, but for those to this address
+  GET  /_control/overlaps  requests that came while another one, of those of which there is
+                          only to be one at a time, waited for its answer: key, what
   POST /_control/config   {"conditions": false}: preconditions of writes are ignored
                           {"log": false}: requests are no longer kept, for long runs
                           {"clock": 3600}: it is an hour later here (s3d)
@@ -45,6 +47,7 @@ from wire import Gone  # noqa: E402
 
 HEAD_MAX = 64 << 10
 LAST_DATA_RECV = struct.Struct("52xI")  # of Linux's struct tcp_info: ms ago
+TCP_ESTABLISHED = 1  # its first byte
 
 
 @lru_cache(1024)
@@ -107,6 +110,31 @@ class Reply:
             self.body = self.body[:size]
 
 
+class Turns:
+    """Requests that are to come one after the other, and those that did not."""
+
+    def __init__(self):
+        self.lock, self.inside, self.overlaps = threading.Lock(), {}, []
+
+    def come(self, what, key, client):
+        """One whose client has hung up is nobody's any more, however long it takes."""
+        if what is None:
+            return
+        with self.lock:
+            others = self.inside.setdefault(what, set())
+            if any(c.is_waited_for() for c in others):
+                self.overlaps.append({"key": key, "what": what})
+            others.add(client)
+
+    def leave(self, what, client):
+        """Before the answer: who has it may come again at once."""
+        with self.lock:
+            others = self.inside.get(what, set())
+            others.discard(client)
+            if not others:
+                self.inside.pop(what, None)
+
+
 class Server:
     name, version_header, extra = "", "ETag", {}
     refusal = (403, "SignatureDoesNotMatch", "by rule")
@@ -116,7 +144,7 @@ class Server:
         for name in opts.bucket or ["test"]:
             self.store.buckets[name] = {}
         self.rules, self.log, self.lock = Rules(), [], threading.Lock()
-        self.clients, self.keeps_log = set(), True
+        self.clients, self.keeps_log, self.turns = set(), True, Turns()
         if opts.faults:
             self.rules.add([{"match": {"p": opts.faults, "seed": opts.seed},
                              "act": {"kind": "random"}}])
@@ -130,6 +158,9 @@ class Server:
     def op_of(self, req):
         """What it is for, in one word."""
         return req.method.lower()
+
+    def only_one(self, _req):
+        """Of what there is only to be one request at a time; None if that is nothing."""
 
     def checks(self, _req):
         """Names of the checksums that are wanted of the body: "sha1", "crc32"."""
@@ -204,7 +235,7 @@ class Server:
             self.rules.clear()
             self.store.reset()
             with self.lock:
-                self.log, self.keeps_log = [], True
+                self.log, self.keeps_log, self.turns = [], True, Turns()
         elif verb == "log":
             return self.log[int(args.get("since", 0)):]
         elif verb == "commits":
@@ -216,6 +247,8 @@ class Server:
                     for k, v in list(self.uploads().items())]
         elif verb == "clients":
             return len(self.clients)
+        elif verb == "overlaps":
+            return self.turns.overlaps
         elif verb == "config":
             self.config(json.loads(body))
         elif verb == "put":
@@ -264,6 +297,14 @@ class Connection:
         info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_RECV.size)
         return time.time() - LAST_DATA_RECV.unpack(info)[0] / 1000
 
+    def is_waited_for(self):
+        """Has the client not hung up?"""
+        try:
+            state, = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            return state == TCP_ESTABLISHED
+        except OSError:
+            return False
+
     def body(self, req, act, keep=True):
         if req.headers.get("expect", "").lower() == "100-continue" and not self.buf:
             self.go_on(act)
@@ -291,6 +332,14 @@ class Connection:
         req, t0 = self.head(), time.time()
         if req.bucket == "_control":
             return self.control(req)
+        turns, what = self.server.turns, self.server.only_one(req)
+        turns.come(what, req.key, self)
+        try:
+            return self.one_of(req, t0, lambda: turns.leave(what, self))
+        finally:
+            turns.leave(what, self)
+
+    def one_of(self, req, t0, leave):
         act, reply, sent, whole = self.server.rules.find(req), None, 0, False
         over = wire.ends(act)
         if act.get("kind") not in wire.UNANSWERED:
@@ -300,6 +349,8 @@ class Connection:
             if act.get("kind") == "silent":
                 time.sleep(act["secs"])
             if reply:
+                wire.hold(act)
+                leave()
                 sent = self.send(req, reply, act)
                 whole = not over
         finally:

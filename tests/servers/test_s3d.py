@@ -1,4 +1,5 @@
 """The scripted S3 server is itself believed only because boto3 and AWS's vectors agree."""
+import contextlib
 import hashlib
 import http.client
 import json
@@ -328,6 +329,39 @@ def test_clients_are_counted(s3d):
         sock.sendall(b"GET /test/none HTTP/1.1\r\nHost: here\r\n\r\n")
     until(lambda: s3d.clients() == before)
     assert [r["key"] for r in s3d.log()] == ["none"]
+
+
+@contextlib.contextmanager
+def finishing(s3d, uid):
+    """A CompleteMultipartUpload that waits for its answer, which is no matter here."""
+    with socket.create_connection(("127.0.0.1", s3d.port)) as sock:
+        before = len(s3d.log())
+        sock.sendall(b"POST /test/k?uploadId=%s HTTP/1.1\r\nHost: x\r\n\r\n" % uid)
+        until(lambda: len(s3d.log()) > before)
+        yield sock
+
+
+def test_two_that_finish_one_upload_at_a_time_are_noted(s3d):
+    s3d.reset()
+    s3d.rule("delay", op="finish", secs=3)
+    with finishing(s3d, b"u1"), finishing(s3d, b"u2"):
+        assert s3d.overlaps() == []
+        with finishing(s3d, b"u1"):
+            assert s3d.overlaps() == [{"key": "k", "what": "u1"}]
+
+
+def test_one_after_the_other_is_no_overlap(s3d):
+    """Also where the first is still at work for a client that has hung up."""
+    s3d.reset()
+    with finishing(s3d, b"u1") as sock:
+        assert sock.recv(100).startswith(b"HTTP/1.1 403")
+        with finishing(s3d, b"u1"):
+            pass
+    s3d.rule("delay", op="finish", secs=3)
+    with finishing(s3d, b"u1"):
+        pass
+    with finishing(s3d, b"u1"):
+        assert s3d.overlaps() == []
 
 
 def test_log_that_is_not_kept(s3d, s3):

@@ -91,11 +91,15 @@ def drip(sock, data, secs):
         time.sleep(secs)
 
 
+def hold(act):
+    """Before the first byte."""
+    if act.get("kind") == "delay":
+        time.sleep(act["secs"])
+
+
 def send(sock, req, reply, act, name, extra):
     """Returns how many bytes of body went out."""
     kind, data = act.get("kind"), head(reply, act, name, extra)
-    if kind == "delay":
-        time.sleep(act["secs"])
     if kind == "drop_reply":
         return 0
     if kind == "raw":

@@ -138,6 +138,8 @@ class Look:
             if any(side.hides(k) for k in side.removed):
                 raise Wrong("mount %d never deleted %r" % (i, side.removed))
         self.none_unfinished()
+        if overlaps := self.store.server.overlaps():
+            raise Wrong("finished twice at a time: %r" % overlaps)
 
     def unfinished(self):
         """Uploads, but for one of each temporary file, which goes on when that is renamed,

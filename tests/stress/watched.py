@@ -163,6 +163,10 @@ class Watched:
                 self.oracle.may[name] = [GONE]
             self.oracle.settle(name, self.content(name), self.where + ", through a new mount")
 
+    def overlaps(self):
+        server = getattr(self.store, "server", None)
+        return server.overlaps() if server else []
+
     def check_commits(self):
         for line in self.commits.new() if self.commits else ():
             c = json.loads(line)
@@ -171,6 +175,9 @@ class Watched:
             name = c["key"][len(PREFIX):]
             if name and not name.startswith(PROBE):
                 self.oracle.commit(name, c["op"], c.get("size", 0), c.get("sha256", ""))
+        overlaps = self.overlaps()
+        if overlaps:
+            raise Broken("order", "%s: finished twice at a time: %r" % (self.where, overlaps))
         conflicts = [line for line in self.log.new() if b"the bucket changed since" in line]
         if conflicts:
             raise Broken("order", "%s: a conflict, and nobody else writes: %s" % (
