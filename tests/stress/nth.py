@@ -2,8 +2,9 @@
 
   tests/torture nth [--build DIR] [PREFIX ...]
 
-A PREFIX is of "scenario:kind:once": names-close, view:..., parts-close:vfs.  Without one
-all are run.  The programs are those of `meson setup DIR && ninja -C DIR`.
+A PREFIX is of "scenario:kind:once" or "scenario:kind:sticky", as the lines tell them that are
+printed: names-close, writes-background:vfs, reads:malloc:sticky.  Without one all are run.
+The programs are those of `meson setup DIR && ninja -C DIR`.
 """
 import argparse
 import os
