@@ -30,6 +30,18 @@ PREFIX = "some/prefix/"
 KEPT_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")
 
 
+def missing(why):
+    """What a test needs is not here: in CI a failure, since there nobody looks at what was
+    skipped."""
+    import pytest
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
+
+
+def need_program(name):
+    if not shutil.which(name):
+        missing("no " + name)
+
+
 def seed_of_the_day():
     """Tomorrow what is random, and what is taken of what is too much for a day, is another; in
     one run it is the same everywhere (tests/run says which).  It is in a failure's output."""

@@ -1,6 +1,5 @@
 """The daemon is killed before, or refused, one system call after the other (P2, P3, P4)."""
 import os
-import shutil
 
 import pytest
 
@@ -12,11 +11,11 @@ from sweep import KINDS, Sweep
 EVERY = int(os.environ.get("MASTFS_SWEEP", 60 if os.environ.get("CI") else 150))
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
 @pytest.mark.skipif(bool(lib.SANITIZER), reason="strace and a sanitizer do not go together")
 @pytest.mark.parametrize("upload", ["close", "background"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_call_may_be_the_last(folder, mount, upload, kind):
+    lib.need_program("strace")
     seed = lib.seed_of_the_day()
     commits = os.path.join(folder, "commits")
     store = lib.S3dStore(folder, "--commits", commits)

@@ -5,7 +5,6 @@ import glob
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,12 +14,11 @@ import pytest
 import lib
 from lib import body, read, wait, write
 
-pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
-
 
 @pytest.fixture
 def trace(folder):
     """trace(mount, calls): from here on these calls of the daemon are noted; the file."""
+    lib.need_program("strace")
     log, started = os.path.join(folder, "strace"), []
 
     def start(m, calls="fsync,fdatasync", *more):
@@ -31,7 +29,7 @@ def trace(folder):
         started.append(tracer)
         line = tracer.stderr.readline()
         if "attached" not in line:
-            pytest.skip("strace: " + line)
+            lib.missing("strace does not attach: " + line)
         return log
 
     def end():
