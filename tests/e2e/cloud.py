@@ -132,6 +132,7 @@ class FakeGcsStore(GcsStore):
 
 class GcsdStore(GcsStore):
     name = "gcsd"
+    sends = ("POST", "PUT")
 
     def __init__(self, folder, *args):
         self.server = gcsctl.Gcsd(folder, *args)
@@ -139,6 +140,12 @@ class GcsdStore(GcsStore):
 
     def uploads(self):
         return [u["key"] for u in self.server.uploads()]
+
+    def late_uploads(self, deaths):
+        """Sessions of a daemon that died: nobody else has their address, and Google forgets
+        them."""
+        return [u["key"] for u in self.server.uploads() if any(
+            u["begun"] < died for died in deaths)]
 
     def stop(self):
         self.server.stop()

@@ -277,6 +277,7 @@ class S3Store:
 
 class S3dStore(S3Store):
     name = "s3d"
+    sends = ("PUT",)  # the methods by which an object comes
 
     def __init__(self, folder, *args):
         self.folder, self.args = folder, args

@@ -41,7 +41,7 @@ class KillLoop(Watched):
 
     def run(self, cycles):
         """Ends with everything in the bucket, or raises Broken."""
-        if isinstance(self.store, lib.S3dStore):
+        if self.server:
             self.slow_puts()
         self.start()
         try:
@@ -107,18 +107,19 @@ class KillLoop(Watched):
                                  "SELECT 1 FROM gone LIMIT 1"))
 
     def rules_for_a_while(self):
-        if not isinstance(self.store, lib.S3dStore):
+        if not self.server:
             return False
         self.count["faulty"] += 1
-        self.store.server.clear()  # the first rule that matches is the one that acts
-        self.store.server.chaos(self.rand.choice((0.03, 0.1, 0.2)), self.rand.randrange(1 << 30))
+        self.server.clear()  # the first rule that matches is the one that acts
+        self.server.chaos(self.rand.choice((0.03, 0.1, 0.2)), self.rand.randrange(1 << 30))
         self.slow_puts()
         return True
 
     def slow_puts(self):
         """As a network would, so that kills find something pending."""
-        self.store.server.rule("delay", method="PUT", secs=0.01)
-        self.store.server.rule("delay", method="DELETE", secs=0.003)
+        for method in self.store.sends:
+            self.server.rule("delay", method=method, secs=0.01)
+        self.server.rule("delay", method="DELETE", secs=0.003)
 
     def end_daemon(self):
         how = self.rand.random()
@@ -168,6 +169,6 @@ class KillLoop(Watched):
             self.honest()
 
     def honest(self):
-        self.store.server.clear()
+        self.server.clear()
         self.slow_puts()
 

@@ -16,15 +16,16 @@ from sweep import Point, Sweep  # noqa: E402
 SERVERS = {"minio": (lib.MinioServer, lib.MinioStore, lib.MINIO),
            "azurite": (cloud.AzuriteServer, cloud.AzuriteStore, cloud.AZURITE),
            "fake-gcs": (cloud.FakeGcsServer, cloud.FakeGcsStore, cloud.FAKE_GCS)}
+SCRIPTED = {"s3d": lib.S3dStore, "gcsd": cloud.GcsdStore}
 
 
 def open_store(name, folder):
     """-> store, its file of commits or None, what ends it."""
     place = os.path.join(folder, "store")
     os.mkdir(place)
-    if name == "s3d":
+    if name in SCRIPTED:
         commits = os.path.join(place, "commits")
-        store = lib.S3dStore(place, "--commits", commits)
+        store = SCRIPTED[name](place, "--commits", commits)
         return store, commits, store.stop
     server, kind, program = SERVERS[name]
     if not program:
@@ -104,7 +105,7 @@ def arguments():
     p.add_argument("--seed", type=int, default=time.time_ns() % 1000000)
     p.add_argument("--from", dest="start", type=int, default=0, metavar="CYCLE")
     p.add_argument("--upload", choices=("close", "background"), default="close")
-    p.add_argument("--store", choices=("s3d", *SERVERS), default="s3d")
+    p.add_argument("--store", choices=(*SCRIPTED, *SERVERS), default="s3d")
     p.add_argument("--wipe-every", type=int, default=50, metavar="N",
                    help="cycles between two looks into the bucket with the cache wiped")
     p = verbs.add_parser("sweep", help="one script, broken off at each system call")

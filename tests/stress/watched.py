@@ -12,6 +12,7 @@ from lib import PREFIX
 from oracle import DIR, GONE, Broken, Oracle, length
 
 PROBE = ".mastfs-probe-"  # what a mount finds out with what the store checks
+OURS = (PROBE, ".mastfs-parts/")  # at Google the parts of an upload are objects
 
 
 class WriterProcess:
@@ -58,11 +59,12 @@ class Tail:
 
 
 class Watched:
-    """folder: where the manifest is.  mount: not mounted yet.  commits: s3d's file of commits,
-    or None where the store keeps none."""
+    """folder: where the manifest is.  mount: not mounted yet.  commits: the file of commits of
+    a scripted server, or None where the store keeps none."""
 
     def __init__(self, folder, store, mount, names, commits=None):
         self.folder, self.store, self.mount, self.where = folder, store, mount, "the start"
+        self.server = getattr(store, "server", None)  # if it is one that can be told to lie
         manifest = os.path.join(folder, "manifest")
         self.oracle, self.manifest = Oracle(), Tail(manifest)
         self.log, self.commits = Tail(mount.log_path), Tail(commits) if commits else None
@@ -163,19 +165,15 @@ class Watched:
                 self.oracle.may[name] = [GONE]
             self.oracle.settle(name, self.content(name), self.where + ", through a new mount")
 
-    def overlaps(self):
-        server = getattr(self.store, "server", None)
-        return server.overlaps() if server else []
-
     def check_commits(self):
         for line in self.commits.new() if self.commits else ():
             c = json.loads(line)
             if "acked" in c:  # that the answer to an earlier line went out
                 continue
             name = c["key"][len(PREFIX):]
-            if name and not name.startswith(PROBE):
+            if name and not name.startswith(OURS):
                 self.oracle.commit(name, c["op"], c.get("size", 0), c.get("sha256", ""))
-        overlaps = self.overlaps()
+        overlaps = self.server.overlaps() if self.server else []
         if overlaps:
             raise Broken("order", "%s: finished twice at a time: %r" % (self.where, overlaps))
         conflicts = [line for line in self.log.new() if b"the bucket changed since" in line]
