@@ -167,8 +167,6 @@ static int rename_version(struct object_move *m)
 {
 	struct backend *be = m->vw->be;
 	struct object was, there;
-	if (!(be->caps & BACKEND_RENAME))
-		return -EOPNOTSUPP;
 	int r = backend_head(be, m->from, &was, m->call);
 	if (!r && strcmp(was.etag, m->obj->etag) != 0)
 		r = -ESTALE;
@@ -182,17 +180,25 @@ static int rename_version(struct object_move *m)
 
 static int rename_in_bucket(struct object_move *m)
 {
-	struct view *vw = m->vw;
+	struct names *nm = m->vw->nm;
+	if (!(m->vw->be->caps & BACKEND_RENAME)) {
+		m->copied = true;
+		return copy_in_bucket(m);
+	}
+	names_changing(nm, m->from);
+	names_changing(nm, m->to);
 	int r = rename_version(m);
 	m->copied = r == -EOPNOTSUPP;
-	if (m->copied)
-		return copy_in_bucket(m);
 	/* Whatever became of it: what was believed of the two names is old. */
-	names_forget(vw->nm, m->from);
-	names_forget(vw->nm, m->to);
+	if (!m->copied) {
+		names_forget(nm, m->from);
+		names_forget(nm, m->to);
+	}
 	if (!r)
-		names_removed(vw->nm, m->from);
-	return r;
+		names_removed(nm, m->from);
+	names_changed(nm, m->from);
+	names_changed(nm, m->to);
+	return m->copied ? copy_in_bucket(m) : r;
 }
 
 /* The copy is there in place of what was removed.  The journal must not say any more that

@@ -305,3 +305,23 @@ def test_rename_of_what_may_only_be_in_the_bucket(s3d, mount):
     assert read(m.path("f")) == body(5000) == s3d.get("f")
     os.rename(m.path("f"), m.path("g"))
     assert s3d.files() == ["g"] and read(m.path("g")) == body(5000)
+
+
+def test_move_that_was_cut_off_is_seen(gcsd, mount):
+    """K1: killed after the store's own rename, the next mount does not believe its kept
+    listing."""
+    gcsd.put("f", b"old")
+    gcsd.put("g", b"new!")
+    m = mount(gcsd)
+    assert sorted(os.listdir(m.point)) == ["f", "g"]
+    m.remount()
+    gcsd.server.rule("delay", method="POST", key="/g$", secs=5, count=1)
+    mover = subprocess.Popen([sys.executable, "-c", "import os, sys; " + COPIES["rename"],
+                              m.path("g"), m.path("f")],
+                             stderr=subprocess.DEVNULL)
+    wait("the move", lambda: gcsd.get("f") == b"new!")
+    m.kill()
+    mover.wait()
+    m.mount()
+    assert read(m.path("f")) == b"new!"
+    assert os.listdir(m.point) == ["f"]
