@@ -3,7 +3,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timezone
 from functools import lru_cache
-from urllib.parse import quote_plus, unquote
+from urllib.parse import parse_qsl, quote_plus, unquote
 from xml.etree import ElementTree
 
 from s3store import S3Error
@@ -55,19 +55,45 @@ def verify_body(req):
         raise S3Error(400, "InvalidRequest", "a body with neither signature nor checksum")
 
 
+# What a request says of its object and an answer repeats, beside x-amz-meta-*.
+KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language",
+        "expires", "x-amz-website-redirect-location")
+# A copy has these by its own request alone, whatever it copies.
+SSE = "x-amz-server-side-encryption"
+BUCKET_KEY = SSE + "-bucket-key-enabled"
+PLACE = ("x-amz-storage-class", SSE, SSE + "-aws-kms-key-id", BUCKET_KEY)
+
+
 def meta_of(req):
     meta = {n: v for n, v in req.headers.items() if n.startswith("x-amz-meta-")}
     if sum(len(n) - 11 + len(v) for n, v in meta.items()) > 2048:
         raise S3Error(400, "MetadataTooLarge")
+    meta.update({n: req.headers[n] for n in KEPT if n in req.headers})
     meta["content-type"] = req.headers.get("content-type", "binary/octet-stream")
-    return meta
+    return {**meta, **place_of(req)}
+
+
+def place_of(req):
+    place = {n: req.headers[n] for n in PLACE if n in req.headers}
+    if BUCKET_KEY in place:
+        place[BUCKET_KEY] = place[BUCKET_KEY].lower()
+    if place.get("x-amz-storage-class") == "STANDARD":
+        del place["x-amz-storage-class"]  # goes without saying
+    return place
+
+
+def tags_of(req):
+    tags = dict(parse_qsl(req.headers.get("x-amz-tagging", ""), keep_blank_values=True))
+    if len(tags) > 10:
+        raise S3Error(400, "BadRequest", "Object tags cannot be greater than 10")
+    return tags
 
 
 OPS = {  # method, and which of these the query has
     ("PUT", "uploadId"): "part", ("POST", "uploadId"): "finish", ("POST", "uploads"): "begin",
     ("DELETE", "uploadId"): "abort", ("GET", "uploadId"): "parts", ("GET", "uploads"): "uploads",
     ("GET", "list-type"): "list", ("POST", "delete"): "delete_many",
-    ("GET", "location"): "location",
+    ("GET", "location"): "location", ("GET", "tagging"): "tags",
 }
 
 
@@ -98,12 +124,15 @@ def handle(store, req):
     store.bucket(req.bucket)
     if "uploadId" in req.args or "uploads" in req.args:
         return handle_upload(store, req)
+    if req.method == "GET" and "tagging" in req.args:
+        return get_tags(store, req)
     if req.method in ("GET", "HEAD"):
         return get(store, req)
     if req.method == "PUT" and "x-amz-copy-source" in req.headers:
         return copy(store, req)
     if req.method == "PUT":
-        version = store.put(req.bucket, req.key, req.body, meta_of(req), **req.cond())
+        version = store.put(req.bucket, req.key, req.body, meta_of(req), tags_of(req),
+                            **req.cond())
         return Reply(200, {"ETag": version.etag})
     if req.method == "DELETE":
         store.delete(req.bucket, req.key, req.headers.get("if-match"))
@@ -177,7 +206,16 @@ def describe(version):
     headers = {"ETag": version.etag, "Last-Modified": http_date(version.mtime),
                "Accept-Ranges": "bytes"}
     headers.update(version.meta)
+    if version.tags:
+        headers["x-amz-tagging-count"] = str(len(version.tags))
     return headers
+
+
+def get_tags(store, req):
+    tags = store.get(req.bucket, req.key).tags
+    return xml("Tagging", "<TagSet>%s</TagSet>" % "".join(
+        "<Tag><Key>%s</Key><Value>%s</Value></Tag>" % (escape(k), escape(v))
+        for k, v in tags.items()))
 
 
 def get(store, req):
@@ -205,12 +243,16 @@ def copy_source(store, req):
 def copy(store, req):
     source, version = copy_source(store, req)
     replace = req.headers.get("x-amz-metadata-directive", "COPY") == "REPLACE"
+    tags = tags_of(req) if req.headers.get("x-amz-tagging-directive") == "REPLACE" \
+        else version.tags
+    kept = {n: v for n, v in version.meta.items() if n not in PLACE}
     if version.size > COPY_MAX:
         raise S3Error(400, "InvalidRequest", "larger than one CopyObject may copy")
     if source == (req.bucket, req.key) and not replace:
         raise S3Error(400, "InvalidRequest", "a copy onto itself that changes nothing")
     made = store.put(req.bucket, req.key, version.body,
-                     meta_of(req) if replace else version.meta, op="copy", **req.cond())
+                     meta_of(req) if replace else {**kept, **place_of(req)}, tags, op="copy",
+                     **req.cond())
     return xml("CopyObjectResult", "<LastModified>%s</LastModified><ETag>%s</ETag>" % (
         stamp(made.mtime), escape(made.etag)))
 
@@ -219,7 +261,7 @@ def handle_upload(store, req):
     uid = req.args.get("uploadId")
     where = (req.bucket, req.key)
     if req.method == "POST" and "uploads" in req.args:
-        uid = store.upload_begin(*where, meta_of(req), req.arrived)
+        uid = store.upload_begin(*where, meta_of(req), req.arrived, tags_of(req))
         return xml("InitiateMultipartUploadResult", "<Bucket>%s</Bucket><Key>%s</Key>"
                    "<UploadId>%s</UploadId>" % (req.bucket, escape(req.key), uid))
     if req.method == "PUT":

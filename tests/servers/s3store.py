@@ -86,8 +86,8 @@ class Body:
 
 
 class Version:
-    def __init__(self, body, etag, meta):
-        self.body, self.etag, self.meta = body, etag, meta
+    def __init__(self, body, etag, meta, tags=None):
+        self.body, self.etag, self.meta, self.tags = body, etag, meta, tags or {}
         self.size, self.mtime = body.size, time.time()
 
 
@@ -175,9 +175,9 @@ class Store:
                 entry["acked"] = time.monotonic_ns()
                 self.append({"n": entry["n"], "acked": entry["acked"]})
 
-    def put(self, bucket, key, body, meta, op="put", **cond):
+    def put(self, bucket, key, body, meta, tags=None, op="put", **cond):
         return self.commit(op, bucket, key,
-                           Version(body, '"%s"' % body.md5.hexdigest(), meta), **cond)
+                           Version(body, '"%s"' % body.md5.hexdigest(), meta, tags), **cond)
 
     def delete(self, bucket, key, if_match=None):
         with SHARED:
@@ -205,14 +205,14 @@ class Store:
                 found.append((name, version))
         return found, None
 
-    def upload_begin(self, bucket, key, meta, arrived=0):
+    def upload_begin(self, bucket, key, meta, arrived=0, tags=None):
         """arrived: when the request for it came to this machine."""
         with SHARED:
             self.bucket(bucket)
             self.counter += 1
             uid = "u%06d-%s" % (self.counter, os.urandom(8).hex())
             self.uploads[uid] = {"bucket": bucket, "key": key, "meta": meta, "parts": {},
-                                 "t": time.time(), "arrived": arrived}
+                                 "tags": tags, "t": time.time(), "arrived": arrived}
         return uid
 
     def upload(self, bucket, key, uid):
@@ -246,7 +246,8 @@ class Store:
             for data in part.pieces(0, part.size):
                 whole.add(data)
         digest = hashlib.md5(b"".join(p.md5.digest() for p in parts)).hexdigest()
-        version = Version(whole.close(), '"%s-%d"' % (digest, len(parts)), up["meta"])
+        version = Version(whole.close(), '"%s-%d"' % (digest, len(parts)), up["meta"],
+                          up["tags"])
         with SHARED:
             self.upload(bucket, key, uid)
             self.commit("complete", bucket, key, version, **cond)

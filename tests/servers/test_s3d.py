@@ -156,6 +156,48 @@ def test_uploads_tell_when_their_request_came(s3d, s3):
     assert [u["parts"] for u in s3d.uploads()] == [1]
 
 
+TYPED = {"ContentType": "text/plain", "ContentEncoding": "gzip", "CacheControl": "no-cache",
+         "ContentDisposition": "inline", "ContentLanguage": "en",
+         "WebsiteRedirectLocation": "/x", "StorageClass": "STANDARD_IA",
+         "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k", "BucketKeyEnabled": True,
+         "Metadata": {"a": "b"}}
+
+
+def described(s3, key):
+    head = s3.head_object(Bucket="test", Key=key)
+    tags = s3.get_object_tagging(Bucket="test", Key=key)["TagSet"]
+    count = head["ResponseMetadata"]["HTTPHeaders"].get("x-amz-tagging-count", "0")
+    assert len(tags) == int(count)
+    return ({n: head[n] for n in TYPED if n in head},
+            {t["Key"]: t["Value"] for t in tags})
+
+
+def test_what_a_copy_has_of_its_source(s3):
+    """By default all but class and encryption; what it replaces it has by its request only."""
+    s3.put_object(Bucket="test", Key="k", Body=b"1", Tagging="t=1&u=a%20b", **TYPED)
+    tags = {"t": "1", "u": "a b"}
+    assert described(s3, "k") == (TYPED, tags)
+    place = ("StorageClass", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled")
+    s3.copy_object(Bucket="test", Key="c", CopySource="test/k")
+    assert described(s3, "c") == ({n: v for n, v in TYPED.items() if n not in place}, tags)
+    s3.copy_object(Bucket="test", Key="k", CopySource="test/k", MetadataDirective="REPLACE",
+                   CacheControl="public")
+    assert described(s3, "k") == ({"ContentType": "binary/octet-stream", "Metadata": {},
+                                   "CacheControl": "public"}, tags)
+    s3.copy_object(Bucket="test", Key="k", CopySource="test/c", TaggingDirective="REPLACE",
+                   Tagging="v=2")
+    assert described(s3, "k")[1] == {"v": "2"}
+    uid = s3.create_multipart_upload(Bucket="test", Key="m", Tagging="t=1",
+                                     **TYPED)["UploadId"]
+    etag = s3.upload_part_copy(Bucket="test", Key="m", UploadId=uid, PartNumber=1,
+                               CopySource="test/c")["CopyPartResult"]["ETag"]
+    s3.complete_multipart_upload(Bucket="test", Key="m", UploadId=uid, MultipartUpload={
+        "Parts": [{"PartNumber": 1, "ETag": etag}]})
+    assert described(s3, "m") == (TYPED, {"t": "1"})
+    assert refused(s3.put_object, Key="x", Body=b"", Tagging="&".join(
+        "t%d=" % n for n in range(11))) == "BadRequest"
+
+
 def test_multipart_copy_and_their_log(s3d, s3):
     a, b = os.urandom(5 << 20), os.urandom(1000)
     uid = s3.create_multipart_upload(Bucket="test", Key="m", Metadata={"x": "y"})["UploadId"]
