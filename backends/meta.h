@@ -11,6 +11,7 @@
 #define BACKENDS_META_H
 #include <stdbool.h>
 #include <stdint.h>
+#include "backends/date.h"
 
 /* The value of a key of the metadata, without the store's own "x-amz-meta-" and the
  * like; NULL = there is none. */
@@ -20,4 +21,7 @@ typedef const char *meta_get_fn(const void *arg, const char *name);
 bool meta_mtime(meta_get_fn *get, const void *arg, int64_t *ret_ns);
 /* One value of "mtime", in either form. */
 bool meta_parse_mtime(const char *value, int64_t *ret_ns);
+/* What a key of another tool has to say of this time.  false: the name is no such key, or
+ * "mtime", whose form depends on the store. */
+bool meta_format_mtime(const char *name, int64_t ns, char ret[static DATE_ISO_SIZE]);
 #endif

@@ -52,9 +52,30 @@ static void meta__what_is_no_time_is_none(void)
 	}
 }
 
+static void meta__others_are_told_a_time_in_their_form(void)
+{
+	static const struct {
+		const char *name, *want;
+	} rows[] = {
+		{"file-mtime", "1369353601250000000ns"},
+		{"goog-reserved-file-mtime", "1369353601"},
+		{"gcsfuse_mtime", "2013-05-24T00:00:01.250000000Z"},
+	};
+	char text[DATE_ISO_SIZE];
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		CHECK(meta_format_mtime(rows[i].name, 1369353601250000000, text));
+		CHECK_STR(text, rows[i].want);
+	}
+	CHECK(meta_format_mtime("goog-reserved-file-mtime", -1, text));
+	CHECK_STR(text, "-1");
+	CHECK(!meta_format_mtime("mtime", 1, text));
+	CHECK(!meta_format_mtime("mode", 1, text));
+}
+
 int main(void)
 {
 	RUN(meta__reads_what_others_write);
 	RUN(meta__what_is_no_time_is_none);
+	RUN(meta__others_are_told_a_time_in_their_form);
 	return 0;
 }
