@@ -40,6 +40,16 @@ static int ask_if_absent(struct s3 *s3, const char *key, struct call *call)
 	return !r || r == -ESTALE ? -EREMOTEIO : r;
 }
 
+int s3_send_head(struct s3 *s3, const struct request *rq, struct http_reply *reply,
+		 struct call *call)
+{
+	int r = request_send(&s3->st, rq, reply, call);
+	if (r != -EREMOTEIO || reply->status != 404)
+		return r;
+	r = ask_if_absent(s3, rq->key, call);
+	return r == -ENOENT && rq->on_404 ? rq->on_404 : r;
+}
+
 int s3_head_sum(struct s3 *s3, const char *key, struct object *ret,
 		char ret_sum[static S3_SUM_SIZE], struct call *call)
 {
@@ -48,9 +58,7 @@ int s3_head_sum(struct s3 *s3, const char *key, struct object *ret,
 	struct request rq = {.op = "head", .method = "HEAD", .key = key};
 	if (s3->crc64)
 		request_header(&rq, "x-amz-checksum-mode", "ENABLED");
-	int r = request_send(&s3->st, &rq, &reply, call);
-	if (r == -EREMOTEIO && reply.status == 404)
-		return ask_if_absent(s3, key, call);
+	int r = s3_send_head(s3, &rq, &reply, call);
 	if (r)
 		return r;
 	const char *sum = http_header(&reply, S3_SUM_HEADER);

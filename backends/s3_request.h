@@ -69,6 +69,10 @@ void s3_meta_headers(struct request *rq, const struct put_opts *opts,
 int s3_send_placed(struct s3 *s3, const struct request *rq, struct http_reply *reply,
 		   struct call *call);
 
+/* As request_send, for a HEAD: a 404 that may be anybody's is asked about (P10). */
+int s3_send_head(struct s3 *s3, const struct request *rq, struct http_reply *reply,
+		 struct call *call);
+
 /* s3_upload_begin, with the parts' checksums announced or not. */
 int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *opts,
 	     char **ret_id, struct call *call);
