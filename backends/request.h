@@ -19,7 +19,7 @@
 enum {
 	STORE_KEY_MAX = 1024, /* bytes, prefix and all */
 	REQUEST_PARAMS_MAX = 12,
-	REQUEST_HEADERS_MAX = 20,
+	REQUEST_HEADERS_MAX = 64, /* a copy sends what others have set on its source */
 	ATTEMPT_HEADERS_MAX = REQUEST_HEADERS_MAX + 10,
 	REQUEST_BODY_MAX = 16 * 1024 * 1024, /* of an answer that is kept in memory */
 	REQUEST_SLOW_MS = 10 * 60 * 1000, /* a server may be silent so long over a copy */

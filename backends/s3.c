@@ -8,6 +8,7 @@
 #include <strings.h>
 #include "backends/cred_aws.h"
 #include "backends/date.h"
+#include "backends/s3_props.h"
 #include "backends/s3_request.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
@@ -125,12 +126,15 @@ void s3_cond_headers(struct request *rq, const struct cond *cond)
 }
 
 void s3_meta_headers(struct request *rq, const struct put_opts *opts,
-		     struct s3_meta *meta)
+		     const struct s3_props *kept, struct s3_meta *meta)
 {
 	size_t n = rq->key ? strlen(rq->key) : 0;
-	request_header(rq, "content-type",
-		       n && rq->key[n - 1] == '/' ? "application/x-directory"
-						  : "application/octet-stream");
+	if (!kept || !kept->typed)
+		request_header(rq, "content-type",
+			       n && rq->key[n - 1] == '/' ? "application/x-directory"
+							  : "application/octet-stream");
+	for (size_t i = 0; kept && i < kept->n; i++)
+		request_header(rq, kept->headers[i].name, kept->headers[i].value);
 	request_header(rq, "x-amz-meta-mastfs-tag", opts->tag);
 	if (!opts->mtime_ns)
 		return;
@@ -147,8 +151,8 @@ int s3_put(struct backend *be, const char *key, const struct source *src,
 	http_reply_init(&reply);
 	struct request rq = {.op = "put", .method = "PUT", .key = key, .source = src};
 	s3_cond_headers(&rq, &opts->cond);
-	s3_meta_headers(&rq, opts, &meta);
-	int r = s3_send_placed(s3, &rq, &reply, call);
+	s3_meta_headers(&rq, opts, NULL, &meta);
+	int r = s3_send_placed(s3, &rq, NULL, &reply, call);
 	return r ? r : store_made(&s3->st, &rq, &reply, src->len, opts, ret);
 }
 

@@ -2,7 +2,10 @@
  * is larger than that takes.
  *
  * Metadata is always replaced, not copied: the new object has its own mtime and
- * tag, and a copy of an object to itself would be refused otherwise.
+ * tag, and a copy of an object to itself would be refused otherwise.  What others have
+ * set on the source would be lost by that: it is looked at before, and sent again
+ * (s3_props.h).  So a copy is a HEAD of the source, the CopyObject, and a HEAD of what it
+ * made; in parts, the HEAD, begin, the parts, complete, and the HEAD.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -10,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/probe.h"
+#include "backends/s3_props.h"
 #include "backends/s3_request.h"
 #include "backends/xml.h"
 #include "backends/util/cleanup.h"
@@ -64,8 +68,8 @@ static int copied_receipt(struct s3 *s3, const struct request *rq,
 }
 
 static int copy_whole(struct s3 *s3, const char *source, const struct object *from_obj,
-		      const char *to, const struct put_opts *opts, struct object *ret,
-		      struct call *call)
+		      const char *to, const struct put_opts *opts,
+		      const struct s3_props *kept, struct object *ret, struct call *call)
 {
 	struct s3_meta meta;
 	char etag[ETAG_SIZE];
@@ -80,8 +84,8 @@ static int copy_whole(struct s3 *s3, const char *source, const struct object *fr
 	request_header(&rq, "x-amz-copy-source-if-match",
 		       *from_obj->etag ? from_obj->etag : NULL);
 	request_header(&rq, "x-amz-metadata-directive", "REPLACE");
-	s3_meta_headers(&rq, opts, &meta);
-	int r = s3_send_placed(s3, &rq, &reply, call);
+	s3_meta_headers(&rq, opts, kept, &meta);
+	int r = s3_send_placed(s3, &rq, kept, &reply, call);
 	if (!r)
 		r = copied_etag(s3, &rq, &reply, "CopyObjectResult", etag);
 	if (r)
@@ -140,8 +144,8 @@ static struct put_opts opts_of_finish(const struct s3 *s3, const char *from,
 
 /* In parts as large as one request takes, so that 10000 always suffice. */
 static int copy_parts(struct s3 *s3, const char *source, const struct object *from_obj,
-		      const char *to, const struct put_opts *opts, struct object *ret,
-		      struct call *call)
+		      const char *to, const struct put_opts *opts,
+		      const struct s3_props *kept, struct object *ret, struct call *call)
 {
 	uint64_t n = (from_obj->size - 1) / s3->copy_max + 1;
 	CLEANUP_FREE char *id = NULL;
@@ -152,7 +156,7 @@ static int copy_parts(struct s3 *s3, const char *source, const struct object *fr
 	if (!parts)
 		return -ENOMEM;
 	/* No sums: not every store that knows them counts those of a copied part. */
-	int r = s3_begin(s3, to, false, opts, &id, call);
+	int r = s3_begin(s3, to, false, opts, kept, &id, call);
 	if (r)
 		return r;
 	for (uint32_t i = 0; !r && i < n; i++) {
@@ -177,7 +181,9 @@ int s3_copy(struct backend *be, const char *from, const struct object *from_obj,
 {
 	struct s3 *s3 = s3_of(be);
 	CLEANUP_BUF struct buf source;
+	CLEANUP_PROPS struct s3_props kept;
 	buf_init(&source, COPY_SOURCE_MAX);
+	s3_props_init(&kept);
 	bool in_parts = from_obj->size > s3->copy_max;
 	/* The destination's condition is one that few stores honour in a single request.
 	 */
@@ -185,10 +191,12 @@ int s3_copy(struct backend *be, const char *from, const struct object *from_obj,
 	    !(in_parts && be->caps & BACKEND_FINISH_IF))
 		return -EOPNOTSUPP;
 	int r = add_source(s3, from, &source);
+	if (!r)
+		r = s3_props_read(s3, from, from_obj, to, in_parts, opts, &kept, call);
 	if (r)
 		return r;
 	if (!in_parts)
-		return copy_whole(s3, source.data, from_obj, to, opts, ret, call);
+		return copy_whole(s3, source.data, from_obj, to, opts, &kept, ret, call);
 	struct put_opts over = opts_of_finish(s3, from, from_obj, to, opts);
-	return copy_parts(s3, source.data, from_obj, to, &over, ret, call);
+	return copy_parts(s3, source.data, from_obj, to, &over, &kept, ret, call);
 }

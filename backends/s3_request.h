@@ -29,7 +29,8 @@ struct s3 {
 	char *sse, *sse_kms_key; /* owned; NULL = as the bucket has it */
 
 	/* guarded by st.lock */
-	bool tags_refused;
+	bool tags_refused; /* to write them */
+	bool tags_hidden;  /* that has been said */
 	char region[S3_REGION_SIZE];
 	struct sign_key key; /* derived for the next three */
 	uint64_t key_generation;
@@ -60,14 +61,17 @@ int s3_sum_parse(const char *text, uint64_t *ret);
 struct s3_meta {
 	char mtime[DATE_ISO_SIZE];
 };
+struct s3_props; /* kept: what a copy keeps of its source; NULL = it is none */
 void s3_cond_headers(struct request *rq, const struct cond *cond);
 void s3_meta_headers(struct request *rq, const struct put_opts *opts,
-		     struct s3_meta *meta);
+		     const struct s3_props *kept, struct s3_meta *meta);
 
 /* As request_send, for a request that makes an object: with its tag, class and
  * encryption; without the tag where that is refused. */
-int s3_send_placed(struct s3 *s3, const struct request *rq, struct http_reply *reply,
-		   struct call *call);
+int s3_send_placed(struct s3 *s3, const struct request *rq, const struct s3_props *kept,
+		   struct http_reply *reply, struct call *call);
+/* The tag that the object gets: "name=value"; NULL = none.  Static. */
+const char *s3_tag(struct s3 *s3, const char *key);
 
 /* As request_send, for a HEAD: a 404 that may be anybody's is asked about (P10). */
 int s3_send_head(struct s3 *s3, const struct request *rq, struct http_reply *reply,
@@ -75,7 +79,7 @@ int s3_send_head(struct s3 *s3, const struct request *rq, struct http_reply *rep
 
 /* s3_upload_begin, with the parts' checksums announced or not. */
 int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *opts,
-	     char **ret_id, struct call *call);
+	     const struct s3_props *kept, char **ret_id, struct call *call);
 
 /* The operations, by file. */
 int s3_probe(struct backend *be, bool writes, struct call *call);

@@ -19,7 +19,7 @@
 enum { COMPLETE_MAX = 16 * 1024 * 1024 };
 
 int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *opts,
-	     char **ret_id, struct call *call)
+	     const struct s3_props *kept, char **ret_id, struct call *call)
 {
 	struct s3_meta meta;
 	CLEANUP_REPLY struct http_reply reply;
@@ -28,12 +28,12 @@ int s3_begin(struct s3 *s3, const char *key, bool sums, const struct put_opts *o
 	buf_init(&id, XML_TEXT_MAX);
 	struct request rq = {.op = "begin upload", .method = "POST", .key = key};
 	request_param(&rq, "uploads", NULL);
-	s3_meta_headers(&rq, opts, &meta);
+	s3_meta_headers(&rq, opts, kept, &meta);
 	if (sums) {
 		request_header(&rq, "x-amz-checksum-algorithm", "CRC64NVME");
 		request_header(&rq, "x-amz-checksum-type", "FULL_OBJECT");
 	}
-	int r = s3_send_placed(s3, &rq, &reply, call);
+	int r = s3_send_placed(s3, &rq, kept, &reply, call);
 	if (call)
 		call->repeated |= reply.resent;
 	if (!r)
@@ -53,7 +53,7 @@ int s3_upload_begin(struct backend *be, const char *key, uint64_t size,
 		    const struct put_opts *opts, char **ret_id, struct call *call)
 {
 	(void)size;
-	return s3_begin(s3_of(be), key, s3_of(be)->crc64, opts, ret_id, call);
+	return s3_begin(s3_of(be), key, s3_of(be)->crc64, opts, NULL, ret_id, call);
 }
 
 /* A receipt is the ETag, and where the server counted one, a blank and the checksum

@@ -54,6 +54,12 @@ static int copy(struct backend *be)
 	return canned_copy(be, &five);
 }
 
+static int copy_in_parts(struct backend *be)
+{
+	s3_set_copy_max_for_test(be, 3);
+	return canned_copy(be, &five);
+}
+
 static int begin(struct backend *be)
 {
 	struct put_opts opts = {.mtime_ns = 1, .tag = "t1"};
@@ -134,8 +140,23 @@ static const struct canned_op ops[] = {
 	 list},
 	{"s3-copy",
 	 "s3://b/p",
-	 {XML("<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>"), HEAD_OK},
+	 {HEAD_OK, XML("<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>"),
+	  HEAD_OK},
 	 copy},
+	{"s3-copy-in-parts",
+	 "s3://b/p",
+	 {"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 5\r\n"
+	  "x-amz-meta-a: b\r\nx-amz-tagging-count: 2\r\n\r\n",
+	  XML("<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag><Tag><Key>c</Key>"
+	      "<Value>d</Value></Tag></TagSet></Tagging>"),
+	  XML("<InitiateMultipartUploadResult><UploadId>u</UploadId>"
+	      "</InitiateMultipartUploadResult>"),
+	  XML("<CopyPartResult><ETag>\"p\"</ETag></CopyPartResult>"),
+	  XML("<CopyPartResult><ETag>\"p\"</ETag></CopyPartResult>"),
+	  XML("<CompleteMultipartUploadResult><ETag>\"e\"</ETag>"
+	      "</CompleteMultipartUploadResult>"),
+	  HEAD_OK},
+	 copy_in_parts},
 	{"s3-begin",
 	 "s3://b",
 	 {XML("<InitiateMultipartUploadResult><UploadId>u</UploadId>"
