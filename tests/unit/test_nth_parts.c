@@ -135,8 +135,10 @@ int main(int argc, char **argv)
 {
 	nth_start(argc, argv);
 	nth_sqlite_start();
-	const uint32_t some = NTH_KIND_MALLOC | NTH_KIND_BACKEND;
-	nth_sweep("parts-close", some, 10, parts__close);
-	nth_sweep("parts-background", some, 4, parts__background);
+	const uint32_t all =
+		NTH_KIND_MALLOC | NTH_KIND_SQLMEM | NTH_KIND_VFS | NTH_KIND_BACKEND;
+	nth_sweep("parts-close", all, 10, parts__close);
+	nth_sweep("parts-background", NTH_KIND_MALLOC | NTH_KIND_BACKEND, 4,
+		  parts__background);
 	return nth_end();
 }
