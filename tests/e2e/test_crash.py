@@ -298,6 +298,7 @@ def test_rename_of_what_may_only_be_in_the_bucket(s3d, mount):
     path, = glob.glob(os.path.join(m.cache, "*", "staged", "*"))
     os.unlink(path)
     s3d.server.rule("delay", method="HEAD", key="f$", secs=3)
+    m.opts["read_timeout"] = "60s"
     m.mount()
     fails(errno.EBUSY, os.rename, m.path("f"), m.path("g"))
     s3d.server.clear()
