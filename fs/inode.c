@@ -18,12 +18,10 @@ void inode_take_over_locked(struct inode *in)
 	in->object = obj;
 }
 
-void inode_forget_version(struct inode *in)
+struct version *inode_take_version(struct inode *in)
 {
-	(void)pthread_mutex_lock(&in->lock);
-	struct version *v = STEAL(in->version);
-	(void)pthread_mutex_unlock(&in->lock);
-	version_unref(v);
+	SCOPED_LOCK(&in->lock);
+	return STEAL(in->version);
 }
 
 struct staged *inode_staged(struct inode *in)

@@ -63,9 +63,9 @@ struct staged *inode_staged(struct inode *in);
 /* The version of a clean inode, opened if it was not (reads the index). */
 int inode_version(struct tree *tr, struct inode *in, struct blocks *bl,
 		  struct version **ret);
-/* Nobody reads it: the kernel may remember the inode for long, and the cache keeps the
- * versions that were used last. */
-void inode_forget_version(struct inode *in);
+/* Its reference, or NULL.  When nobody reads it any more: the kernel may remember the
+ * inode for long, and the cache keeps the versions that were used last. */
+struct version *inode_take_version(struct inode *in);
 /* Replace the contents; takes over the reference. */
 void inode_set_staged(struct inode *in, struct staged *st);
 void inode_set_object(struct inode *in, const struct object *obj);

@@ -7,12 +7,18 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/banned.h"
 
+/* Programs open a file, look what it is, and open it again: what was begun for it at the
+ * first opening goes on meanwhile. */
+enum { CLOSED_KEPT = 16 };
+
 struct tree {
 	/* guarded by lock */
 	pthread_mutex_t lock;
 	struct map by_id, by_path;
 	uint64_t last_id;
 	struct inode *root;
+	struct version *closed[CLOSED_KEPT]; /* references: closed last, a ring */
+	uint32_t n_closed;
 };
 
 static bool id_is(const struct map_node *node, const void *key)
@@ -249,14 +255,27 @@ void tree_forget(struct tree *tr, uint64_t id, uint64_t n)
 	tree_put(tr, in);
 }
 
+/* Takes over the reference; the one to be dropped instead, or NULL. */
+static struct version *keep_closed_locked(struct tree *tr, struct version *v)
+{
+	for (size_t i = 0; i < CLOSED_KEPT; i++)
+		if (tr->closed[i] == v)
+			return v;
+	struct version **slot = &tr->closed[tr->n_closed++ % CLOSED_KEPT];
+	struct version *oldest = *slot;
+	*slot = v;
+	return oldest;
+}
+
 void tree_opened(struct tree *tr, struct inode *in, int n)
 {
 	(void)pthread_mutex_lock(&tr->lock);
 	in->opens += (uint32_t)n;
-	bool last = !in->opens;
+	struct version *v = in->opens ? NULL : inode_take_version(in);
+	if (v)
+		v = keep_closed_locked(tr, v);
 	(void)pthread_mutex_unlock(&tr->lock);
-	if (last)
-		inode_forget_version(in);
+	version_unref(v);
 }
 
 uint32_t tree_opens(struct tree *tr, struct inode *in)
@@ -418,6 +437,8 @@ void tree_free(struct tree *tr)
 		inode_free(container_of(node, struct inode, by_id));
 		node = next;
 	}
+	for (size_t i = 0; i < CLOSED_KEPT; i++)
+		version_unref(tr->closed[i]);
 	map_done(&tr->by_id);
 	map_done(&tr->by_path);
 	(void)pthread_mutex_destroy(&tr->lock);

@@ -35,7 +35,8 @@ int tree_enter(struct tree *tr, const char *path, const struct view_entry *e,
 /* The kernel was told of it, once. */
 void tree_remember(struct tree *tr, struct inode *in);
 void tree_forget(struct tree *tr, uint64_t id, uint64_t n);
-/* So many handles more; with the last one the version goes that they read. */
+/* So many handles more; with the last one the version goes that they read, if it is not
+ * soon opened again. */
 void tree_opened(struct tree *tr, struct inode *in, int n);
 uint32_t tree_opens(struct tree *tr, struct inode *in);
 /* Its name was not removed here: another version has it (P5). */

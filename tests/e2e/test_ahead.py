@@ -105,6 +105,25 @@ def test_a_known_layout_outlives_its_blocks(s3d, mount, images):
     assert IMAGES - 3 <= len(known) <= IMAGES + 2, show(known)
 
 
+def test_what_a_first_opening_began_goes_on(s3d, mount, images):
+    """Programs look what a file is and open it again: its headers come meanwhile."""
+    path, offsets = images
+    with open(path, "rb") as f:
+        want = f.read()
+    s3d.put("f.fits", path=path)
+    m = mount(s3d, fill="no", fetchers=2)
+    with open(m.path("f.fits"), "rb", buffering=0) as f:
+        all_headers(f.fileno(), want, offsets)
+    m.umount()
+    for blocks in glob.glob(os.path.join(m.cache, "*", "blocks", "*", "*")):
+        os.unlink(blocks)
+    s3d.server.rule("delay", method="GET", key="f.fits$", secs=.1)
+    m.mount()
+    s3d.server.mark()
+    os.close(os.open(m.path("f.fits"), os.O_RDONLY))
+    assert len(quiet(s3d)) >= IMAGES - 3, show(gets(s3d))
+
+
 def put_kind(s3d, path, names):
     for name in names:
         s3d.put("jw01_%s_cal.fits" % name, path=path)
