@@ -181,7 +181,11 @@ static int rename_version(struct object_move *m)
 static int rename_in_bucket(struct object_move *m)
 {
 	struct names *nm = m->vw->nm;
-	if (!(m->vw->be->caps & BACKEND_RENAME)) {
+	/* Over what is staged only a copy will do: after a crash nothing would say that
+	 * the object there has taken the staged file's place, and its source would be
+	 * gone. */
+	if (!(m->vw->be->caps & BACKEND_RENAME) ||
+	    (m->over && m->vw->be->caps & BACKEND_COPY)) {
 		m->copied = true;
 		return copy_in_bucket(m);
 	}
