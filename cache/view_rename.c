@@ -181,11 +181,12 @@ static int rename_version(struct object_move *m)
 static int rename_in_bucket(struct object_move *m)
 {
 	struct names *nm = m->vw->nm;
-	/* Over what is staged only a copy will do: after a crash nothing would say that
-	 * the object there has taken the staged file's place, and its source would be
+	/* Over what is staged or to be removed only a copy will do: after a crash nothing
+	 * would say that the object there has taken that place, and its source would be
 	 * gone. */
+	bool owes = m->over || m->held;
 	if (!(m->vw->be->caps & BACKEND_RENAME) ||
-	    (m->over && m->vw->be->caps & BACKEND_COPY)) {
+	    (owes && m->vw->be->caps & BACKEND_COPY)) {
 		m->copied = true;
 		return copy_in_bucket(m);
 	}
