@@ -18,6 +18,8 @@
 #include "cache/upload.h"
 #include "backends/util/banned.h"
 
+#define HURRIED_NS NS_PER_S /* between two attempts: the mount ends, and waits for it */
+
 struct attempt {
 	TAILQ_ENTRY(attempt) link; /* while it is st->queued: in this queue */
 	struct attempt_queue *queue;
@@ -159,8 +161,6 @@ static void drop_superseded(struct staged *older)
 	(void)unlink(older->path);
 	staged_unref(older);
 }
-
-#define HURRIED_NS NS_PER_S /* between two attempts: the mount ends, and waits for it */
 
 static void finish_locked(struct attempt *at, int r, const struct object *obj)
 {

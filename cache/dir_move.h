@@ -24,7 +24,8 @@
  *      the log); what somebody else puts at a new name is not written over where the
  *      store can tell, and is never removed.
  *  (4) Here the new names are seen from the commit on, the old ones until then.
- *  (5) A failure before the commit changes no name.
+ *  (5) A failure before the commit changes no name; nor does that of the commit, which is
+ *      taken back in the journal before a copy goes.
  *
  * An atomic rename of one object, where a store has that, is not used: a crash would
  * leave a directory of which one half has gone, and only the bucket would know which.

@@ -146,6 +146,18 @@ static void set_whole(struct parts *p, bool whole)
 	p->error = 0;
 }
 
+/* It may have been finished: no later mount may go on with it, and with its tag, if it
+ * cannot be aborted in this one. */
+static void disown(struct parts *p)
+{
+	(void)pthread_mutex_lock(&p->lock);
+	CLEANUP_FREE char *id = p->id ? strdup(p->id) : NULL;
+	uint64_t row = p->row;
+	(void)pthread_mutex_unlock(&p->lock);
+	if (id && row)
+		(void)parts_save_row(p, row, 0, id, "");
+}
+
 int parts_complete(struct parts *p, uint64_t size, const struct put_opts *opts,
 		   struct object *ret)
 {
@@ -161,6 +173,8 @@ int parts_complete(struct parts *p, uint64_t size, const struct put_opts *opts,
 		r = finish(p, size, opts, ret);
 	set_whole(p, false);
 	/* (3), (5).  What was not even tried goes on with the next attempt. */
+	if (r && tried)
+		disown(p);
 	if (r && (tried || !parts_is_transient(r)))
 		parts_give_up(p);
 	if (!r) {
@@ -178,9 +192,6 @@ void parts_give_up(struct parts *p)
 	p->row = 0;
 	parts_over_locked(p);
 	(void)pthread_mutex_unlock(&p->lock);
-	/* Until it can be aborted: no later mount goes on with it, and with its tag. */
-	if (id)
-		parts_disown_row(p, row, id);
 	if (id)
 		orphans_add(p->conf.orphans, row, p->key, id);
 	else

@@ -76,7 +76,8 @@ int parts_begun_locked(struct parts *p);
 int parts_sum(int fd, uint64_t off, uint64_t len, uint32_t *ret);
 /* An error after which the store may still have done it. */
 bool parts_is_transient(int r);
-/* The row of one that is given up: no file goes on with it. */
-void parts_disown_row(struct parts *p, uint64_t row, const char *id);
+/* staged_id: of the file that the next mount goes on with it for; 0 = none. */
+int parts_save_row(struct parts *p, uint64_t row, uint64_t staged_id, const char *id,
+		   const char *tag);
 void parts_forget_row(struct parts *p, uint64_t row);
 #endif

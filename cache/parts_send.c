@@ -25,23 +25,16 @@ bool parts_is_transient(int r)
 	return r == -EIO || r == -ETIMEDOUT || r == -EINTR || r == -ENOMEM;
 }
 
-static int save_id(struct parts *p, uint64_t row, const char *id, const char *tag)
+int parts_save_row(struct parts *p, uint64_t row, uint64_t staged_id, const char *id,
+		   const char *tag)
 {
 	struct journal_upload up = {.id = row,
-				    .staged_id = p->conf.staged_id,
+				    .staged_id = staged_id,
 				    .key = p->key,
 				    .upload_id = id,
 				    .tag = tag};
 	struct journal_change c = {.kind = JOURNAL_PUT_UPLOAD, .upload = &up};
 	return journal_commit(p->conf.jn, &c, 1, false);
-}
-
-void parts_disown_row(struct parts *p, uint64_t row, const char *id)
-{
-	struct journal_upload up = {.id = row, .key = p->key, .upload_id = id, .tag = ""};
-	struct journal_change c = {.kind = JOURNAL_PUT_UPLOAD, .upload = &up};
-	if (row)
-		(void)journal_commit(p->conf.jn, &c, 1, false);
 }
 
 void parts_forget_row(struct parts *p, uint64_t row)
@@ -66,7 +59,7 @@ static int begin(struct parts *p, const struct put_opts *opts, struct call *call
 	uint64_t row = journal_new_id(p->conf.jn);
 	int n = snprintf(ret->lost, sizeof(ret->lost), "%c%" PRId64, PARTS_UNKNOWN,
 			 clock_wall_ns());
-	int r = save_id(p, row, ret->lost, opts->tag); /* (1) */
+	int r = parts_save_row(p, row, p->conf.staged_id, ret->lost, opts->tag); /* (1) */
 	if (r)
 		return r;
 	r = backend_upload_begin(p->conf.be, p->key, 0, opts, &ret->id, call);
@@ -81,7 +74,7 @@ static int begin(struct parts *p, const struct put_opts *opts, struct call *call
 		ret->lost_row = row;
 		row = journal_new_id(p->conf.jn);
 	}
-	r = save_id(p, row, ret->id, opts->tag);
+	r = parts_save_row(p, row, p->conf.staged_id, ret->id, opts->tag);
 	if (r)
 		orphans_add(p->conf.orphans, row, p->key, ret->id);
 	else

@@ -26,7 +26,7 @@
  *      had promised to keep it, the next mount keeps it as it is, and then all of it
  *      counts as missing.
  *
- * A staged file is refcounted; whoever has it open keeps its descriptor.
+ * A staged file is refcounted; its descriptor is open until the cache takes the file.
  */
 #ifndef CACHE_STAGED_H
 #define CACHE_STAGED_H

@@ -111,7 +111,7 @@ struct object_move {
 	struct view_base base; /* what the bucket has at to */
 	bool held;	       /* that is to be removed */
 	bool copied; /* from is there, too, as it is wherever the bucket cannot rename, or
-			not from this name to that */
+			not from this name to that, or something is owed at to */
 	bool same;   /* what is at to now is obj, for certain */
 	struct object *ret;
 	struct call *call;

@@ -63,8 +63,8 @@ def each(cells, call):
 class Neighbour:
     """Reads what no fault concerns, all the time: the mount goes on for the others.
 
-    Its reads have the bound of all, and no less: a store that asks to slow down narrows the
-    pool of connections (http_pool.c), and what hangs may have all that is left of it."""
+    Its reads have the bound of all.  A store that asks to slow down narrows the pool of
+    connections, and of what is left the hung requests take nothing (http_pool.h)."""
     count = 100
 
     def __init__(self, store):
@@ -258,10 +258,7 @@ def run_ways(s3d, mount, way, ways, **options):
         commits = by_folder(s3d.server.commits())
         way.be("good")
         for cell in group:
-            # What was sent without an answer is looked for once more, with a deadline of
-            # its own (cache/upload.c).
-            ends = WAY_DEADLINE * (2 if isinstance(cell, faultcells.Put) else 1)
-            cell.judge((ends + GRACE) * lib.SLOW, None, commits[cell.folder])
+            cell.judge((WAY_DEADLINE + GRACE) * lib.SLOW, None, commits[cell.folder])
         each(group, lambda cell: looked_after(cell, m))
     m.umount()
     commits = by_folder(s3d.server.commits())

@@ -205,6 +205,15 @@ static void upload__early_parts_and_an_exact_time(void)
 	}
 }
 
+/* It is there by an earlier attempt, but not with its time. */
+static void start_found(struct rig *rig)
+{
+	start(rig, 4);
+	bucket_set(&rig->p.b, "k", "done", "mine");
+	rig->job.look_first = true;
+	rig->job.exact_mtime = true;
+}
+
 /* The answer to a first attempt was lost, and the time was set by hand since: the tag
  * tells that it is there, but with the time before.  Looked for, or met. */
 static void upload__found_object_gets_the_exact_time(void)
@@ -212,10 +221,8 @@ static void upload__found_object_gets_the_exact_time(void)
 	for (int look = 0; look < 2; look++) {
 		struct rig rig;
 		struct object obj;
-		start(&rig, 4);
-		bucket_set(&rig.p.b, "k", "done", "mine");
+		start_found(&rig);
 		rig.job.look_first = look;
-		rig.job.exact_mtime = true;
 		CHECK_EQ(upload_run(&rig.p.b.be, &rig.job, &obj), 0);
 		CHECK_EQ(rig.p.b.copies, 1);
 		CHECK_EQ(bucket_head(&rig.p.b, "k", &obj), 0);
@@ -233,10 +240,7 @@ static void upload__time_that_cannot_be_set_fails_no_upload(void)
 	for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
 		struct rig rig;
 		struct object obj, there;
-		start(&rig, 4);
-		bucket_set(&rig.p.b, "k", "done", "mine");
-		rig.job.look_first = true;
-		rig.job.exact_mtime = true;
+		start_found(&rig);
 		atomic_store(&rig.p.b.no_copy, errors[i]);
 		CHECK_EQ(upload_run(&rig.p.b.be, &rig.job, &obj), 0);
 		CHECK_EQ(bucket_head(&rig.p.b, "k", &there), 0);
@@ -251,10 +255,7 @@ static void upload__time_that_was_set_is_found(void)
 {
 	struct rig rig;
 	struct object obj, there;
-	start(&rig, 4);
-	bucket_set(&rig.p.b, "k", "done", "mine");
-	rig.job.look_first = true;
-	rig.job.exact_mtime = true;
+	start_found(&rig);
 	atomic_store(&rig.p.b.lose, 1);
 	CHECK_EQ(upload_run(&rig.p.b.be, &rig.job, &obj), 0);
 	CHECK_EQ(bucket_head(&rig.p.b, "k", &there), 0);

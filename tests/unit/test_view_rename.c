@@ -89,6 +89,30 @@ static void view_rename__over_staged(enum store store)
 	}
 }
 
+/* P3: over what is owed a name the store's own rename would leave nothing to go by after
+ * a crash: the source is gone, and no row says that it has the place. */
+static void view_rename__keeps_its_source_over_what_is_owed(void)
+{
+	enum owed { NOTHING, STAGED, REMOVED };
+	for (enum owed owed = NOTHING; owed <= REMOVED; owed++) {
+		struct vrig rig;
+		struct staged *st = NULL;
+		rig_init(&rig, RENAMES);
+		bucket_set(&rig.bucket, "b", "old", NULL);
+		CHECK(vrig_reads(&rig, "b", "old"));
+		if (owed == STAGED)
+			st = vrig_open_write(&rig, "b");
+		else if (owed == REMOVED)
+			CHECK_EQ(vrig_unlink(&rig, "b"), 0);
+		CHECK_EQ(vrig_rename(&rig, "a", "b"), 0);
+		CHECK_EQ(rig.bucket.renames, owed == NOTHING);
+		CHECK_EQ(rig.bucket.copies, owed != NOTHING);
+		if (st)
+			vrig_close_writer(st);
+		check_drained(&rig, NULL, "mine");
+	}
+}
+
 /* A copy of ours that nobody heard of is in the place of what was removed: that is no
  * other's. */
 static void view_rename__knows_its_own_copies(enum store store)
@@ -228,5 +252,6 @@ int main(void)
 	RUN(view_rename__others_bytes_are_theirs);
 	RUN(view_rename__what_was_there_is_no_success);
 	RUN(view_rename__a_lost_change_of_time_is_a_change);
+	RUN(view_rename__keeps_its_source_over_what_is_owed);
 	return 0;
 }
