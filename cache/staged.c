@@ -192,8 +192,8 @@ struct below {
 static int is_below(void *arg, const char *key, struct staged *st)
 {
 	const struct below *b = arg;
-	(void)st;
-	return !b->len || (!strncmp(key, b->dir, b->len) && key[b->len] == '/');
+	bool in = !b->len || (!strncmp(key, b->dir, b->len) && key[b->len] == '/');
+	return in && !staged_is_over(st);
 }
 
 bool staging_none(struct staging *sg)
@@ -415,6 +415,11 @@ void staged_add_writers(struct staged *st, int n)
 int staged_writers(const struct staged *st)
 {
 	return atomic_load(&st->writers);
+}
+
+bool staged_is_over(const struct staged *st)
+{
+	return staged_get_state(st) == STAGED_DONE && !staged_writers(st);
 }
 
 bool staged_retired(const struct staged *st)

@@ -113,7 +113,11 @@ int staging_each(struct staging *sg, staged_fn *fn, void *arg);
 bool staged_is_left_locked(const struct staged *st);
 /* No file is staged, or is being handed to the cache. */
 bool staging_none(struct staging *sg);
-/* Is any staged file below this directory ("" = all)? */
+/* It is in the bucket and nobody writes it: it is on its way to the cache, and says no
+ * more of what is under its name.  What it became is looked up as any other object, which
+ * somebody may have replaced, or removed here. */
+bool staged_is_over(const struct staged *st);
+/* Is any other staged file below this directory ("" = all)? */
 bool staging_has_below(struct staging *sg, const char *dir);
 
 /* Make an OPEN file in two steps, so that nobody sees it half filled.

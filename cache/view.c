@@ -135,12 +135,10 @@ bool view_is_removed(struct view *vw, const char *path, bool *ret_marker)
 	return removal_pending(vw->rm, path);
 }
 
-/* One that is in the bucket and that nobody writes is on its way to the cache: what
- * it became is looked up as any other object, which somebody may have replaced. */
 static struct staged *find_staged(struct view *vw, const char *path)
 {
 	struct staged *st = staged_find(vw->sg, path);
-	if (st && staged_get_state(st) == STAGED_DONE && !staged_writers(st)) {
+	if (st && staged_is_over(st)) {
 		staged_unref(st);
 		return NULL;
 	}

@@ -53,8 +53,7 @@ static int see_staged(void *arg, const char *key, struct staged *st)
 	struct view_stream *vs = arg;
 	const char *name;
 	enum name_kind kind;
-	/* In the bucket, and known to be: see find_staged of view.c. */
-	if (staged_get_state(st) == STAGED_DONE && !staged_writers(st))
+	if (staged_is_over(st))
 		return 0;
 	size_t len = child_of(vs->dir, key, &name, &kind);
 	return len ? see(vs, name, len, kind) : 0;
