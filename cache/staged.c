@@ -422,6 +422,20 @@ bool staged_is_over(const struct staged *st)
 	return staged_get_state(st) == STAGED_DONE && !staged_writers(st);
 }
 
+void staging_lose_name(struct staging *sg, const char *key)
+{
+	(void)pthread_mutex_lock(&sg->lock);
+	struct staged *st = staged_find_locked(sg, key);
+	if (st && staged_get_state(st) == STAGED_DONE) {
+		(void)staged_ref(st); /* the map's may be the last */
+		staged_unmap_locked(st);
+	} else {
+		st = NULL;
+	}
+	(void)pthread_mutex_unlock(&sg->lock);
+	staged_unref(st);
+}
+
 bool staged_retired(const struct staged *st)
 {
 	return atomic_load(&st->retired);

@@ -345,8 +345,11 @@ int view_unlink(struct view *vw, const struct view_entry *e, const char *path,
 	struct object obj = e->object;
 	if (e->staged && !staged_object(e->staged, &obj))
 		return 0; /* it had gone already */
-	return removal_add(vw->rm, path, obj.etag,
-			   view_lasts(vw, &obj) ? NULL : open_version);
+	int r = removal_add(vw->rm, path, obj.etag,
+			    view_lasts(vw, &obj) ? NULL : open_version);
+	if (!r)
+		staging_lose_name(vw->sg, path);
+	return r;
 }
 
 int view_sync(struct view *vw)

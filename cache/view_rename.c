@@ -73,6 +73,8 @@ static int fetch_to_local(struct view *vw, const struct object *obj, const char 
 		r = staged_drop(over->staged);
 	if (!r)
 		r = removal_add(vw->rm, from, obj->etag, v);
+	if (!r)
+		staging_lose_name(vw->sg, from);
 	staged_unref(st);
 	version_unref(v);
 	return r;
@@ -306,6 +308,8 @@ int view_rename(struct view *vw, const struct view_entry *e, const char *from,
 		return fetch_to_rename(vw, &obj, from, over, to, call);
 	if (r)
 		return r;
+	staging_lose_name(vw->sg, from);
+	staging_lose_name(vw->sg, to);
 	if (m.same)
 		view_rekey(vw, from, &obj, to, ret);
 	*ret_clean = true;

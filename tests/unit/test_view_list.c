@@ -177,27 +177,6 @@ static void view_list__keys_that_cannot_be_shown_are_no_empty_directory(void)
 	vrig_done(&rig);
 }
 
-/* A file that was uploaded just now, and removed before the cache had it, kept its
- * directory there. */
-static void view_list__a_removed_directory_is_gone_at_once(void)
-{
-	struct vrig rig;
-	struct call call = vrig_soon();
-	struct view_entry e;
-	vrig_init(&rig);
-	CHECK_EQ(view_mkdir(rig.vw, "d", &call), 0);
-	struct staged *st = vrig_create(&rig, "d/x");
-	vrig_put(st, "1");
-	CHECK_EQ(staged_publish(st, true, &call), 0);
-	staged_add_writers(st, -1); /* and the cache does not take it yet */
-	CHECK_EQ(view_lookup(rig.vw, "d", &e, &call), 0);
-	CHECK_EQ(vrig_unlink(&rig, "d/x"), 0);
-	CHECK_EQ(view_rmdir(rig.vw, "d", &call), 0);
-	CHECK_EQ(view_lookup(rig.vw, "d", &e, &call), -ENOENT);
-	staged_unref(st);
-	vrig_done(&rig);
-}
-
 int main(void)
 {
 	RUN(view_list__each_name_once);
@@ -206,6 +185,5 @@ int main(void)
 	RUN(view_list__others_may_reuse_a_name);
 	RUN(view_list__keys_that_cannot_be_shown_are_no_empty_directory);
 	RUN(view_list__a_removal_that_ends_shows_nothing);
-	RUN(view_list__a_removed_directory_is_gone_at_once);
 	return 0;
 }
