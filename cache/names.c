@@ -249,6 +249,13 @@ static bool is_late_locked(const struct directory *d, const struct entry *old,
 	       (d->listing && d->listed_ns > asked_ns);
 }
 
+/* What we put there, or removed, is gone, and now the other kind: so is what a listing
+ * from before that has. */
+static bool leaves_nothing(const struct entry *e, const struct entry *old)
+{
+	return e->answer > IS_ABSENT && old->local_ns && old->answer != e->answer;
+}
+
 static void enter(struct names *nm, const char *dir, struct entry *e, uint64_t asked_ns)
 {
 	SCOPED_LOCK(&nm->lock);
@@ -261,6 +268,8 @@ static void enter(struct names *nm, const char *dir, struct entry *e, uint64_t a
 		free(e);
 		return;
 	}
+	if (old && leaves_nothing(e, old))
+		e->answer = IS_ABSENT;
 	entry_store_locked(nm, d, e);
 	names_shrink_locked(nm, d);
 }

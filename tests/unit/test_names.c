@@ -172,6 +172,30 @@ static void names__a_removal_is_of_one_kind(void)
 	end(&rig);
 }
 
+/* A file was removed, a directory made in its place, and that was removed, too; and the
+ * other way round.  The listing still has the first. */
+static void names__a_removal_of_both_kinds_leaves_nothing(void)
+{
+	struct rig rig;
+	struct text t;
+	struct object obj = {.size = 1, .etag = "e"};
+	start(&rig, 60 * NS_PER_S, 60 * NS_PER_S);
+	bucket_set(&rig.v.bucket, "a", "1", NULL);
+	bucket_set(&rig.v.bucket, "b/x", "2", NULL);
+	CHECK_EQ(list(&rig, "", &t), 0);
+	names_kind_removed(rig.nm, "a", NAME_FILE);
+	names_put_dir(rig.nm, "a");
+	names_kind_removed(rig.nm, "a", NAME_DIR);
+	names_kind_removed(rig.nm, "b", NAME_DIR);
+	names_put(rig.nm, "b", &obj);
+	names_kind_removed(rig.nm, "b", NAME_FILE);
+	CHECK_EQ(look(&rig, "a", NULL), -ENOENT);
+	CHECK_EQ(look(&rig, "b", NULL), -ENOENT);
+	CHECK_EQ(list(&rig, "", &t), 0);
+	CHECK_STR(t.names, "");
+	end(&rig);
+}
+
 static void *find_d(void *arg)
 {
 	CHECK_EQ(look(arg, "d", NULL), NAME_DIR);
@@ -438,6 +462,7 @@ int main(void)
 	RUN(names__hides_what_cannot_be_a_name);
 	RUN(names__a_listed_directory_wins);
 	RUN(names__a_removal_is_of_one_kind);
+	RUN(names__a_removal_of_both_kinds_leaves_nothing);
 	RUN(names__own_changes_survive_a_listing);
 	RUN(names__a_late_answer_undoes_no_listing);
 	RUN(names__an_emptied_directory_stays_removed);
