@@ -348,7 +348,7 @@ static int commit(struct dir_move *m, const char *top)
 	for (size_t i = 0; i < m->local_to.n; i++)
 		add_change(&c, (struct journal_change){.kind = JOURNAL_PUT_DIR,
 						       .key = m->local_to.names[i]});
-	if (!view_is_local(m->vw, m->from))
+	if (!view_holds_local(m->vw, m->from))
 		add_change(&c, dir_gone(top, "", NULL));
 	return r ? r : journal_commit(m->vw->jn, c.changes, c.n, true);
 }
@@ -451,7 +451,7 @@ static void switch_names(struct dir_move *m, const char *top)
 			note(m, it->from, it->was.etag, tags_of(it));
 	}
 	disbelieve(m);
-	if (!view_is_local(m->vw, m->from))
+	if (!view_holds_local(m->vw, m->from))
 		note(m, top, "", "");
 }
 

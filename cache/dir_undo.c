@@ -19,7 +19,7 @@ int dir_take_back(struct dir_move *m, const char *top)
 		if (it->from && !it->leaf) /* a staged file's own row says more */
 			changes[n++] = dir_not_gone(it->from);
 	}
-	if (!view_is_local(m->vw, m->from))
+	if (!view_holds_local(m->vw, m->from))
 		changes[n++] = dir_not_gone(top);
 	return journal_commit(m->vw->jn, changes, n, true);
 }

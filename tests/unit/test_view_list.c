@@ -177,6 +177,47 @@ static void view_list__keys_that_cannot_be_shown_are_no_empty_directory(void)
 	vrig_done(&rig);
 }
 
+static void make_temporary(struct vrig *rig, struct seen *s)
+{
+	struct call call = vrig_soon();
+	CHECK_EQ(view_mkdir(rig->vw, "x.tmp", &call), 0);
+	CHECK_EQ(vrig_write(rig, "x.tmp/a", "1"), 0);
+	CHECK_EQ(see_all(rig, "", s), 0);
+	CHECK_STR(s->names, "[x.tmp/]");
+}
+
+static void check_not_there(struct vrig *rig, const char *left)
+{
+	struct call call = vrig_soon();
+	struct view_entry e;
+	struct seen s;
+	CHECK_EQ(view_lookup(rig->vw, "x.tmp", &e, &call), -ENOENT);
+	CHECK_EQ(see_all(rig, "", &s), 0);
+	CHECK_STR(s.names, left);
+}
+
+/* Its own name is of those that are only here, those in it are not: it came back for as
+ * long as they were in the bucket, or a listing was believed that had them. */
+static void view_list__a_temporary_directory_goes(bool renamed)
+{
+	struct vrig rig;
+	struct call call = vrig_soon();
+	struct seen s;
+	const char *left = renamed ? "[x/]" : "";
+	vrig_init(&rig);
+	make_temporary(&rig, &s);
+	int r;
+	if (renamed)
+		r = view_rename_dir(rig.vw, "x.tmp", "x", false, &vrig_followers, &call);
+	else
+		r = vrig_unlink(&rig, "x.tmp/a") || view_rmdir(rig.vw, "x.tmp", &call);
+	CHECK_EQ(r, 0);
+	check_not_there(&rig, left);
+	CHECK_EQ(view_drain(rig.vw, clock_now_ns() + 10 * NS_PER_S), 0);
+	check_not_there(&rig, left);
+	vrig_done(&rig);
+}
+
 int main(void)
 {
 	RUN(view_list__each_name_once);
@@ -185,5 +226,7 @@ int main(void)
 	RUN(view_list__others_may_reuse_a_name);
 	RUN(view_list__keys_that_cannot_be_shown_are_no_empty_directory);
 	RUN(view_list__a_removal_that_ends_shows_nothing);
+	view_list__a_temporary_directory_goes(false);
+	view_list__a_temporary_directory_goes(true);
 	return 0;
 }
