@@ -9,195 +9,6 @@
 #include "cache/dir_move_impl.h"
 #include "backends/util/banned.h"
 
-/* --- what there is to move --- */
-
-static bool is_below(const char *dir, const char *path)
-{
-	size_t len = strlen(dir);
-	return !strncmp(path, dir, len) && (path[len] == '/' || !path[len]);
-}
-
-/* "from/x" -> "to/x".  -ENAMETOOLONG. */
-static int new_name(const struct dir_move *m, const char *name, char **ret)
-{
-	const char *rest = name + strlen(m->from);
-	if (strlen(m->to) + strlen(rest) >= KEY_SIZE)
-		return -ENAMETOOLONG;
-	return asprintf(ret, "%s%s", m->to, rest) < 0 ? (*ret = NULL, -ENOMEM) : 0;
-}
-
-static int add_item(struct dir_move *m, char *from, char *to, const struct object *obj)
-{
-	if (m->n == m->alloc) {
-		size_t alloc = m->alloc ? 2 * m->alloc : 64;
-		struct dir_item *more = reallocarray(m->items, alloc, sizeof(*more));
-		if (!more) {
-			free(from);
-			free(to);
-			return -ENOMEM;
-		}
-		m->items = more;
-		m->alloc = alloc;
-	}
-	struct dir_item *it = &m->items[m->n++];
-	*it = (struct dir_item){
-		.from = from, .to = to, .was = *obj, .marker = to[strlen(to) - 1] == '/'};
-	m->topped = m->topped || (it->marker && strlen(to) == strlen(m->to) + 1);
-	return 0;
-}
-
-/* A directory without anything in it but its name. */
-static int add_dir(struct dir_move *m, const char *from_marker, const char *to)
-{
-	static const struct object none;
-	if (m->over && !strcmp(to, m->to))
-		return 0; /* it is there */
-	if (view_is_local(m->vw, to))
-		return dir_names_add(&m->local_to, to);
-	char *from = from_marker ? strdup(from_marker) : NULL, *marker = NULL;
-	if ((from_marker && !from) || asprintf(&marker, "%s/", to) < 0) {
-		free(from);
-		return -ENOMEM;
-	}
-	return add_item(m, from, marker, &none);
-}
-
-static int see_marker(struct dir_move *m, const char *key, const char *to,
-		      const struct object *obj)
-{
-	CLEANUP_FREE char *dir = strndup(to, strlen(to) - 1);
-	if (!dir)
-		return -ENOMEM;
-	if (obj->size)
-		return -EXDEV; /* somebody's bytes, which nothing here moves */
-	return add_dir(m, key, dir);
-}
-
-static int see_object(void *arg, const char *key, size_t key_len,
-		      const struct object *obj)
-{
-	struct dir_move *m = arg;
-	struct view *vw = m->vw;
-	CLEANUP_FREE char *to = NULL;
-	if (strlen(key) != key_len || !obj)
-		return -EXDEV;
-	/* The directory itself does not count. */
-	if (key_len > strlen(m->from) + 1 && ++m->counted > vw->rename_max)
-		return -EXDEV;
-	struct staged_leaf *leaf = staged_tree_find(&m->staged, key);
-	/* It was removed here, and is going. */
-	if (!leaf && removal_pending(vw->rm, key))
-		return 0;
-	int r = new_name(m, key, &to);
-	if (r)
-		return r;
-	if (key[key_len - 1] == '/')
-		return see_marker(m, key, to, obj);
-	if (view_is_local(vw, key) != view_is_local(vw, to))
-		return -EXDEV;
-	char *from = strdup(key);
-	r = from ? add_item(m, from, STEAL(to), obj) : -ENOMEM;
-	if (!r && leaf) {
-		m->items[m->n - 1].leaf = leaf;
-		leaf->listed = true;
-	}
-	return r;
-}
-
-static int see_local_dirs(struct dir_move *m)
-{
-	struct dir_names *old = &m->local_from;
-	int r = view_local_dirs(m->vw, m->from, old);
-	for (size_t i = 0; !r && i < old->n; i++) {
-		CLEANUP_FREE char *to = NULL;
-		r = new_name(m, old->names[i], &to);
-		if (!r)
-			r = add_dir(m, NULL, to);
-	}
-	return r;
-}
-
-/* After a crash the new directory is hidden as long as there is something in it. */
-static int see_top(struct dir_move *m)
-{
-	static const struct object none;
-	char *marker = NULL;
-	if (m->topped || m->over || !m->n || view_is_local(m->vw, m->to))
-		return 0;
-	if (asprintf(&marker, "%s/", m->to) < 0)
-		return -ENOMEM;
-	int r = add_item(m, NULL, marker, &none);
-	if (!r)
-		m->items[m->n - 1].phantom = true;
-	return r;
-}
-
-static int see_staged(struct dir_move *m)
-{
-	int r = 0;
-	for (size_t i = 0; !r && i < m->staged.n; i++) {
-		struct staged_leaf *leaf = &m->staged.leaves[i];
-		r = new_name(m, leaf->key, &leaf->other);
-		if (!r && leaf->local != view_is_local(m->vw, leaf->other))
-			r = -EXDEV;
-	}
-	return r;
-}
-
-/* Under a local directory everything is local: the bucket is not asked. */
-static int list_objects(struct dir_move *m)
-{
-	CLEANUP_FREE char *prefix = NULL;
-	struct call call = {.deadline_ns = clock_add(clock_now_ns(), m->vw->timeout_ns),
-			    .outer = m->call};
-	if (view_holds_local(m->vw, m->from))
-		return 0;
-	if (asprintf(&prefix, "%s/", m->from) < 0) {
-		prefix = NULL;
-		return -ENOMEM;
-	}
-	struct list_query q = {.prefix = prefix};
-	return backend_list_all(m->vw->be, &q, see_object, m, &call);
-}
-
-/* A file that is in the bucket and still open is what was listed, or it is not known
- * what it is. */
-static int check_items(struct dir_move *m)
-{
-	bool files = false;
-	for (size_t i = 0; i < m->n; i++) {
-		const struct dir_item *it = &m->items[i];
-		files = files || !it->marker;
-		if (it->leaf && it->leaf->done &&
-		    strcmp(it->leaf->left_etag, it->was.etag) != 0)
-			return -EXDEV;
-	}
-	for (size_t i = 0; i < m->staged.n; i++) {
-		const struct staged_leaf *leaf = &m->staged.leaves[i];
-		if (leaf->done && !leaf->listed)
-			return -EXDEV;
-		m->counted += !leaf->listed;
-	}
-	if (m->counted > m->vw->rename_max)
-		return -EXDEV;
-	return files && !(m->vw->be->caps & BACKEND_COPY) ? -EXDEV : 0;
-}
-
-static int collect(struct dir_move *m)
-{
-	int r = staged_tree_claim(m->vw->sg, m->from, m->vw->rename_max,
-				  m->vw->wait_uploads, &m->staged, m->call);
-	if (!r)
-		r = see_staged(m);
-	if (!r)
-		r = list_objects(m);
-	if (!r)
-		r = see_local_dirs(m);
-	if (!r)
-		r = see_top(m);
-	return r ? r : check_items(m);
-}
-
 /* --- before the commit --- */
 
 static int hold(struct dir_move *m, struct dir_item *it)
@@ -529,6 +340,12 @@ static void done(struct dir_move *m)
 	dir_names_done(&m->local_to);
 }
 
+static bool is_below(const char *dir, const char *path)
+{
+	size_t len = strlen(dir);
+	return !strncmp(path, dir, len) && (path[len] == '/' || !path[len]);
+}
+
 int view_rename_dir(struct view *vw, const char *from, const char *to, bool over,
 		    const struct dir_followers *followers, struct call *call)
 {
@@ -542,7 +359,7 @@ int view_rename_dir(struct view *vw, const char *from, const char *to, bool over
 		r = tag_make(m.tag);
 	if (r)
 		return r;
-	r = collect(&m);
+	r = dir_collect(&m);
 	if (!r)
 		r = carry_out(&m);
 	if (!r) {

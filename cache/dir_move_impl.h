@@ -1,5 +1,5 @@
-/* dir_move_impl.h - what dir_move.c, dir_copy.c and dir_undo.c share.  Nobody else
- * includes this. */
+/* dir_move_impl.h - what dir_move.c, dir_collect.c, dir_copy.c and dir_undo.c share.
+ * Nobody else includes this. */
 #ifndef CACHE_DIR_MOVE_IMPL_H
 #define CACHE_DIR_MOVE_IMPL_H
 #include <stdatomic.h>
@@ -46,6 +46,8 @@ struct dir_move {
 	atomic_bool blind;   /* this store's copies take no condition */
 };
 
+/* Claim what is staged there, list what is in the bucket, and make a list of it. */
+int dir_collect(struct dir_move *m);
 /* Copy them all; on an error as few more as can be. */
 int dir_copy(struct dir_move *m);
 
