@@ -63,6 +63,32 @@ static int see_marker(struct dir_move *m, const char *key, const char *to,
 	return add_dir(m, key, dir);
 }
 
+static int note_going(void *arg, const char *key)
+{
+	return dir_names_add(arg, key);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Before the listing begins: what it has of them may have gone when it is read. */
+static int see_going(struct dir_move *m)
+{
+	struct dir_names *going = &m->going;
+	int r = removal_each_below(m->vw->rm, m->from, note_going, going);
+	if (!r && going->n)
+		qsort(going->names, going->n, sizeof(*going->names), by_name);
+	return r;
+}
+
+static bool is_going(const struct dir_move *m, const char *key)
+{
+	return m->going.n && bsearch(&key, m->going.names, m->going.n,
+				     sizeof(*m->going.names), by_name);
+}
+
 static int see_object(void *arg, const char *key, size_t key_len,
 		      const struct object *obj)
 {
@@ -75,8 +101,7 @@ static int see_object(void *arg, const char *key, size_t key_len,
 	if (key_len > strlen(m->from) + 1 && ++m->counted > vw->rename_max)
 		return -EXDEV;
 	struct staged_leaf *leaf = staged_tree_find(&m->staged, key);
-	/* It was removed here, and is going. */
-	if (!leaf && removal_pending(vw->rm, key))
+	if (!leaf && is_going(m, key))
 		return 0;
 	int r = new_name(m, key, &to);
 	if (r)
@@ -119,6 +144,58 @@ static int see_top(struct dir_move *m)
 	int r = add_item(m, NULL, marker, &none);
 	if (!r)
 		m->items[m->n - 1].phantom = true;
+	return r;
+}
+
+/* dir, a directory that there will be.  Its marker may have been removed before, and it
+ * may have none now that would take its place. */
+static int see_hidden_dir(struct dir_move *m, const char *dir)
+{
+	static const struct object none;
+	char *marker = NULL;
+	if (asprintf(&marker, "%s/", dir) < 0)
+		return -ENOMEM;
+	bool hidden = removal_pending(m->vw->rm, marker);
+	for (size_t i = 0; hidden && i < m->n; i++)
+		hidden = strcmp(m->items[i].to, marker) != 0;
+	if (!hidden) {
+		free(marker);
+		return 0;
+	}
+	int r = add_item(m, NULL, marker, &none);
+	if (!r)
+		m->items[m->n - 1].phantom = true;
+	return r;
+}
+
+/* Those on the way from the top to key, which last was not in. */
+static int see_hidden_above(struct dir_move *m, const char *key, const char *last)
+{
+	int r = 0;
+	for (const char *at = key + strlen(m->to); (at = strchr(at + 1, '/')) && !r;) {
+		size_t len = (size_t)(at - key);
+		CLEANUP_FREE char *dir = strndup(key, len);
+		if (!dir)
+			return -ENOMEM;
+		if (!last || strncmp(last, key, len + 1) != 0)
+			r = see_hidden_dir(m, dir);
+	}
+	return r;
+}
+
+static int see_hidden(struct dir_move *m)
+{
+	const char *last = NULL;
+	size_t n = m->n;
+	if (removal_none(m->vw->rm) || !(m->n || m->staged.n))
+		return 0;
+	int r = see_hidden_dir(m, m->to);
+	for (size_t i = 0; i < n && !r; i++) {
+		r = see_hidden_above(m, m->items[i].to, last);
+		last = m->items[i].to;
+	}
+	for (size_t i = 0; i < m->staged.n && !r; i++)
+		r = see_hidden_above(m, m->staged.leaves[i].other, NULL);
 	return r;
 }
 
@@ -180,10 +257,14 @@ int dir_collect(struct dir_move *m)
 	if (!r)
 		r = see_staged(m);
 	if (!r)
+		r = see_going(m);
+	if (!r)
 		r = list_objects(m);
 	if (!r)
 		r = see_local_dirs(m);
 	if (!r)
 		r = see_top(m);
+	if (!r)
+		r = see_hidden(m);
 	return r ? r : check_items(m);
 }

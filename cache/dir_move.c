@@ -183,7 +183,14 @@ static void believe(struct dir_move *m)
 {
 	struct names *nm = m->vw->nm;
 	const char *last = NULL;
-	if (m->n && !view_is_local(m->vw, m->to))
+	bool any = m->n;
+	for (size_t i = 0; i < m->staged.n; i++) {
+		const struct staged_leaf *leaf = &m->staged.leaves[i];
+		any = any || !leaf->local;
+		if (!leaf->local)
+			note_dirs(nm, m->to, leaf->other, NULL, names_put_dir);
+	}
+	if (any && !view_is_local(m->vw, m->to))
 		names_put_dir(nm, m->to);
 	for (size_t i = 0; i < m->n; i++) {
 		const struct dir_item *it = &m->items[i];
@@ -216,6 +223,9 @@ static void doubt(struct dir_move *m)
 	for (size_t i = 0; i < m->n; i++)
 		if (!m->items[i].marker)
 			names_forget(m->vw->nm, m->items[i].to);
+	for (size_t i = 0; i < m->staged.n; i++)
+		note_dirs(m->vw->nm, m->to, m->staged.leaves[i].other, NULL,
+			  names_forget);
 	names_forget(m->vw->nm, m->to);
 }
 
@@ -338,6 +348,7 @@ static void done(struct dir_move *m)
 	free(m->items);
 	dir_names_done(&m->local_from);
 	dir_names_done(&m->local_to);
+	dir_names_done(&m->going);
 }
 
 static bool is_below(const char *dir, const char *path)

@@ -39,6 +39,7 @@ struct dir_move {
 	uint64_t counted;		       /* of rename_max */
 	bool topped;			       /* an item is the new directory's marker */
 	struct dir_names local_from, local_to; /* directories that are only here */
+	struct dir_names going; /* sorted: were removed here when it was listed */
 
 	/* atomic */
 	_Atomic size_t next; /* item to be copied */

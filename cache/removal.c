@@ -171,6 +171,21 @@ bool removal_pending(struct removal *rm, const char *key)
 	return find_locked(rm, key) != NULL;
 }
 
+int removal_each_below(struct removal *rm, const char *dir,
+		       int (*fn)(void *arg, const char *key), void *arg)
+{
+	size_t len = strlen(dir);
+	struct map_node *node = NULL;
+	SCOPED_LOCK(&rm->lock);
+	while ((node = map_next(&rm->items, node))) {
+		const char *key = container_of(node, struct item, node)->key;
+		int r = !strncmp(key, dir, len) && key[len] == '/' ? fn(arg, key) : 0;
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 bool removal_take(struct removal *rm, const char *key, char ret_etag[ETAG_SIZE],
 		  char ret_tags[TAGS_SIZE])
 {

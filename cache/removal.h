@@ -71,6 +71,9 @@ bool removal_none(struct removal *rm);
 /* How many are; also those that a file being written holds. */
 uint64_t removal_count(struct removal *rm);
 bool removal_pending(struct removal *rm, const char *key);
+/* Each that is below this directory, under the lock: fn must only copy. */
+int removal_each_below(struct removal *rm, const char *dir,
+		       int (*fn)(void *arg, const char *key), void *arg);
 /* The name is being written again: true and what the bucket may have there (or nothing:
  * an earlier daemon may have sent the DELETE), if its removal was pending; it is held
  * from then on.  Waits out a DELETE that was sent. */

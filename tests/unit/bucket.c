@@ -183,6 +183,8 @@ static int mem_list(struct backend *be, const struct list_query *q, char **token
 	(void)pthread_mutex_unlock(&b->lock);
 	/* Held here a listing is old when it arrives. */
 	r = wait_held(b, call);
+	if (b->listed)
+		b->listed(b);
 	qsort(lines, n, sizeof(*lines), by_key);
 	for (size_t i = 0; i < n; i++) {
 		struct line *l = &lines[i];

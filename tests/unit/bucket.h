@@ -40,8 +40,10 @@ struct bucket {
 	bool begin_meta;     /* BACKEND_BEGIN_META, as it says: set before use */
 	bool rounds_mtime;   /* to whole seconds: set before use */
 	bool blind_copies;   /* copies take no condition: set before use */
-	/* Called after each rename: set before use. */
+	/* Called after each rename; after a listing was made, and before it is handed on.
+	 */
 	void (*renamed)(struct bucket *b);
+	void (*listed)(struct bucket *b);
 
 	/* counted */
 	atomic_int heads, gets, lists, puts, dels, copies, renames, begins, parts,
