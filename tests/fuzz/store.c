@@ -54,7 +54,7 @@ static bool is_known(int r)
 		ENOENT,	ENODEV, EACCES,	   EEXIST,  ESTALE,	ENXIO,
 		EROFS,	EILSEQ, EFBIG,	   ENOSPC,  ENAMETOOLONG, ENOMEM,
 		ENODATA, EINTR, EINVAL,	   EBUSY,   EOPNOTSUPP, ECOMM,
-		EBADMSG, EREMOTEIO, ETIMEDOUT, EBADE,
+		EBADMSG, EREMOTEIO, ETIMEDOUT, EBADE,	EKEYEXPIRED,
 	};
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		if (r == -known[i])
