@@ -3,7 +3,8 @@
  * Entries are handed on as they arrive.  An offset is a place in the stream, so entries
  * that come and go meanwhile neither repeat nor hide others, for as long as it is open.
  * An error of the network is an error of opendir or of readdir, never a short listing
- * (P10).  Who goes back to the start (rewinddir) has it opened anew.
+ * (P10).  Who goes back to the start (rewinddir) has it opened anew, and so has who
+ * begins to read it when something may have changed since it was opened (fdopendir).
  *
  * While the kernel makes inodes of one reply, the thread that sent it makes the next one.
  * It is sent if just that is asked for, soon, and no operation that may change what is
@@ -32,6 +33,7 @@ struct reader {
 	char *path;		    /* owned */
 	struct view_stream *stream; /* owned */
 	bool begun;		    /* something of it was read */
+	uint64_t changes;	    /* fs.changes when the stream was opened */
 
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -128,6 +130,7 @@ static int open_stream(struct task *t, struct reader *rd, struct call *call)
 	tree_put(t->fs->tree, in);
 	if (path && !named && rd->stream)
 		return 0;
+	uint64_t changes = atomic_load(&t->fs->changes);
 	int r = path ? view_open(t->fs->vw, path, &stream, call) : -ENOMEM;
 	if (r)
 		return r;
@@ -137,6 +140,7 @@ static int open_stream(struct task *t, struct reader *rd, struct call *call)
 	rd->path = STEAL(path);
 	rd->stream = stream;
 	rd->begun = false;
+	rd->changes = changes;
 	return 0;
 }
 
@@ -181,7 +185,8 @@ static int read_entries(struct task *t, bool plus, struct call *call)
 	bool ahead = !rp || (plus && is_good(fs, rp, t));
 	if (rp && !ahead)
 		dir_reply_take_back(fs, STEAL(rp));
-	int r = !t->off && rd->begun ? open_stream(t, rd, call) : 0;
+	bool anew = !t->off && (rd->begun || rd->changes != atomic_load(&fs->changes));
+	int r = anew ? open_stream(t, rd, call) : 0;
 	struct dir_place dp = {fs, t->ino, rd->path, rd->stream};
 	if (!r && !rp)
 		r = dir_reply_new(&dp, (uint64_t)t->off, t->size, plus, call, &rp);

@@ -161,6 +161,18 @@ def test_from_the_start_it_is_read_anew(many):
     assert sorted(os.listdir(fd)) == NAMES[2:] + ["new"]
 
 
+def test_what_was_done_since_it_was_opened(many):
+    """fdopendir: it is the reading that shows it as it is, not the opening."""
+    fd = many.open()
+    write(many.path("d/new"), body(7))
+    os.unlink(many.path("d", NAMES[0]))
+    assert sorted(os.listdir(fd)) == NAMES[1:] + ["new"]
+    fd = many.open()
+    os.rename(many.path("d"), many.path("e"))
+    os.unlink(many.path("e", NAMES[1]))
+    assert sorted(os.listdir(fd)) == NAMES[2:] + ["new"]
+
+
 def test_two_at_once_and_left_in_the_middle(many):
     one, two = many.open(), many.open()
     left = [many.open() for _ in range(40)]  # more than are kept ready
