@@ -287,15 +287,30 @@ static void forget_stale(struct fs *fs, struct inode *in)
 		view_forget(fs->vw, path);
 }
 
-/* While we read its directory got another name: the same bytes are a version of that
- * name now, and the one that we asked for is gone. */
-static bool is_another_now(struct fs *fs, struct inode *in, const struct version *was)
+static bool is_another(struct fs *fs, struct inode *in, const struct version *was)
 {
 	struct version *v = NULL;
 	struct staged *st = inode_staged(in);
-	bool is = !st && !inode_version(fs->tree, in, fs->bl, &v) && v != was;
+	bool is = st || (!inode_version(fs->tree, in, fs->bl, &v) && v != was);
 	version_unref(v);
 	staged_unref(st);
+	return is;
+}
+
+/* While we read its directory got another name here, or it another time: the same bytes
+ * are another version now, and the one that we asked for is gone.  Waits for who is at
+ * it: the bucket tells before he does.  1, 0, or what ended the wait. */
+static int is_another_now(struct fs *fs, struct inode *in, const struct version *was,
+			  struct call *call)
+{
+	struct gate_pass pass = {0};
+	int r = gate_enter_inode(fs, &pass, in, call);
+	if (r)
+		return r;
+	inode_claim(in);
+	bool is = is_another(fs, in, was);
+	inode_unclaim(in);
+	gate_leave(fs, &pass);
 	return is;
 }
 
@@ -335,7 +350,8 @@ static int take_spent(const struct task *t, struct handle *h)
 	return r;
 }
 
-/* P1: the bytes of the version that was opened, all of them, or an error. */
+/* P1: the bytes of the version that was opened, all of them, or an error.  1: its
+ * contents are something else by now, with the same bytes. */
 static int read_version(struct task *t, struct handle *h, void *buf, struct call *call)
 {
 	struct fs *fs = t->fs;
@@ -348,14 +364,18 @@ static int read_version(struct task *t, struct handle *h, void *buf, struct call
 	if (len && !call)
 		ahead_read(&h->prefetch, &h->lock, v, (uint64_t)t->off, len);
 	r = len ? blocks_read(fs->bl, v, (uint64_t)t->off, buf, len, call) : 0;
-	bool moved = r == -ESTALE && is_another_now(fs, h->in, v);
+	int moved = 0;
+	if (r == -ESTALE && !call)
+		r = -EAGAIN;
+	if (r == -ESTALE && (moved = is_another_now(fs, h->in, v, call)) < 0)
+		r = moved;
 	if (r == -EAGAIN && !call && (spent = take_spent(t, h)))
 		r = spent;
 	else if (r && call)
 		note_spent(t, h, r, call);
 	version_unref(v);
-	if (moved)
-		return read_version(t, h, buf, call);
+	if (moved > 0)
+		return 1;
 	if (r == -ESTALE)
 		forget_stale(fs, h->in);
 	if (!r)
@@ -380,8 +400,12 @@ int file_read(struct task *t, struct call *call)
 		return -ENOMEM;
 	for (;;) {
 		struct staged *st = inode_staged(h->in);
-		if (!st)
-			return read_version(t, h, buf, call);
+		if (!st) {
+			int r = read_version(t, h, buf, call);
+			if (r <= 0)
+				return r;
+			continue;
+		}
 		ssize_t n = read_staged(t, st, buf, call);
 		staged_unref(st);
 		if (n == -ESTALE) /* it became the cache's meanwhile: look again */

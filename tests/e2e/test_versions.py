@@ -3,6 +3,7 @@ import ctypes
 import errno
 import mmap
 import os
+import threading
 import time
 
 import pytest
@@ -54,6 +55,27 @@ def test_replaced_between_two_gets_of_one_read(s3d, mount):
         s3d.server.clear()
         same(read(m.path(name)), new)
         m.umount()
+
+
+def test_P1_its_time_is_changed_while_it_is_read(s3d, mount):
+    """By this mount: the store has another version before its answer has come."""
+    data = body(12 << 20)
+    where = {"Bucket": "test", "Key": PREFIX + "f"}
+    up = {**where, "UploadId": s3d.s3.create_multipart_upload(**where)["UploadId"]}
+    part = s3d.s3.upload_part(**up, PartNumber=1, Body=data)
+    s3d.s3.complete_multipart_upload(  # a copy has another ETag
+        **up, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    m, was = mount(s3d), s3d.s3.head_object(**where)["ETag"]
+    s3d.server.rule("delay", op="copy", secs=1.5)
+    with open(m.path("f"), "rb", 0) as f:
+        assert f.read(1000) == data[:1000]
+        thread = threading.Thread(target=os.utime, args=(m.path("f"), (1e9, 1e9)))
+        thread.start()
+        wait("another version", lambda: s3d.s3.head_object(**where)["ETag"] != was)
+        same(pread(f.fileno(), 1 << 20, 10 << 20), data[10 << 20:11 << 20])
+        thread.join()
+        same(read(m.path("f")), data)
+    assert os.stat(m.path("f")).st_mtime == 1e9
 
 
 def test_deleted_while_open(s3d, mount):
