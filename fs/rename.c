@@ -86,7 +86,7 @@ int rename_unlink(struct task *t, struct call *call)
 
 /* The inode follows: its contents are what is at the new name now. */
 static int follow(struct fs *fs, const char *from, const char *to, bool clean,
-		  const struct object *obj)
+		  const struct object *obj, struct call *call)
 {
 	struct inode *in = tree_find(fs->tree, from);
 	if (!in)
@@ -95,7 +95,7 @@ static int follow(struct fs *fs, const char *from, const char *to, bool clean,
 		inode_set_object(in, obj);
 	} else {
 		struct view_entry now;
-		if (!view_lookup(fs->vw, to, &now, NULL)) {
+		if (!view_lookup(fs->vw, to, &now, call)) {
 			if (now.staged)
 				inode_set_staged(in, staged_ref(now.staged));
 			else
@@ -119,7 +119,7 @@ static int move_file(struct fs *fs, const char *from, const struct view_entry *e
 	keep_for_readers(fs, replaced, call);
 	int r = view_rename(fs->vw, e, from, over, to, &clean, &obj, call);
 	if (!r)
-		r = follow(fs, from, to, clean, &obj);
+		r = follow(fs, from, to, clean, &obj, call);
 	/* A copy is there; a file of ours may yet have to get there (P4). */
 	if (!r && clean)
 		view_renamed(fs->vw, from, call);

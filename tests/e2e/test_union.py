@@ -267,6 +267,20 @@ def test_import_finds_the_public_file(s3d, under, joined):
 
 
 @every_store
+def test_a_public_file_that_is_open_gets_another_name(store, joined):
+    """It becomes a file of ours, also for who has it open."""
+    m = joined(store, ttl=0, upload="close")
+    with open(m.path("obs/a.fits"), "r+b", 0) as f:
+        ino = os.fstat(f.fileno()).st_ino
+        os.rename(m.path("obs/a.fits"), m.path("obs/moved.fits"))
+        assert os.stat(m.path("obs/moved.fits")).st_ino == ino
+        assert f.write(b"PUBLIC") == 6
+    assert read(m.path("obs/moved.fits")) == b"PUBLIC a"
+    m.umount()
+    assert own_files(store) == ["obs/moved.fits"]
+
+
+@every_store
 def test_application_over_the_union(store, under, joined):
     """It downloads over public names, and deletes them."""
     under.put("app/%s/f0_i2d.fits" % OBS, b"public")
