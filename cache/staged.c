@@ -380,16 +380,39 @@ void staged_retire_if_idle(struct staged *st)
 	staged_unref(st);
 }
 
+/* Its bytes stay for who has it open, and are never the object's again. */
+static void disown_locked(struct staged *st)
+{
+	if (staged_get_state(st) != STAGED_DONE || staged_retired(st))
+		return;
+	staged_set_state_locked(st, STAGED_DROPPED);
+	(void)unlink(st->path);
+	staged_unmap_locked(st);
+}
+
 void staged_disown(struct staged *st)
 {
 	SCOPED_LOCK(&st->sg->lock);
 	staged_claim_locked(st);
-	if (staged_get_state(st) == STAGED_DONE && !staged_retired(st)) {
-		staged_set_state_locked(st, STAGED_DROPPED);
-		(void)unlink(st->path);
-		staged_unmap_locked(st);
-	}
+	disown_locked(st);
 	staged_unclaim_locked(st);
+}
+
+void staging_lose_name(struct staging *sg, const char *key)
+{
+	(void)pthread_mutex_lock(&sg->lock);
+	struct staged *st = staged_find_locked(sg, key);
+	if (st && staged_get_state(st) != STAGED_DONE)
+		st = NULL;
+	if (st)
+		(void)staged_ref(st); /* the map's may be the last */
+	/* What is being handed to the cache at this moment is its already. */
+	if (st && st->busy)
+		staged_unmap_locked(st);
+	else if (st)
+		disown_locked(st);
+	(void)pthread_mutex_unlock(&sg->lock);
+	staged_unref(st);
 }
 
 static void retire_main(void *arg)
@@ -420,20 +443,6 @@ int staged_writers(const struct staged *st)
 bool staged_is_over(const struct staged *st)
 {
 	return staged_get_state(st) == STAGED_DONE && !staged_writers(st);
-}
-
-void staging_lose_name(struct staging *sg, const char *key)
-{
-	(void)pthread_mutex_lock(&sg->lock);
-	struct staged *st = staged_find_locked(sg, key);
-	if (st && staged_get_state(st) == STAGED_DONE) {
-		(void)staged_ref(st); /* the map's may be the last */
-		staged_unmap_locked(st);
-	} else {
-		st = NULL;
-	}
-	(void)pthread_mutex_unlock(&sg->lock);
-	staged_unref(st);
 }
 
 bool staged_retired(const struct staged *st)

@@ -118,7 +118,7 @@ bool staging_none(struct staging *sg);
  * somebody may have replaced, or removed here. */
 bool staged_is_over(const struct staged *st);
 /* The object of this name was removed, or another one has the name: a file that it came
- * from, and that somebody holds open, is not found by the name any more. */
+ * from is not found by the name any more, and keeps its bytes for who holds it open. */
 void staging_lose_name(struct staging *sg, const char *key);
 /* Is any other staged file below this directory ("" = all)? */
 bool staging_has_below(struct staging *sg, const char *dir);

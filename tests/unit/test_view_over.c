@@ -71,6 +71,22 @@ static void view_over__a_writer_does_not_bring_it_back(void)
 	let_go(&rig, st);
 }
 
+/* The object goes, and with it what the cache would have had of it. */
+static void view_over__its_bytes_stay_for_its_readers(void)
+{
+	struct vrig rig;
+	struct staged *st = held_open(&rig);
+	char byte;
+	CHECK_EQ(vrig_unlink(&rig, "d/x"), 0);
+	staged_retire_if_idle(st);
+	CHECK(!staged_retired(st));
+	CHECK_EQ(view_drain(rig.vw, clock_now_ns() + 10 * NS_PER_S), 0);
+	CHECK(bucket_has(&rig.bucket, "d/x", NULL));
+	CHECK_EQ(staged_read(st, &byte, 1, 0), 1);
+	CHECK_EQ(byte, '1');
+	let_go(&rig, st);
+}
+
 /* Neither what was there before, nor under the name that it had. */
 static void view_over__another_takes_its_name(void)
 {
@@ -105,6 +121,7 @@ int main(void)
 	RUN(view_over__a_removed_directory_is_gone_at_once);
 	RUN(view_over__what_was_removed_does_not_move);
 	RUN(view_over__a_writer_does_not_bring_it_back);
+	RUN(view_over__its_bytes_stay_for_its_readers);
 	RUN(view_over__another_takes_its_name);
 	RUN(view_over__it_gets_another_name);
 	return 0;
