@@ -8,6 +8,7 @@
 #include "cache/dir_move_impl.h"
 #include "backends/util/banned.h"
 
+/* "from/x" -> "to/x".  -ENAMETOOLONG. */
 static int new_name(const struct dir_move *m, const char *name, char **ret)
 {
 	const char *rest = name + strlen(m->from);
@@ -101,6 +102,7 @@ static int see_object(void *arg, const char *key, size_t key_len,
 	if (key_len > strlen(m->from) + 1 && ++m->counted > vw->rename_max)
 		return -EXDEV;
 	struct staged_leaf *leaf = staged_tree_find(&m->staged, key);
+	/* It was removed here, and is going; or has gone by now. */
 	if (!leaf && is_going(m, key))
 		return 0;
 	int r = new_name(m, key, &to);
@@ -132,40 +134,38 @@ static int see_local_dirs(struct dir_move *m)
 	return r;
 }
 
-/* After a crash the new directory is hidden as long as there is something in it. */
-static int see_top(struct dir_move *m)
+/* marker is owned from here on. */
+static int add_phantom(struct dir_move *m, char *marker)
 {
 	static const struct object none;
-	char *marker = NULL;
-	if (m->topped || m->over || !m->n || view_is_local(m->vw, m->to))
-		return 0;
-	if (asprintf(&marker, "%s/", m->to) < 0)
-		return -ENOMEM;
 	int r = add_item(m, NULL, marker, &none);
 	if (!r)
 		m->items[m->n - 1].phantom = true;
 	return r;
 }
 
+/* After a crash the new directory is hidden as long as there is something in it. */
+static int see_top(struct dir_move *m)
+{
+	char *marker = NULL;
+	if (m->topped || m->over || !m->n || view_is_local(m->vw, m->to))
+		return 0;
+	return asprintf(&marker, "%s/", m->to) < 0 ? -ENOMEM : add_phantom(m, marker);
+}
+
 /* dir, a directory that there will be.  Its marker may have been removed before, and it
  * may have none now that would take its place. */
 static int see_hidden_dir(struct dir_move *m, const char *dir)
 {
-	static const struct object none;
-	char *marker = NULL;
-	if (asprintf(&marker, "%s/", dir) < 0)
+	CLEANUP_FREE char *marker = NULL;
+	if (asprintf(&marker, "%s/", dir) < 0) {
+		marker = NULL;
 		return -ENOMEM;
+	}
 	bool hidden = removal_pending(m->vw->rm, marker);
 	for (size_t i = 0; hidden && i < m->n; i++)
 		hidden = strcmp(m->items[i].to, marker) != 0;
-	if (!hidden) {
-		free(marker);
-		return 0;
-	}
-	int r = add_item(m, NULL, marker, &none);
-	if (!r)
-		m->items[m->n - 1].phantom = true;
-	return r;
+	return hidden ? add_phantom(m, STEAL(marker)) : 0;
 }
 
 /* Those on the way from the top to key, which last was not in. */

@@ -19,7 +19,7 @@ struct dir_item {
 	struct staged_leaf *leaf; /* borrowed; staged over it, or NULL */
 	struct dir_left *left;	  /* owned, or NULL */
 	bool marker;
-	bool phantom; /* of the new directory, which needs none: held, never made */
+	bool phantom; /* of a new directory, which needs none: held, never made */
 	bool held;    /* its new name is */
 	bool tried;   /* a copy may be there */
 	bool gone;    /* somebody removed the source meanwhile */
