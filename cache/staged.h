@@ -8,6 +8,8 @@
  *                       | DROPPED        CONFLICT <-+           |
  *                       +---------------------------------------+
  *
+ * A DONE file whose name goes before the cache has it is DROPPED, too.
+ *
  * Invariants (cited as "staged (n)"):
  *  (1) From SEALED on, bytes and intent survive a crash (P3): the bytes are
  *      synced before the row is committed.
