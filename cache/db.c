@@ -85,7 +85,7 @@ int db_set_sync(struct db *db, enum db_sync sync)
 						: "PRAGMA synchronous=NORMAL");
 }
 
-static int ask_int(struct db *db, const char *sql, int *ret)
+int db_ask_int(struct db *db, const char *sql, int *ret)
 {
 	sqlite3_stmt *st = NULL;
 	int r = db_prepare(db, sql, &st);
@@ -132,7 +132,7 @@ static int check_whole(struct db *db)
 static int apply_schema(struct db *db, const char *schema, int version)
 {
 	int have = 0;
-	int r = ask_int(db, "PRAGMA user_version", &have);
+	int r = db_ask_int(db, "PRAGMA user_version", &have);
 	if (r || have == version)
 		return r;
 	if (have < 0 || have > version) {

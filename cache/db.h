@@ -30,6 +30,8 @@ int db_prepare(struct db *db, const char *sql, sqlite3_stmt **ret);
 int db_run(struct db *db, sqlite3_stmt *st);
 /* Step a statement that returns rows: 1 a row, 0 the end (and reset), < 0. */
 int db_step(struct db *db, sqlite3_stmt *st);
+/* The number that a query gives; one that gives no row leaves it. */
+int db_ask_int(struct db *db, const char *sql, int *ret);
 int db_set_sync(struct db *db, enum db_sync sync);
 /* SQLite result code -> negative errno, logged with what was being done. */
 int db_errno(struct db *db, int rc, const char *what);

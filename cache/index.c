@@ -25,7 +25,7 @@ static const char *const sql[ST_COUNT] = {
 	[ST_ROLLBACK] = "ROLLBACK",
 };
 
-const struct index_part index_base = {"", "", sql, ST_COUNT};
+const struct index_part index_base = {"", "", sql, ST_COUNT, NULL};
 
 static const struct index_part *const parts[INDEX_PARTS] = {
 	[INDEX_BASE] = &index_base,
@@ -93,9 +93,18 @@ int index_end_locked(struct index *ix, int r)
 
 /* -- open -- */
 
+static int check_sound(struct index *ix, int p)
+{
+	int sound = 1;
+	int r = parts[p]->sound ? db_ask_int(&ix->db, parts[p]->sound, &sound) : 0;
+	return !r && !sound ? -EUCLEAN : r;
+}
+
 static int prepare(struct index *ix, int p)
 {
-	int r = db_exec(&ix->db, parts[p]->tidy);
+	int r = check_sound(ix, p);
+	if (!r)
+		r = db_exec(&ix->db, parts[p]->tidy);
 	for (size_t i = 0; !r && i < parts[p]->n_sql; i++)
 		r = db_prepare(&ix->db, parts[p]->sql[i], &ix->st[p][i]);
 	return r;

@@ -28,6 +28,14 @@ static const char tidy[] = "DELETE FROM extent WHERE version IN"
 			   " (SELECT id FROM version WHERE " NAMELESS ");"
 			   "DELETE FROM version WHERE " NAMELESS;
 
+/* Opening looks at each table and not whether the order by age has the versions that
+ * there are: without that nothing could be evicted (P9).  Of 100,000 it takes 15 ms
+ * (2026-11-28); all that SQLite can check, 480. */
+static const char sound[] =
+	"SELECT a.n = b.n AND a.ids = b.ids FROM"
+	" (SELECT count(*) AS n, total(id) AS ids FROM version INDEXED BY version_atime)"
+	" AS a, (SELECT count(*) AS n, total(id) AS ids FROM version NOT INDEXED) AS b";
+
 enum statement {
 	ST_FIND,
 	ST_HAS_KEY,
@@ -63,7 +71,7 @@ static const char *const sql[ST_COUNT] = {
 	[ST_EACH] = "SELECT name, size, bytes FROM version",
 };
 
-const struct index_part index_blocks = {schema, tidy, sql, ST_COUNT};
+const struct index_part index_blocks = {schema, tidy, sql, ST_COUNT, sound};
 
 static sqlite3_stmt *statement(struct index *ix, enum statement which)
 {

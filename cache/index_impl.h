@@ -24,6 +24,7 @@ struct index_part {
 	const char *tidy;   /* run at each start: what keeps it bounded (P9) */
 	const char *const *sql;
 	size_t n_sql; /* at most INDEX_STATEMENTS_MAX */
+	const char *sound; /* asked at each start: 0, it is damaged; NULL: not asked */
 };
 
 enum index_part_no {

@@ -34,7 +34,7 @@ static const char *const sql[ST_COUNT] = {
 	[ST_GET] = "SELECT hdus, sum FROM layout WHERE key=?1 AND etag=?2",
 };
 
-const struct index_part index_layout = {schema, tidy, sql, ST_COUNT};
+const struct index_part index_layout = {schema, tidy, sql, ST_COUNT, NULL};
 
 static sqlite3_stmt *statement(struct index *ix, enum statement which)
 {

@@ -21,7 +21,7 @@ static const char *const sql[ST_COUNT] = {
 	[ST_ANY] = "SELECT 1 FROM mtime LIMIT 1",
 };
 
-const struct index_part index_mtime = {schema, FORGET, sql, ST_COUNT};
+const struct index_part index_mtime = {schema, FORGET, sql, ST_COUNT, NULL};
 
 static sqlite3_stmt *statement(struct index *ix, enum statement which)
 {

@@ -55,7 +55,7 @@ static const char *const sql[ST_COUNT] = {
 	[ST_SWEEP] = SWEEP,
 };
 
-const struct index_part index_names = {schema, tidy, sql, ST_COUNT};
+const struct index_part index_names = {schema, tidy, sql, ST_COUNT, NULL};
 
 static sqlite3_stmt *statement(struct index *ix, enum statement which)
 {

@@ -2,7 +2,9 @@
  * child that inherited it, a mapping): the cache has not taken it.  Its name is the
  * object's, and goes with that. */
 #include <errno.h>
+#include <unistd.h>
 #include "cache/dir_move.h"
+#include "cache/staged_impl.h"
 #include "tests/unit/check.h"
 #include "tests/unit/view_rig.h"
 #include "backends/util/banned.h"
@@ -16,6 +18,9 @@ static struct staged *held_open(struct vrig *rig)
 	struct staged *st = vrig_create(rig, "d/x");
 	vrig_put(st, "1");
 	CHECK_EQ(staged_publish(st, true, &call), 0);
+	/* Who uploaded it has looked whether the cache may have it, and gone: the rest
+	 * are ours and its name's. */
+	VRIG_UNTIL(atomic_load(&st->refs) == 2);
 	staged_add_writers(st, -1);
 	return st;
 }
