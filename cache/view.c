@@ -321,18 +321,10 @@ int view_check_empty(struct view *vw, const char *path, struct call *call)
 	return r > 0 ? -ENOTEMPTY : r;
 }
 
-/* Files in it may have been uploaded, and make it there: it is hidden until they went. */
-static int rmdir_local(struct view *vw, const char *path, const char *marker)
+static int forget_local_dir(struct view *vw, const char *path)
 {
-	struct journal_change changes[] = {
-		{.kind = JOURNAL_DEL_DIR, .key = path},
-		{.kind = JOURNAL_PUT_GONE, .key = marker, .etag = ""},
-	};
-	bool all_local = view_holds_local(vw, path);
-	int r = journal_commit(vw->jn, changes, all_local ? 1 : 2, false);
-	/* Without memory for it the next mount removes it. */
-	if (!r && !all_local)
-		(void)removal_note(vw->rm, marker, "", "", NULL);
+	struct journal_change c = {.kind = JOURNAL_DEL_DIR, .key = path};
+	int r = journal_commit(vw->jn, &c, 1, false);
 	if (!r)
 		local_dir_remove(vw, path);
 	return r;
@@ -340,12 +332,16 @@ static int rmdir_local(struct view *vw, const char *path, const char *marker)
 
 int view_rmdir(struct view *vw, const char *path, struct call *call)
 {
+	bool local = has_local_dir(vw, path);
 	int r = view_check_empty(vw, path, call);
 	CLEANUP_FREE char *marker = r ? NULL : marker_of(path);
 	if (r || !marker)
 		return r ? r : -ENOMEM;
-	return has_local_dir(vw, path) ? rmdir_local(vw, path, marker)
-				       : removal_add(vw->rm, marker, "", NULL);
+	/* The files in one with a local name go to the bucket, and it is there as long as
+	 * they are. */
+	if (!local || !view_holds_local(vw, path))
+		r = removal_add(vw->rm, marker, "", NULL);
+	return !r && local ? forget_local_dir(vw, path) : r;
 }
 
 int view_unlink(struct view *vw, const struct view_entry *e, const char *path,

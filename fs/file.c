@@ -307,11 +307,11 @@ static int is_another_now(struct fs *fs, struct inode *in, const struct version 
 	int r = gate_enter_inode(fs, &pass, in, call);
 	if (r)
 		return r;
-	inode_claim(in);
-	bool is = is_another(fs, in, was);
-	inode_unclaim(in);
+	r = inode_await(in, call);
+	if (!r)
+		r = is_another(fs, in, was);
 	gate_leave(fs, &pass);
-	return is;
+	return r;
 }
 
 /* When reading ahead has failed, the kernel asks at once for the page alone: whoever
@@ -351,7 +351,7 @@ static int take_spent(const struct task *t, struct handle *h)
 }
 
 /* P1: the bytes of the version that was opened, all of them, or an error.  1: its
- * contents are something else by now, with the same bytes. */
+ * contents are something else by now. */
 static int read_version(struct task *t, struct handle *h, void *buf, struct call *call)
 {
 	struct fs *fs = t->fs;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "fs/tree.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/cond.h"
 #include "backends/util/banned.h"
 
 void inode_take_over_locked(struct inode *in)
@@ -152,6 +153,16 @@ void inode_claim(struct inode *in)
 	while (in->busy)
 		(void)pthread_cond_wait(&in->idle, &in->lock);
 	in->busy = true;
+}
+
+int inode_await(struct inode *in, const struct call *call)
+{
+	enum { LOOK_MS = 100 };
+	int r = 0;
+	SCOPED_LOCK(&in->lock);
+	while (in->busy && !(r = call_check(call)))
+		cond_wait_ms(&in->idle, &in->lock, LOOK_MS);
+	return r;
 }
 
 void inode_unclaim(struct inode *in)

@@ -79,6 +79,8 @@ void inode_rest(struct inode *in);
 /* One thread at a time makes a clean inode a staged one. */
 void inode_claim(struct inode *in);
 void inode_unclaim(struct inode *in);
+/* Until no thread is at that, or what ended the wait. */
+int inode_await(struct inode *in, const struct call *call);
 /* One thread at a time takes its name away, or gives what is staged that name; whoever
  * needs both claims it first.  Who stages holds it for a moment; who renames or unlinks,
  * until it is done, which may take as long as the bucket does. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/util/cleanup.h"
+#include "backends/util/cond.h"
 #include "backends/util/banned.h"
 
 /* Programs open a file, look what it is, and open it again: what was begun for it at the
@@ -63,7 +64,7 @@ static struct inode *inode_new(uint64_t id, const char *path, enum name_kind kin
 	in->kind = kind;
 	in->refs = 1;
 	(void)pthread_mutex_init(&in->lock, NULL);
-	(void)pthread_cond_init(&in->idle, NULL);
+	cond_init_monotonic(&in->idle);
 	in->path = strdup(path);
 	if (!in->path) {
 		inode_free(in);

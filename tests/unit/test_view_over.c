@@ -52,6 +52,22 @@ static void view_over__a_removed_directory_is_gone_at_once(void)
 	let_go(&rig, st);
 }
 
+/* Others remove what it became: it is no file by then, and no reason for a directory. */
+static void view_over__others_remove_it(void)
+{
+	struct vrig rig;
+	struct view_entry e;
+	struct staged *st = held_open(&rig);
+	struct call call = vrig_soon();
+	bucket_unset(&rig.bucket, "d/x");
+	bucket_unset(&rig.bucket, "d/");
+	view_forget(rig.vw, "d/x");
+	view_forget(rig.vw, "d");
+	CHECK_EQ(view_lookup(rig.vw, "d/x", &e, &call), -ENOENT);
+	CHECK_EQ(view_lookup(rig.vw, "d", &e, &call), -ENOENT);
+	let_go(&rig, st);
+}
+
 /* P4: it came back under the new name of its directory. */
 static void view_over__what_was_removed_does_not_move(void)
 {
@@ -124,6 +140,7 @@ static void view_over__it_gets_another_name(void)
 int main(void)
 {
 	RUN(view_over__a_removed_directory_is_gone_at_once);
+	RUN(view_over__others_remove_it);
 	RUN(view_over__what_was_removed_does_not_move);
 	RUN(view_over__a_writer_does_not_bring_it_back);
 	RUN(view_over__its_bytes_stay_for_its_readers);
